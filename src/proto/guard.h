@@ -1,0 +1,66 @@
+/* guard.h - what may be sent to whom: forbidden targets and punch budgets.
+ *
+ * Layer:  proto
+ * Owner:  one aq_guard per endpoint, embedded; no allocation
+ * Time:   |now| is passed in
+ * Spec:   docs/protocol.md section 6; the figures are reliability rules T1, T2
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef AQ_PROTO_GUARD_H
+#define AQ_PROTO_GUARD_H
+
+#include "antquic.h"
+
+typedef enum aq_guard_verdict {
+  AQ_GUARD_OK,
+  AQ_GUARD_FORBIDDEN, /* multicast, broadcast, unspecified, ... */
+  AQ_GUARD_SESSION,
+  AQ_GUARD_TARGET,
+  AQ_GUARD_PREFIX,
+  AQ_GUARD_PEER,
+  AQ_GUARD_ENDPOINT
+} aq_guard_verdict;
+
+const char *aq_guard_name(aq_guard_verdict v);
+
+/* Facts about one datagram that is to go out before the target has proven
+ * anything. */
+typedef struct aq_guard_request {
+  const aq_addr *target;
+  uint8_t verified;       /* a coordinator saw this address */
+  uint8_t same_nat;       /* both peers have the same public address */
+  uint8_t allow_private;  /* the policy allows private targets */
+  uint8_t allow_loopback; /* the endpoint is bound to loopback */
+  uint8_t allow_reserved;
+  uint32_t session_key;   /* any number that names the session */
+  const aq_peer_id *peer; /* on whose behalf */
+  size_t len;
+} aq_guard_request;
+
+/* aq_guard_classify checks the address alone. */
+aq_guard_verdict aq_guard_classify(const aq_guard_request *r);
+
+/* Token buckets: at most 9 datagrams and 600 bytes per target address in 10 s
+ * until it has answered; see guard.c for each figure. */
+typedef struct aq_bucket {
+  uint64_t key;
+  double tokens;
+  aq_tstamp last;
+} aq_bucket;
+#define AQ_GUARD_SLOTS 256
+typedef struct aq_guard {
+  aq_bucket endpoint;
+  aq_bucket target[AQ_GUARD_SLOTS];
+  aq_bucket target_bytes[AQ_GUARD_SLOTS];
+  aq_bucket prefix[AQ_GUARD_SLOTS];
+  aq_bucket peer[AQ_GUARD_SLOTS];
+  aq_bucket session[AQ_GUARD_SLOTS];
+  uint64_t salt; /* random, so that nobody can choose collisions */
+} aq_guard;
+void aq_guard_init(aq_guard *g, uint64_t salt);
+/* aq_guard_take classifies and pays. Only AQ_GUARD_OK allows the datagram. A
+ * table slot that another key holds is shared with it: safe, never larger. */
+aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
+                               const aq_guard_request *r);
+
+#endif

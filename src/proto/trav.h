@@ -1,0 +1,136 @@
+/* trav.h - one session: reaching one peer, or being reached by it.
+ *
+ * Layer:  proto (no clock, socket, heap or randomness)
+ * Owner:  aq_endpoint; the struct is embedded in the endpoint's session, and
+ *         nothing is allocated after aq_trav_init
+ * Time:   every entry point that can change state takes |now|;
+ *         aq_trav_next_timeout is const and the only deadline
+ * Spec:   docs/protocol.md sections 3 to 6
+ *
+ * The machine knows nothing of QUIC: a dial is a number that it asks for and
+ * hears about. Rules are split by kind: trav_state.c (legal moves, the only
+ * writer of ->phase), trav_recv.c (arrivals), trav_timeout.c (time),
+ * trav_plan.c (steps, pairs, schedule), trav.c (the rest).
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef AQ_PROTO_TRAV_H
+#define AQ_PROTO_TRAV_H
+
+#include "proto/ctl.h"
+#include "proto/punch.h"
+
+#define AQ_TRAV_MAX_PAIRS 64
+#define AQ_TRAV_MAX_DIALS 8
+#define AQ_TRAV_MAX_ACTIONS 128
+#define AQ_TRAV_MAX_EVENTS 64
+
+typedef struct aq_trav_params {
+  aq_peer_id self, peer;
+  uint8_t strategy;      /* aq_strategy */
+  uint8_t allow_private; /* private targets although not the same NAT */
+  uint8_t allow_loopback, allow_reserved;
+  uint32_t max_attempts;            /* of the C strategy, default 3 */
+  aq_duration timeout;              /* of the whole session */
+  aq_duration coordination_timeout; /* of one request */
+  size_t nlocal;
+  aq_candidate local[AQ_MAX_CANDIDATES]; /* ours, best first */
+  size_t nsock;
+  aq_local_socket sock[AQ_MAX_SOCKETS];
+  size_t nknown;
+  aq_addr known[8]; /* to dial first */
+  uint64_t seed;    /* random: back-off jitter, probe cookies */
+} aq_trav_params;
+
+typedef enum aq_trav_action_kind {
+  AQ_TRAV_REQUEST, /* send a REQUEST through |conn| (0: best coordinator) */
+  AQ_TRAV_CANCEL,  /* send a CANCEL for the running request/session */
+  AQ_TRAV_VETO,    /* target refuses: send VETO with |error| */
+  AQ_TRAV_PUNCH,   /* one punch datagram */
+  AQ_TRAV_DIAL,    /* start a QUIC handshake to |addr| as client */
+  AQ_TRAV_HANGUP,  /* forget the unfinished dial |dial| */
+  AQ_TRAV_DONE     /* over: |error| 0 and |dial|, or an error */
+} aq_trav_action_kind;
+
+typedef struct aq_trav_action {
+  aq_trav_action_kind kind;
+  aq_id conn;
+  uint32_t socket;
+  aq_addr addr;
+  uint8_t ttl; /* 0: default */
+  uint8_t verified;
+  aq_punch punch;
+  uint32_t dial;
+  aq_duration rtt; /* estimate for the dial's first time-out; 0: none */
+  aq_duration timeout;
+  int error;
+} aq_trav_action;
+
+/* struct aq_trav is in trav_int.h, for trav_*.c and for whoever embeds it;
+ * others use the functions below. */
+typedef struct aq_trav aq_trav;
+
+/* As initiator: nothing happens before a step is started; the C strategy
+ * starts by itself. Event fields conn/session/peer are set by the owner. */
+void aq_trav_init(aq_trav *t, aq_tstamp now, const aq_trav_params *p);
+/* As target: |offer| came. With |wait_decision| the punching waits for
+ * aq_trav_decide, at most until |deadline| (then yes). */
+void aq_trav_init_target(aq_trav *t, aq_tstamp now, const aq_trav_params *p,
+                         const aq_ctl *offer, aq_id coordinator,
+                         int wait_decision, aq_tstamp deadline);
+
+/* Steps (AQ_STRATEGY_STEPS). 0 or AQ_ERR_INVAL (another one is running, or
+ * the phase forbids it). */
+int aq_trav_step_dial(aq_trav *t, aq_tstamp now, const aq_dial_step *s);
+int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
+                            aq_duration timeout);
+int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s);
+void aq_trav_finish(aq_trav *t, aq_tstamp now, int error);
+void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept);
+/* The schedule a target uses, and the initiator without a step's own. */
+void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s);
+
+/* Arrivals. */
+void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
+                              uint64_t request); /* REQUEST was sent */
+void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, const aq_ctl *answer);
+/* The peer asked for us while we ask for it: an offer for a session that is
+ * an initiator's. The smaller peer id stays initiator (protocol.md 3.4). */
+void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
+                          aq_id coordinator);
+void aq_trav_handle_error(aq_trav *t, aq_tstamp now, int error,
+                          aq_duration retry_after);
+void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now);
+/* An authentic punch datagram of this session's key. */
+void aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
+                          const aq_addr *from, const aq_punch *p);
+/* A PUNCH was not sent: the guard forbade it. */
+void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, const aq_addr *addr,
+                            const char *limit);
+/* The dial ended: 0 and the handshake's rtt, or an error. */
+void aq_trav_handle_dial(aq_trav *t, aq_tstamp now, uint32_t dial, int error,
+                         aq_duration rtt);
+/* A connection with the peer came up in another way (it dialed us). */
+void aq_trav_handle_connected(aq_trav *t, aq_tstamp now, const aq_addr *remote,
+                              aq_duration rtt);
+/* The peer announced or withdrew an address with a frame while we work. */
+void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now,
+                              const aq_candidate *c);
+
+void aq_trav_handle_timeout(aq_trav *t, aq_tstamp now);
+aq_tstamp aq_trav_next_timeout(const aq_trav *t);
+
+/* 1 and the next, or 0. */
+int aq_trav_poll_action(aq_trav *t, aq_tstamp now, aq_trav_action *out);
+int aq_trav_poll_event(aq_trav *t, aq_event *out);
+
+aq_phase aq_trav_phase(const aq_trav *t);
+int aq_trav_is_over(const aq_trav *t);
+/* Fills everything but what only the endpoint knows. */
+void aq_trav_get_info(const aq_trav *t, aq_session_info *out);
+size_t aq_trav_get_pairs(const aq_trav *t, aq_pair_info *out, size_t max);
+size_t aq_trav_get_steps(const aq_trav *t, aq_step_record *out, size_t max);
+/* The punch key and session id in force; NULL before an answer or offer. */
+const uint8_t *aq_trav_key(const aq_trav *t);
+const uint8_t *aq_trav_session(const aq_trav *t);
+
+#endif
