@@ -210,8 +210,7 @@ end
 
 local defined = {} -- global symbol -> objects
 for _, layer in ipairs({ "base", "proto", "quic", "io", "lua", "root" }) do
-  local list = layer == "root"
-      and sources(build .. "/CMakeFiles/antquic.dir/src", "antquic.c.o")
+  local list = layer == "root" and sources(build .. "/CMakeFiles/antquic.dir/src", "antquic.c.o")
     or objects(layer)
   if #list == 0 then
     problem("no objects of %s/ in %s: build it first", layer, build)
