@@ -25,8 +25,9 @@ typedef enum aq_addr_kind {
   AQ_ADDR_CGNAT,         /* 100.64/10 */
   AQ_ADDR_MULTICAST,     /* 224/4, ff00::/8 */
   AQ_ADDR_BROADCAST,     /* 255.255.255.255 */
-  AQ_ADDR_RESERVED,      /* benchmarks (198.18/15, 2001:2::/48), 0/8, 240/4,
-                            192.0.0/24, other IPv6 outside 2000::/3 */
+  AQ_ADDR_RESERVED,      /* 0/8, 192.0.0/24, 192.88.99/24, 240/4; 2001::/23,
+                            IPv6 outside 2000::/3 */
+  AQ_ADDR_BENCHMARK,     /* 198.18/15, 2001:2::/48 */
   AQ_ADDR_DOCUMENTATION, /* RFC 5737, 3849, 9637 */
   AQ_ADDR_TRANSLATED,    /* an IPv4 address inside: 64:ff9b::/96, ::/96,
                             2002::/16, 2001::/32 */
