@@ -80,9 +80,9 @@ gate_luaformat() {
 
 gate_luacheck() {
   # shellcheck disable=SC2046 # file names are words
-  luacheck --no-color -q $(lua_files) | sed '/^$/d'
-  # shellcheck disable=SC2046
-  luacheck --no-color -q $(lua_files) >/dev/null
+  luacheck --no-color -q $(lua_files) >"$logs/luacheck.out" ||
+    fail "$(sed '/^$/d' "$logs/luacheck.out")"
+  echo "$(lua_files | wc -l) files"
 }
 
 gate_lua51() {
@@ -220,9 +220,10 @@ gate_rockspec() {
     rockspec/antquic-scm-0.rockspec) || fail "luarocks make failed"
   (
     cd /
-    LUA_PATH="$root/build/rock/tree/share/lua/5.4/?.lua;$root/build/rock/tree/share/lua/5.4/?/init.lua" \
-      LUA_CPATH="$root/build/rock/tree/lib/lua/5.4/?.so" \
-      lua5.4 -e 'assert(require("antquic")._VERSION)'
+    share=$root/build/rock/tree/share/lua/5.4
+    export LUA_PATH="$share/?.lua;$share/?/init.lua;;"
+    export LUA_CPATH="$root/build/rock/tree/lib/lua/5.4/?.so;;"
+    lua5.4 -e 'assert(require("antquic")._VERSION)'
     "$root/build/rock/tree/bin/antquic" --help >/dev/null
   ) || fail "what luarocks installed doesn't work"
   echo "luarocks make, require and antquic --help"
