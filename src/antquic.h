@@ -157,6 +157,15 @@ const aq_peer_id *aq_identity_peer_id(const aq_identity *id);
 /* The 32-byte raw Ed25519 public key, borrowed while |id| lives. */
 const uint8_t *aq_identity_public_key(const aq_identity *id);
 
+/* SHA-256 (FIPS 180-4) of data that comes in pieces. */
+typedef struct aq_sha256 aq_sha256;
+/* Returns 0, AQ_ERR_NOMEM or AQ_ERR_INTERNAL. */
+int aq_sha256_new(aq_sha256 **ps);
+void aq_sha256_del(aq_sha256 *s);
+int aq_sha256_update(aq_sha256 *s, const uint8_t *data, size_t len);
+/* The digest so far; more may be added afterwards. */
+int aq_sha256_digest(aq_sha256 *s, uint8_t out[32]);
+
 /* ---- enums the outside sees -------------------------------------------- */
 
 typedef enum aq_role {
