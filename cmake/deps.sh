@@ -87,7 +87,7 @@ mkdir -p "$cache"
 # Two builds at once would write over each other: the second waits, then finds
 # the work done.
 if command -v flock >/dev/null 2>&1 && [ -z "${ANTQUIC_DEPS_LOCKED:-}" ]; then
-  ANTQUIC_DEPS_LOCKED=1 exec flock "$cache/deps.lock" "$0" "$@"
+  ANTQUIC_DEPS_LOCKED=1 exec flock "$cache/deps.lock" sh "$0" "$@"
 fi
 tmp=$(mktemp -d "$cache/tmp.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
