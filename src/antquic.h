@@ -149,8 +149,8 @@ int aq_identity_from_seed(aq_identity **pid, const uint8_t seed[32]);
  * bytes) gets a sentence that names the file and what to do.
  * Returns 0, AQ_ERR_IDENTITY (readable by others, damaged, not a key) or
  * AQ_ERR_NETWORK (cannot be read or written). */
-int aq_identity_load(aq_identity **pid, const char *path, int create,
-                     char *why, size_t whylen);
+int aq_identity_load(aq_identity **pid, const char *path, int create, char *why,
+                     size_t whylen);
 /* aq_identity_del wipes the private key. NULL is allowed. */
 void aq_identity_del(aq_identity *id);
 const aq_peer_id *aq_identity_peer_id(const aq_identity *id);
@@ -332,7 +332,7 @@ typedef struct aq_endpoint_params {
   uint8_t can_coordinate;
   uint8_t enable_symmetric_nat;
   uint8_t enable_relay_fallback;
-  uint8_t accept; /* take connections of others */
+  uint8_t accept;         /* take connections of others */
   uint8_t allow_reserved; /* 198.18/15, 100.64/10, 2001:db8::/32 as candidates*/
   uint8_t always_retry;   /* address validation for every new connection */
   uint8_t strategy;       /* aq_strategy: who runs the steps of a session */
@@ -344,8 +344,8 @@ typedef struct aq_endpoint_params {
   aq_duration idle_timeout;         /* default 30 s; 0 is never */
   aq_duration keep_alive;           /* default 15 s; 0 is off */
   aq_duration handshake_timeout;    /* default 10 s */
-  uint64_t stream_window;  /* bytes per stream, default 1 MiB, max 8 MiB */
-  uint64_t conn_window;    /* bytes per connection, default 16 MiB */
+  uint64_t stream_window;    /* bytes per stream, default 1 MiB, max 8 MiB */
+  uint64_t conn_window;      /* bytes per connection, default 16 MiB */
   uint64_t max_streams_bidi; /* peer's open streams, default 1024 */
   uint64_t max_streams_uni;  /* default 1024 */
   size_t send_buffer;        /* bytes queued per stream, default 1 MiB */
@@ -569,10 +569,10 @@ int aq_session_dial(aq_endpoint *ep, aq_tstamp now, aq_id session,
 int aq_session_coordinate(aq_endpoint *ep, aq_tstamp now, aq_id session,
                           aq_id via, aq_duration timeout);
 typedef struct aq_punch_step {
-  uint32_t rounds;     /* 1..16; datagrams per pair, default 6 */
-  aq_duration spacing; /* 10 ms..1 s between rounds, default 20 ms */
-  uint8_t openers;     /* 0..2 low-TTL datagrams first, default 1 */
-  uint8_t opener_ttl;  /* 1..8, default 2 */
+  uint32_t rounds;         /* 1..16; datagrams per pair, default 6 */
+  aq_duration spacing;     /* 10 ms..1 s between rounds, default 20 ms */
+  uint8_t openers;         /* 0..2 low-TTL datagrams first, default 1 */
+  uint8_t opener_ttl;      /* 1..8, default 2 */
   aq_duration opener_lead; /* opener to first full datagram, 0..50 ms */
   aq_duration timeout;
   size_t count; /* order of remote candidates; 0: by priority */
@@ -583,15 +583,13 @@ int aq_session_punch(aq_endpoint *ep, aq_tstamp now, aq_id session,
                      const aq_punch_step *step);
 /* aq_session_finish ends a session that no step connected. |error| is what
  * TRAVERSAL_FAILED will carry. */
-int aq_session_finish(aq_endpoint *ep, aq_tstamp now, aq_id session,
-                      int error);
+int aq_session_finish(aq_endpoint *ep, aq_tstamp now, aq_id session, int error);
 int aq_session_cancel(aq_endpoint *ep, aq_tstamp now, aq_id session);
 /* aq_endpoint_decide answers a DECISION event: |accept| 0 refuses. */
 int aq_endpoint_decide(aq_endpoint *ep, aq_tstamp now, uint64_t decision,
                        int accept);
 /* aq_endpoint_set_punch_defaults: schedule used as target. Copied, clamped. */
-void aq_endpoint_set_punch_defaults(aq_endpoint *ep,
-                                    const aq_punch_step *step);
+void aq_endpoint_set_punch_defaults(aq_endpoint *ep, const aq_punch_step *step);
 
 typedef struct aq_session_info {
   aq_peer_id peer;
@@ -616,11 +614,11 @@ size_t aq_session_get_pairs(const aq_endpoint *ep, aq_id session,
 /* What was tried, in order: the data of explain(). Kept with the session, and
  * with the connection that came of it. */
 typedef struct aq_step_record {
-  uint8_t step;      /* 0 dial, 1 coordinate, 2 punch */
+  uint8_t step; /* 0 dial, 1 coordinate, 2 punch */
   uint8_t won;
-  int error;         /* 0: worked */
+  int error; /* 0: worked */
   aq_tstamp started, ended;
-  aq_addr addr;      /* dialed, coordinator, or the pair that won */
+  aq_addr addr; /* dialed, coordinator, or the pair that won */
   uint32_t sent, received;
   char text[80];
 } aq_step_record;
@@ -709,8 +707,7 @@ int aq_stream_read(aq_endpoint *ep, aq_tstamp now, aq_id stream, uint8_t *buf,
 size_t aq_stream_readable(const aq_endpoint *ep, aq_id stream);
 int aq_stream_reset(aq_endpoint *ep, aq_tstamp now, aq_id stream,
                     uint64_t code);
-int aq_stream_stop(aq_endpoint *ep, aq_tstamp now, aq_id stream,
-                   uint64_t code);
+int aq_stream_stop(aq_endpoint *ep, aq_tstamp now, aq_id stream, uint64_t code);
 int aq_stream_set_priority(aq_endpoint *ep, aq_id stream, int priority);
 /* aq_stream_release: the application has no more use for it. What was written
  * is still delivered; an unfinished side is reset. The id becomes stale. */
@@ -738,7 +735,8 @@ int aq_datagram_send(aq_endpoint *ep, aq_tstamp now, aq_id conn,
 int aq_datagram_receive(aq_endpoint *ep, aq_id conn, uint8_t *buf,
                         size_t buflen, size_t *len);
 
-/* ---- statistics ----------------------------------------------------------- */
+/* ---- statistics -----------------------------------------------------------
+ */
 
 /* X(name): counters since the endpoint was made. */
 #define AQ_STATS_MAP(X)                                                        \

@@ -59,6 +59,9 @@ int aq_crypto_next_key(ngtcp2_conn *conn, uint8_t *next_secret,
                        ngtcp2_crypto_aead_ctx *ctx, uint8_t *iv,
                        const aq_crypto_tap *tap);
 
+/* aq_crypto_drop_key frees a context that ngtcp2 did not take. */
+void aq_crypto_drop_key(ngtcp2_crypto_aead_ctx *ctx);
+
 /* Node secrets: made once per endpoint. */
 typedef struct aq_crypto_secrets {
   uint8_t reset[32]; /* stateless reset tokens */

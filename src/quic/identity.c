@@ -50,8 +50,7 @@ int aq_identity_from_seed(aq_identity **pid, const uint8_t seed[32]) {
   }
   wc_ed25519_free(&key);
   if (rv == 0) {
-    rv = aq_peer_id_from_key(&id->peer, id->public_key,
-                             sizeof(id->public_key));
+    rv = aq_peer_id_from_key(&id->peer, id->public_key, sizeof(id->public_key));
   }
   if (rv != 0) {
     aq_identity_del(id);

@@ -27,8 +27,8 @@ static const uint8_t v2_prefix[16] = {0x30, 0x51, 0x02, 0x01, 0x01, 0x30,
 static const uint8_t v2_middle[3] = {0x81, 0x21, 0x00};
 #define V2_LEN 83
 
-static int say(char *why, size_t len, int rv, const char *fmt,
-               const char *path, const char *more) {
+static int say(char *why, size_t len, int rv, const char *fmt, const char *path,
+               const char *more) {
   if (why && len) {
     (void)snprintf(why, len, fmt, path, more);
   }
@@ -84,8 +84,8 @@ static int load(aq_identity **pid, int fd, const char *path, char *why,
   int rv;
 
   if (fstat(fd, &st) != 0) {
-    return say(why, whylen, AQ_ERR_NETWORK, "cannot read key file %s: %s",
-               path, strerror(errno));
+    return say(why, whylen, AQ_ERR_NETWORK, "cannot read key file %s: %s", path,
+               strerror(errno));
   }
   if (!S_ISREG(st.st_mode)) {
     return say(why, whylen, AQ_ERR_IDENTITY, "key file %s is not a file%s",
@@ -107,8 +107,9 @@ static int load(aq_identity **pid, int fd, const char *path, char *why,
                "key file %s is damaged or not an Ed25519 private key%s", path,
                "; restore it, or delete it to get a new identity");
   }
-  return rv == 0 ? 0 : say(why, whylen, rv, "key file %s: %s", path,
-                           aq_error_text(rv));
+  return rv == 0
+             ? 0
+             : say(why, whylen, rv, "key file %s: %s", path, aq_error_text(rv));
 }
 
 static int write_all(int fd, const char *text, size_t len) {
@@ -152,8 +153,8 @@ static int create_file(const aq_identity *id, const char *path) {
   size_t len = identity_to_pem(text, sizeof(text), id);
   int fd, rv = -1, saved;
 
-  if (!len || snprintf(temp, sizeof(temp), "%s.XXXXXX", path) >=
-                  (int)sizeof(temp)) {
+  if (!len ||
+      snprintf(temp, sizeof(temp), "%s.XXXXXX", path) >= (int)sizeof(temp)) {
     errno = ENAMETOOLONG;
     return -1;
   }
@@ -172,8 +173,8 @@ static int create_file(const aq_identity *id, const char *path) {
   return rv;
 }
 
-int aq_identity_load(aq_identity **pid, const char *path, int create,
-                     char *why, size_t whylen) {
+int aq_identity_load(aq_identity **pid, const char *path, int create, char *why,
+                     size_t whylen) {
   int rv, fd, tries;
 
   *pid = NULL;
@@ -202,6 +203,6 @@ int aq_identity_load(aq_identity **pid, const char *path, int create,
       break;
     }
   }
-  return say(why, whylen, AQ_ERR_NETWORK, "cannot create key file %s: %s",
-             path, strerror(errno));
+  return say(why, whylen, AQ_ERR_NETWORK, "cannot create key file %s: %s", path,
+             strerror(errno));
 }

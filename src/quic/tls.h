@@ -48,8 +48,6 @@ typedef struct aq_tls {
   aq_peer_id expect, peer;
   uint8_t peer_key[AQ_ED25519_KEY_LEN];
   char alpn[AQ_MAX_ALPN_LEN];
-  uint8_t tx_secret[64], rx_secret[64]; /* unused after the keys are set */
-  size_t secretlen;
 } aq_tls;
 
 /* aq_tls_init: |conn| may be set later through t->conn, before the first
