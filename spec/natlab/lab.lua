@@ -41,11 +41,14 @@ end
 
 function Lab:node(name, level, sysctl)
   local node = { name = name, level = level, sysctl = sysctl or {}, ip = {}, nft = "" }
-  if not self.v6 then
-    push(node.sysctl, "net/ipv6/conf/all/disable_ipv6")
-    push(node.sysctl, "1")
-    push(node.sysctl, "net/ipv6/conf/default/disable_ipv6")
-    push(node.sysctl, "1")
+  -- a link-local address that is still being checked for duplicates forwards nothing
+  local name, value = "disable_ipv6", "1"
+  if self.v6 then
+    name, value = "accept_dad", "0"
+  end
+  for _, scope in ipairs { "all", "default" } do
+    push(node.sysctl, "net/ipv6/conf/%s/%s", scope, name)
+    push(node.sysctl, value)
   end
   self.nodes[#self.nodes + 1] = node
   return node
@@ -73,7 +76,8 @@ function Lab:attach(node)
     push(self.inet.ip, "addr add 2001:db8:%x::1/64 dev %s nodad", k, device)
     node.address6 = ("2001:db8:%x::2"):format(k)
     push(node.ip, "addr add %s/64 dev wan nodad", node.address6)
-    push(node.ip, "route add default via 2001:db8:%x::1", k)
+    node.gateway6 = ("2001:db8:%x::1"):format(k)
+    push(node.ip, "route add default via %s", node.gateway6)
   end
   node.address = node.addresses[1]
 end
@@ -149,9 +153,11 @@ function Lab:host(name, nat)
   if self.v6 then
     node.address6 = ("2001:db8:%x:1::%x"):format(nat.k, 9 + nat.ports)
     push(node.ip, "addr add %s/64 dev eth0 nodad", node.address6)
-    push(node.ip, "route add default via 2001:db8:%x:1::1", nat.k)
+    node.gateway6 = ("2001:db8:%x:1::1"):format(nat.k)
+    push(node.ip, "route add default via %s", node.gateway6)
     if nat.spec.v6 then
       push(node.ip, "route del default via %s", node.gateway)
+      node.v6_only = true
     end
   end
   return node
@@ -197,9 +203,9 @@ function Lab:build()
   end
   local jobs = {}
   for _, node in ipairs(self.nodes) do
-    if node.gateway then
+    for _, gateway in ipairs { node.gateway or node.gateway6, node.gateway and node.gateway6 } do
       jobs[#jobs + 1] = function()
-        agent:need("ready", node.id, node.gateway, 3)
+        agent:need("ready", node.id, gateway, 3)
       end
     end
   end
@@ -259,11 +265,11 @@ function Lab:count(node, accept_from)
 table ip seen
 delete table ip seen
 table ip seen {
-  counter udp { }
+  counter seen { }
   chain input {
     type filter hook prerouting priority -300; policy accept;
     %s
-    meta l4proto udp counter name "udp"
+    meta l4proto udp counter name "seen"
   }
 }
 ]]):format(skip)

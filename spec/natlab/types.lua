@@ -43,11 +43,13 @@ local TRACK = [[
     type filter hook postrouting priority srcnat + 10; policy accept;
     $U @out { $K : ct reply proto-dst }
     $U @outd { $K . ip daddr : ct reply proto-dst }
+    $N delete @fc { ct reply proto-dst : $K }
     $U @fc { ct reply proto-dst : $K }
     $U @adr { ct reply proto-dst . ip daddr }
   }
 ]]
 TRACK = TRACK:gsub("%$U", 'oifname "wan" meta l4proto udp update')
+  :gsub("%$N", 'oifname "wan" meta l4proto udp ct state new')
   :gsub("%$K", "ct original ip saddr . ct original proto-src")
 
 local function post(...)

@@ -1,0 +1,162 @@
+-- matrix.lua - which pairs of types must connect directly.
+--
+--   Y  punchable without guessing: must connect, every time, whoever dials
+--   B  one random port to be guessed (birthday)       P  a sequence to be predicted
+--   r  luck of an address pool, by repeating          -  not punchable at all
+--
+-- Everything but Y must fail today, clearly and in time: nothing guesses yet. The table is
+-- symmetric; self-test compares its Ys with the rule below it and with real packets.
+--
+-- SPDX-License-Identifier: MIT
+
+local types = require "types"
+
+local matrix = {}
+
+local COLUMNS = [[
+              none  fwo  full addr port linx lrej lopn  mapf maf  srnd sseq  seif sadf  blkd]]
+local ROWS = [[
+none          Y     Y    Y    Y    Y    Y    Y    Y     Y    Y    Y    Y     Y    Y     -
+fw_only       Y     Y    Y    Y    Y    Y    Y    Y     B    B    B    P     Y    B     -
+full_cone     Y     Y    Y    Y    Y    Y    Y    Y     Y    Y    Y    Y     Y    Y     -
+addr_restr    Y     Y    Y    Y    Y    Y    Y    Y     Y    Y    Y    Y     Y    Y     -
+port_restr    Y     Y    Y    Y    Y    Y    Y    Y     B    B    B    P     Y    B     -
+linux         Y     Y    Y    Y    Y    Y    Y    Y     B    B    B    P     Y    B     -
+linux_reject  Y     Y    Y    Y    Y    Y    Y    Y     B    B    B    P     Y    B     -
+linux_open    Y     Y    Y    Y    Y    Y    Y    Y     B    B    B    P     Y    B     -
+adm_apdf      Y     B    Y    Y    B    B    B    B     -    -    -    -     Y    -     -
+adm_adf       Y     B    Y    Y    B    B    B    B     -    -    -    -     Y    -     -
+sym_rand      Y     B    Y    Y    B    B    B    B     -    -    -    -     Y    -     -
+sym_seq       Y     P    Y    Y    P    P    P    P     -    -    -    p     Y    -     -
+sym_eif       Y     Y    Y    Y    Y    Y    Y    Y     Y    Y    Y    Y     Y    Y     -
+sym_adf       Y     B    Y    Y    B    B    B    B     -    -    -    -     Y    -     -
+udp_blocked   -     -    -    -    -    -    -    -     -    -    -    -     -    -     -
+]]
+matrix.columns = COLUMNS
+
+local goal = {}
+for line in ROWS:gmatch("[^\n]+") do
+  local name, marks = line:match("^(%S+)%s+(.*)$")
+  goal[name] = {}
+  local i = 0
+  for mark in marks:gmatch("%S") do
+    i = i + 1
+    goal[name][types.matrix[i]] = mark
+  end
+  assert(i == #types.matrix, "matrix.lua: wrong number of columns: " .. name)
+end
+
+-- Types outside the table, by the rule.
+local function reaches(x, y)
+  -- does a packet of X get through to the address that a coordinator saw of Y?
+  if y.filtering == "EIF" then
+    return true
+  elseif y.mapping == "EIM" or y.mapping == "none" then
+    return x.mapping == "EIM"
+      or x.mapping == "none"
+      or (y.filtering == "ADF" and x.mapping ~= "arbitrary address")
+  end
+  return false
+end
+
+--- RFC 4787 reasoning: one direction is enough, the answer goes where the packet came from.
+function matrix.punchable(a, b)
+  local x, y = types.by_name[a], types.by_name[b]
+  if x.mapping == "blocked" or y.mapping == "blocked" or (x.v6 or false) ~= (y.v6 or false) then
+    return false
+  end
+  return reaches(x, y) or reaches(y, x)
+end
+
+--- The mark of a pair: "Y", "B", "P", "p", "r" or "-".
+function matrix.mark(a, b)
+  if goal[a] and goal[a][b] then
+    return goal[a][b]
+  end
+  if types.by_name[a].mapping == "arbitrary address" or types.by_name[b].mapping == "arbitrary address" then
+    return matrix.punchable(a, b) and "Y" or "r"
+  end
+  return matrix.punchable(a, b) and "Y" or "-"
+end
+
+--- Must the pair connect directly?
+function matrix.must(a, b)
+  return matrix.mark(a, b) == "Y"
+end
+
+--- Must it fail? A pool of addresses may succeed by luck.
+function matrix.must_not(a, b)
+  local mark = matrix.mark(a, b)
+  return mark ~= "Y" and mark ~= "r"
+end
+
+--- A sample that has every reason to work and every reason not to, initiator first.
+matrix.quick = {
+  { "port_restr", "linux" },
+  { "linux", "port_restr" },
+  { "linux_open", "port_restr" },
+  { "linux_open", "linux_reject" },
+  { "sym_rand", "addr_restr" },
+  { "full_cone", "sym_eif" },
+  { "fw_only", "linux" },
+  { "adm_adf", "full_cone" },
+  { "sym_rand", "sym_rand" },
+  { "udp_blocked", "none" },
+}
+
+--- Every ordered pair of the table.
+function matrix.all()
+  local pairs_list = {}
+  for _, a in ipairs(types.matrix) do
+    for _, b in ipairs(types.matrix) do
+      pairs_list[#pairs_list + 1] = { a, b }
+    end
+  end
+  return pairs_list
+end
+
+--- Parses "a:b,c:d", "quick" or "all". Returns nil and a message when a type is unknown.
+function matrix.parse(text)
+  if text == "quick" then
+    return matrix.quick
+  elseif text == "all" then
+    return matrix.all()
+  end
+  local list = {}
+  for word in text:gmatch("[^,]+") do
+    local a, b = word:match("^%s*([%w_]+):([%w_]+)%s*$")
+    if not a then
+      return nil, ("not a pair a:b: %s"):format(word)
+    end
+    for _, name in ipairs { a, b } do
+      if not types.by_name[name] then
+        return nil, ("no such type: %s (there are: %s, %s)"):format(
+          name,
+          table.concat(types.matrix, ", "),
+          table.concat(types.extra, ", ")
+        )
+      end
+    end
+    list[#list + 1] = { a, b }
+  end
+  if #list == 0 then
+    return nil, "no pairs"
+  end
+  return list
+end
+
+--- Entries of the table that contradict its symmetry or the rule; empty when all is well.
+function matrix.contradictions()
+  local bad = {}
+  for _, pair in ipairs(matrix.all()) do
+    local a, b = pair[1], pair[2]
+    if goal[a][b] ~= goal[b][a] then
+      bad[#bad + 1] = ("%s:%s is not symmetric"):format(a, b)
+    elseif (goal[a][b] == "Y") ~= matrix.punchable(a, b) then
+      bad[#bad + 1] = ("%s:%s is marked %s against the rule"):format(a, b, goal[a][b])
+    end
+  end
+  return bad
+end
+
+return matrix
