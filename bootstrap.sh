@@ -40,7 +40,7 @@ build_packages="gcc libc6-dev make cmake ninja-build pkgconf autoconf automake
   libtool xz-utils curl ca-certificates libuv1-dev lua5.4 liblua5.4-dev"
 lab_packages="iproute2 nftables iptables"
 test_packages="libcmocka-dev clang clang-format valgrind lua-busted lua-check
-  luarocks lua5.1 luajit python3-venv"
+  luarocks lua5.1 luajit python3-venv git libc6-dbg"
 
 # need PACKAGE...: install those that are missing.
 need() {
@@ -132,7 +132,12 @@ case $command in
     ;;
   test)
     # shellcheck disable=SC2086 # packages are words
-    [ "${1:-}" = list ] || need $build_packages $lab_packages $test_packages
+    if [ "${1:-}" != list ]; then
+      need $build_packages $lab_packages $test_packages
+      # libFuzzer and the sanitizers of this clang are a package of their own.
+      command -v dpkg-query >/dev/null 2>&1 &&
+        need "libclang-rt-$(clang -dumpversion | cut -d . -f 1)-dev"
+    fi
     exec "$root/.ci/gates.sh" "$@"
     ;;
   env)

@@ -7,6 +7,7 @@
 #
 # usage: .ci/gates.sh [quick | list | NAME...]      (./bootstrap.sh test does it)
 #   ANTQUIC_FUZZ_SECONDS=N   seconds for each fuzz target (default 20)
+#   ANTQUIC_STRICT=1         a formatter that can't be had is a failure too
 
 set -eu
 
@@ -69,6 +70,7 @@ gate_layers() {
 
 gate_cformat() {
   c_files >"$logs/c_files"
+  .ci/tools.sh clang-format --version
   xargs .ci/tools.sh clang-format --dry-run -Werror <"$logs/c_files"
   echo "$(wc -l <"$logs/c_files") files"
 }
@@ -214,7 +216,7 @@ gate_examples() {
 gate_rockspec() {
   some "rockspec" rockspec/antquic-scm-*.rockspec
   rm -rf build/rock && mkdir -p build/rock/src
-  git ls-files -z | xargs -0 tar -cf - 2>/dev/null | tar -xf - -C build/rock/src
+  tar -cf - --exclude=./build --exclude=./.git . | tar -xf - -C build/rock/src
   (cd build/rock/src && CMAKE_GENERATOR= luarocks --lua-version 5.4 \
     --tree "$root/build/rock/tree" make --deps-mode=none \
     rockspec/antquic-scm-0.rockspec) || fail "luarocks make failed"
@@ -294,7 +296,9 @@ for gate in $gates; do
   status=$?
   set -e
   took=$(($(date +%s) - start))
-  if [ $status = 0 ]; then
+  if [ $status = 3 ] && [ -z "${ANTQUIC_STRICT:-}" ]; then
+    printf 'SKIP  %-12s %4d s  NOT CHECKED: %s\n' "$gate" "$took" "$(tail -n 1 "$log")"
+  elif [ $status = 0 ]; then
     passed=$((passed + 1))
     printf 'ok    %-12s %4d s  %s\n' "$gate" "$took" "$(tail -n 1 "$log")"
   else
