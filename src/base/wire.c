@@ -6,7 +6,9 @@
 #include <string.h>
 
 void aq_reader_init(aq_reader *r, const uint8_t *data, size_t len) {
-  *r = (aq_reader){.data = data, .len = len};
+  /* Arithmetic on NULL is undefined, even + 0. */
+  static const uint8_t nothing[1] = {0};
+  *r = (aq_reader){.data = len > 0 ? data : nothing, .len = len};
 }
 
 size_t aq_reader_left(const aq_reader *r) {

@@ -45,6 +45,10 @@ typedef enum aq_ctl_error {
   AQ_CTL_ERR_INTERNAL = 7
 } aq_ctl_error;
 
+/* Durations on the wire are under 2^32 of their unit, so that turning them
+ * into nanoseconds can't overflow; more is malformed. */
+#define AQ_CTL_MAX_DURATION UINT64_C(0xffffffff)
+
 /* aq_ctl is any control message; |type| says which members count. */
 typedef struct aq_ctl {
   uint64_t type;
