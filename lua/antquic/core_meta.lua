@@ -1,5 +1,6 @@
 ---@meta antquic.core
 -- SPDX-License-Identifier: MIT
+-- luacheck: ignore 212 241 631
 --
 -- What the C module gives. This file is for the language server and for
 -- readers; nothing loads it.
