@@ -450,38 +450,51 @@ int aq_crypto_install_initial(ngtcp2_conn *conn, int server,
   return 0;
 }
 
+int aq_crypto_make_keys(const ngtcp2_crypto_ctx *ctx, const uint8_t *secret,
+                        size_t len, const aq_crypto_tap *tap,
+                        ngtcp2_crypto_aead_ctx *aead,
+                        ngtcp2_crypto_cipher_ctx *hp, uint8_t iv[IV_LEN]) {
+  const suite *s = ctx->aead.native_handle;
+  packet_keys k;
+  int rv = -1;
+
+  aead->native_handle = NULL;
+  hp->native_handle = NULL;
+  if (s && len <= MAX_SECRET && derive(&k, s, secret, len) == 0 &&
+      aead_make(aead, s, k.key, tap) == 0 && hp_make(hp, s, k.hp) == 0) {
+    memcpy(iv, k.iv, IV_LEN);
+    rv = 0;
+  } else {
+    aead_free(aead);
+  }
+  aq_crypto_wipe(&k, sizeof(k));
+  return rv;
+}
+
 int aq_crypto_install_key(ngtcp2_conn *conn, ngtcp2_encryption_level level,
                           int rx, const uint8_t *secret, size_t len,
                           const aq_crypto_tap *tap) {
-  const suite *s = ngtcp2_conn_get_crypto_ctx2(conn)->aead.native_handle;
   int app = level == NGTCP2_ENCRYPTION_LEVEL_1RTT;
-  packet_keys k;
-  ngtcp2_crypto_aead_ctx a = {0};
-  ngtcp2_crypto_cipher_ctx h = {0};
-  int rv = -1;
+  uint8_t iv[IV_LEN];
+  ngtcp2_crypto_aead_ctx a;
+  ngtcp2_crypto_cipher_ctx h;
+  int rv;
 
-  if (!s || len > MAX_SECRET) {
+  if (aq_crypto_make_keys(ngtcp2_conn_get_crypto_ctx2(conn), secret, len,
+                          app ? tap : NULL, &a, &h, iv) != 0) {
     return -1;
   }
-  if (derive(&k, s, secret, len) == 0 &&
-      aead_make(&a, s, k.key, app ? tap : NULL) == 0 &&
-      hp_make(&h, s, k.hp) == 0) {
-    if (app) {
-      rv = rx ? ngtcp2_conn_install_rx_key(conn, secret, len, &a, k.iv, IV_LEN,
-                                           &h)
-              : ngtcp2_conn_install_tx_key(conn, secret, len, &a, k.iv, IV_LEN,
-                                           &h);
-    } else {
-      rv =
-          rx ? ngtcp2_conn_install_rx_handshake_key(conn, &a, k.iv, IV_LEN, &h)
-             : ngtcp2_conn_install_tx_handshake_key(conn, &a, k.iv, IV_LEN, &h);
-    }
+  if (app) {
+    rv = rx ? ngtcp2_conn_install_rx_key(conn, secret, len, &a, iv, IV_LEN, &h)
+            : ngtcp2_conn_install_tx_key(conn, secret, len, &a, iv, IV_LEN, &h);
+  } else {
+    rv = rx ? ngtcp2_conn_install_rx_handshake_key(conn, &a, iv, IV_LEN, &h)
+            : ngtcp2_conn_install_tx_handshake_key(conn, &a, iv, IV_LEN, &h);
   }
   if (rv != 0) {
     aead_free(&a);
     hp_free(&h);
   }
-  aq_crypto_wipe(&k, sizeof(k));
   return rv == 0 ? 0 : -1;
 }
 

@@ -47,6 +47,12 @@ int aq_crypto_ctx_for_suite(ngtcp2_crypto_ctx *ctx, uint16_t suite);
  * and for a client the Retry key. Returns 0 or -1. */
 int aq_crypto_install_initial(ngtcp2_conn *conn, int server,
                               const ngtcp2_cid *client_dcid);
+/* aq_crypto_make_keys derives a direction's contexts and IV from its secret;
+ * the caller owns them. Returns 0 or -1. */
+int aq_crypto_make_keys(const ngtcp2_crypto_ctx *ctx, const uint8_t *secret,
+                        size_t len, const aq_crypto_tap *tap,
+                        ngtcp2_crypto_aead_ctx *aead,
+                        ngtcp2_crypto_cipher_ctx *hp, uint8_t iv[12]);
 /* aq_crypto_install_key: one direction of Handshake or 1-RTT keys. |tap| is
  * copied, NULL for none. Returns 0 or -1. */
 int aq_crypto_install_key(ngtcp2_conn *conn, ngtcp2_encryption_level level,
