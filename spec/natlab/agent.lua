@@ -10,9 +10,11 @@ local Process = {}
 Process.__index = Process
 
 local function encode(word)
-  return (tostring(word):gsub("[%c %%\127-\255]", function(c)
-    return string.format("%%%02X", c:byte())
-  end))
+  return (
+    tostring(word):gsub("[%c %%\127-\255]", function(c)
+      return string.format("%%%02X", c:byte())
+    end)
+  )
 end
 
 local function decode(word)
@@ -295,17 +297,17 @@ function Agent:udp(ns, ip, port)
   local agent = self
   local id, bound = self:need("udp", ns.id, ip, port or 0)
   local socket = { id = tonumber(id), port = tonumber(bound), ip = ip, queue = {} }
-  function socket:send(to_ip, to_port, data, ttl)
-    agent:post(function() end, "send", self.id, to_ip, to_port, ttl or 64, data)
+  function socket.send(_, to_ip, to_port, data, ttl)
+    agent:post(function() end, "send", socket.id, to_ip, to_port, ttl or 64, data)
   end
-  function socket:receive(timeout)
-    return agent:await(self, timeout, function()
-      return table.remove(self.queue, 1)
+  function socket.receive(_, timeout)
+    return agent:await(socket, timeout, function()
+      return table.remove(socket.queue, 1)
     end)
   end
-  function socket:close()
-    agent.socks[self.id] = nil
-    agent:ask("close", self.id)
+  function socket.close()
+    agent.socks[socket.id] = nil
+    agent:ask("close", socket.id)
   end
   self.socks[socket.id] = socket
   return socket

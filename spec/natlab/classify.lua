@@ -70,12 +70,12 @@ local function mapping(lab, servers, socket, host)
     seen[i] = address
     ips[ip] = true
   end
-  local first, more = next(ips)
+  local first = next(ips)
   if next(ips, first) then
     return "arbitrary address"
   elseif seen[1] == seen[2] and seen[2] == seen[3] then
-    more = first == host.address or first == host.address6
-    return more and "none" or "EIM"
+    local own = first == host.address or first == host.address6
+    return own and "none" or "EIM"
   elseif seen[1] == seen[2] then
     return "ADM"
   end

@@ -42,12 +42,12 @@ end
 function Lab:node(name, level, sysctl)
   local node = { name = name, level = level, sysctl = sysctl or {}, ip = {}, nft = "" }
   -- a link-local address that is still being checked for duplicates forwards nothing
-  local name, value = "disable_ipv6", "1"
+  local key, value = "disable_ipv6", "1"
   if self.v6 then
-    name, value = "accept_dad", "0"
+    key, value = "accept_dad", "0"
   end
   for _, scope in ipairs { "all", "default" } do
-    push(node.sysctl, "net/ipv6/conf/%s/%s", scope, name)
+    push(node.sysctl, "net/ipv6/conf/%s/%s", scope, key)
     push(node.sysctl, value)
   end
   self.nodes[#self.nodes + 1] = node

@@ -171,7 +171,8 @@ static void cmd_ns(uint64_t id) {
   int fd = -1;
 
   if (ns_count == MAX_NS || unshare(CLONE_NEWNET)) {
-    answer_errno(id, "new network namespace", ns_count == MAX_NS ? ENFILE : errno);
+    answer_errno(id, "new network namespace",
+                 ns_count == MAX_NS ? ENFILE : errno);
     return;
   }
   fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -616,8 +617,8 @@ static void proc_read(process *p, int *fd, buffer *b, const char *kind) {
 
 /* proc_finish reports a process that is gone and whose output is complete. */
 static void proc_finish(process *p) {
-  int code = WIFEXITED(p->status) ? WEXITSTATUS(p->status)
-                                  : 128 + WTERMSIG(p->status);
+  int code =
+      WIFEXITED(p->status) ? WEXITSTATUS(p->status) : 128 + WTERMSIG(p->status);
 
   if (p->request) {
     say("%" PRIu64 " ok %d ", p->request, code);
@@ -795,8 +796,8 @@ static int poll_collect(void) {
 
   pollset[n++] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
   pollset[n++] = (struct pollfd){.fd = signal_fd, .events = POLLIN};
-  pollset[n++] = (struct pollfd){.fd = output.len ? STDOUT_FILENO : -1,
-                                 .events = POLLOUT};
+  pollset[n++] =
+      (struct pollfd){.fd = output.len ? STDOUT_FILENO : -1, .events = POLLOUT};
   for (int i = 0; i < MAX_PROCS; i++) {
     if (procs[i].pid) {
       pollset[n++] = (struct pollfd){.fd = procs[i].out, .events = POLLIN};

@@ -73,7 +73,8 @@ function matrix.mark(a, b)
   if goal[a] and goal[a][b] then
     return goal[a][b]
   end
-  if types.by_name[a].mapping == "arbitrary address" or types.by_name[b].mapping == "arbitrary address" then
+  local x, y = types.by_name[a], types.by_name[b]
+  if x.mapping == "arbitrary address" or y.mapping == "arbitrary address" then
     return matrix.punchable(a, b) and "Y" or "r"
   end
   return matrix.punchable(a, b) and "Y" or "-"

@@ -94,7 +94,8 @@ local PRESERVE = 'oifname "wan" masquerade'
 local RANDOM = 'oifname "wan" meta l4proto udp masquerade to :1024-65535 fully-random'
 local HAIRPIN = 'iifname "lan" oifname "lan" ct status dnat meta l4proto udp '
   .. "snat to $W : ip saddr . udp sport map @out"
-local ANY_ADDRESS = 'oifname "wan" meta l4proto udp snat ip to numgen inc mod 2 map { 0 : $W, 1 : $W2 }'
+local ANY_ADDRESS = 'oifname "wan" meta l4proto udp '
+  .. "snat ip to numgen inc mod 2 map { 0 : $W, 1 : $W2 }"
 
 -- numgen gives a number in the machine's byte order where a port is expected in the wire's,
 -- so the ports go through a map.
@@ -270,7 +271,8 @@ function types.rules(name, w)
     script = script .. "table ip nat {\n" .. body .. "}\n"
   end
   if kind.nft6 then
-    script = script .. "table ip6 nat\ndelete table ip6 nat\ntable ip6 nat {\n" .. kind.nft6 .. "}\n"
+    script = script .. "table ip6 nat\ndelete table ip6 nat\n"
+    script = script .. "table ip6 nat {\n" .. kind.nft6 .. "}\n"
   end
   return script
 end
