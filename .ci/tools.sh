@@ -59,7 +59,11 @@ case $tool in
     if ! [ -f "$module/stylua_lib_node.cjs" ]; then
       PATH=$(dirname "$node"):$PATH
       export PATH
-      npm install --no-audit --no-fund --ignore-scripts \
+      # Node brings its own list of authorities; the machine's counts as well.
+      ca=/etc/ssl/certs/ca-certificates.crt
+      [ -n "${NODE_EXTRA_CA_CERTS:-}" ] || ! [ -f $ca ] ||
+        export NODE_EXTRA_CA_CERTS=$ca
+      npm install --fetch-retries=1 --fetch-timeout=30000 --no-audit --no-fund --ignore-scripts \
         --prefix "$cache/npm-$STYLUA" "@johnnymorganz/stylua@$STYLUA" \
         >"$cache/npm.log" 2>&1 </dev/null ||
         fail "no StyLua $STYLUA here and none from npm, see $cache/npm.log"
