@@ -20,7 +20,7 @@ const enums = {
   collapse_simple_statement: stylua.CollapseSimpleStatement,
 };
 
-const config = stylua.Config.new();
+const settings = {};
 for (const line of fs.readFileSync(".stylua.toml", "utf8").split("\n")) {
   const m = line.match(/^(\w+)\s*=\s*"?(\w+)"?\s*$/);
   if (m) {
@@ -28,9 +28,12 @@ for (const line of fs.readFileSync(".stylua.toml", "utf8").split("\n")) {
     if (value === undefined || Number.isNaN(value)) {
       throw new Error(`.stylua.toml: ${line}`);
     }
-    config[m[1]] = value;
+    settings[m[1]] = value;
   }
 }
+
+// The library takes a configuration for itself: each file needs its own.
+const config = () => Object.assign(stylua.Config.new(), settings);
 
 let bad = 0;
 for (const file of args) {
@@ -40,7 +43,7 @@ for (const file of args) {
   const body = text.slice(shebang.length);
   try {
     const made =
-      shebang + stylua.formatCode(body, config, undefined, stylua.OutputVerification.Full);
+      shebang + stylua.formatCode(body, config(), undefined, stylua.OutputVerification.Full);
     if (made !== text) {
       if (check) {
         const a = text.split("\n");
