@@ -94,11 +94,6 @@ const uint8_t *aq_identity_public_key(const aq_identity *id) {
 /* RFC 8410 section 4: AlgorithmIdentifier 1.3.101.112, BIT STRING of 32. */
 static const uint8_t spki_prefix[AQ_SPKI_LEN - 32] = {
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
-/* RFC 8410 section 7: PrivateKeyInfo version 0. */
-static const uint8_t pkcs8_prefix[AQ_PKCS8_LEN - 32] = {
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
-    0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
-
 void aq_identity_spki(uint8_t out[AQ_SPKI_LEN], const uint8_t key[32]) {
   memcpy(out, spki_prefix, sizeof(spki_prefix));
   memcpy(out + sizeof(spki_prefix), key, 32);
@@ -112,7 +107,49 @@ const uint8_t *aq_identity_spki_key(const uint8_t *spki, size_t len) {
   return spki + sizeof(spki_prefix);
 }
 
+/* RFC 5958: OneAsymmetricKey version 1 holds both halves. */
+static const uint8_t pkcs8_prefix[16] = {0x30, 0x51, 0x02, 0x01, 0x01, 0x30,
+                                         0x05, 0x06, 0x03, 0x2b, 0x65, 0x70,
+                                         0x04, 0x22, 0x04, 0x20};
+static const uint8_t pkcs8_middle[3] = {0x81, 0x21, 0x00};
+
 void aq_identity_pkcs8(uint8_t out[AQ_PKCS8_LEN], const aq_identity *id) {
-  memcpy(out, pkcs8_prefix, sizeof(pkcs8_prefix));
-  memcpy(out + sizeof(pkcs8_prefix), id->seed, 32);
+  memcpy(out, pkcs8_prefix, 16);
+  memcpy(out + 16, id->seed, 32);
+  memcpy(out + 48, pkcs8_middle, 3);
+  memcpy(out + 51, id->public_key, 32);
+}
+
+/* wolfSSL 5.9 signs only with a key that has its public half, and reads that
+ * in this older encoding alone: version 0, [1] without the unused-bits byte. */
+void aq_identity_tls_key(uint8_t out[AQ_TLS_KEY_LEN], const aq_identity *id) {
+  memcpy(out, pkcs8_prefix, 16);
+  out[1] = AQ_TLS_KEY_LEN - 2;
+  out[4] = 0;
+  memcpy(out + 16, id->seed, 32);
+  out[48] = 0x81;
+  out[49] = 0x20;
+  memcpy(out + 50, id->public_key, 32);
+}
+
+int aq_identity_from_pkcs8(aq_identity **pid, const uint8_t *der, size_t len) {
+  static const uint8_t v0_prefix[16] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30,
+                                        0x05, 0x06, 0x03, 0x2b, 0x65, 0x70,
+                                        0x04, 0x22, 0x04, 0x20};
+  int rv;
+  *pid = NULL;
+  if (len == 48 && memcmp(der, v0_prefix, 16) == 0) {
+    return aq_identity_from_seed(pid, der + 16);
+  }
+  if (len != AQ_PKCS8_LEN || memcmp(der, pkcs8_prefix, 16) != 0 ||
+      memcmp(der + 48, pkcs8_middle, 3) != 0) {
+    return AQ_ERR_IDENTITY;
+  }
+  rv = aq_identity_from_seed(pid, der + 16);
+  if (rv == 0 && memcmp((*pid)->public_key, der + 51, 32) != 0) {
+    aq_identity_del(*pid);
+    *pid = NULL;
+    return AQ_ERR_IDENTITY;
+  }
+  return rv;
 }

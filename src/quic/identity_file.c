@@ -20,38 +20,10 @@
 #define PEM_END "-----END PRIVATE KEY-----"
 #define FILE_MAX 1024
 
-/* OneAsymmetricKey version 1 (RFC 5958): seed and public key. */
-static const uint8_t v2_prefix[16] = {0x30, 0x51, 0x02, 0x01, 0x01, 0x30,
-                                      0x05, 0x06, 0x03, 0x2b, 0x65, 0x70,
-                                      0x04, 0x22, 0x04, 0x20};
-static const uint8_t v2_middle[3] = {0x81, 0x21, 0x00};
-#define V2_LEN 83
-
 static int say(char *why, size_t len, int rv, const char *fmt, const char *path,
                const char *more) {
   if (why && len) {
     (void)snprintf(why, len, fmt, path, more);
-  }
-  return rv;
-}
-
-static int der_to_identity(aq_identity **pid, const uint8_t *der, size_t len) {
-  static const uint8_t v1_prefix[16] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30,
-                                        0x05, 0x06, 0x03, 0x2b, 0x65, 0x70,
-                                        0x04, 0x22, 0x04, 0x20};
-  int rv;
-  if (len == AQ_PKCS8_LEN && memcmp(der, v1_prefix, 16) == 0) {
-    return aq_identity_from_seed(pid, der + 16);
-  }
-  if (len != V2_LEN || memcmp(der, v2_prefix, 16) != 0 ||
-      memcmp(der + 48, v2_middle, 3) != 0) {
-    return AQ_ERR_IDENTITY;
-  }
-  rv = aq_identity_from_seed(pid, der + 16);
-  if (rv == 0 && memcmp((*pid)->public_key, der + 51, 32) != 0) {
-    aq_identity_del(*pid);
-    *pid = NULL;
-    return AQ_ERR_IDENTITY;
   }
   return rv;
 }
@@ -69,7 +41,7 @@ static int pem_to_identity(aq_identity **pid, const char *text, size_t len) {
   end = strstr(begin, PEM_END);
   if (end && Base64_Decode((const byte *)begin, (word32)(end - begin), der,
                            &derlen) == 0) {
-    rv = der_to_identity(pid, der, derlen);
+    rv = aq_identity_from_pkcs8(pid, der, derlen);
   }
   aq_crypto_wipe(der, sizeof(der));
   return rv;
@@ -128,15 +100,12 @@ static int write_all(int fd, const char *text, size_t len) {
 }
 
 static size_t identity_to_pem(char *out, size_t cap, const aq_identity *id) {
-  uint8_t der[V2_LEN];
+  uint8_t der[AQ_PKCS8_LEN];
   byte b64[160];
   word32 b64len = sizeof(b64);
   int n;
 
-  memcpy(der, v2_prefix, 16);
-  memcpy(der + 16, id->seed, 32);
-  memcpy(der + 48, v2_middle, 3);
-  memcpy(der + 51, id->public_key, 32);
+  aq_identity_pkcs8(der, id);
   if (Base64_Encode(der, sizeof(der), b64, &b64len) != 0) {
     return 0;
   }

@@ -225,10 +225,10 @@ static int on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store) {
  */
 
 static int use_identity(WOLFSSL_CTX *c, const aq_identity *id) {
-  uint8_t spki[AQ_SPKI_LEN], key[AQ_PKCS8_LEN];
+  uint8_t spki[AQ_SPKI_LEN], key[AQ_TLS_KEY_LEN];
   int rv;
   aq_identity_spki(spki, id->public_key);
-  aq_identity_pkcs8(key, id);
+  aq_identity_tls_key(key, id);
   rv = wolfSSL_CTX_use_certificate_buffer(c, spki, sizeof(spki),
                                           WOLFSSL_FILETYPE_ASN1);
   if (rv == WOLFSSL_SUCCESS) {
