@@ -1,0 +1,252 @@
+/* udp_linux.c - batches, ECN, TTL and addresses by control messages.
+ *
+ * SPDX-License-Identifier: MIT */
+#if defined(__linux__)
+#define _GNU_SOURCE /* struct in6_pktinfo */
+
+#include "io/udp.h"
+
+#include "base/addr.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
+
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+/* Linux UDP_MAX_SEGMENTS; newer kernels allow 128. */
+#define GSO_SEGMENTS 64
+/* What a UDP datagram carries at most: 65535 less the IPv4 and UDP headers. */
+#define GSO_BYTES (65535 - 28)
+
+#define ECN_MASK 3
+
+static int set_int(int fd, int level, int name, int value) {
+  return setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+/* The plain option is cut to the system's limit; a privileged process may go
+ * above that with the FORCE one. */
+static void set_buffer(int fd, int name, int force) {
+  int got = 0;
+  socklen_t len = sizeof(got);
+  set_int(fd, SOL_SOCKET, name, AQ_UDP_BUFFER);
+  if (getsockopt(fd, SOL_SOCKET, name, &got, &len) == 0 &&
+      got < AQ_UDP_BUFFER) {
+    set_int(fd, SOL_SOCKET, force, AQ_UDP_BUFFER);
+  }
+}
+
+/* Linux 7.0 to 7.1.4 damage batches whose segments are all equally long. */
+static int kernel_damages_gso(void) {
+  struct utsname name;
+  unsigned major = 0, minor = 0, patch = 0;
+  if (uname(&name) != 0 ||
+      sscanf(name.release, "%u.%u.%u", &major, &minor, &patch) < 2) {
+    return 0;
+  }
+  return major == 7 && (minor == 0 || (minor == 1 && patch < 5));
+}
+
+static int has_gso(int fd) {
+  int value = 0;
+  socklen_t len = sizeof(value);
+  return getsockopt(fd, SOL_UDP, UDP_SEGMENT, &value, &len) == 0 &&
+         !kernel_damages_gso();
+}
+
+void aq_udp_setup(aq_udp *u, const aq_runtime_params *rp) {
+  int fd = u->fd;
+  set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE);
+  set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE);
+  if (u->bound.family == 4) {
+    set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+    set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    u->ecn = !rp->no_ecn && set_int(fd, IPPROTO_IP, IP_RECVTOS, 1) == 0;
+  } else {
+    set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+    set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    u->ecn = !rp->no_ecn && set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) == 0;
+  }
+  u->gro = !rp->no_gro && set_int(fd, SOL_UDP, UDP_GRO, 1) == 0;
+  u->gso = !rp->no_gso && has_gso(fd);
+}
+
+/* ---- sending ------------------------------------------------------------- */
+
+typedef union control {
+  struct cmsghdr align;
+  char bytes[256];
+} control;
+
+static void put(struct msghdr *m, int level, int type, const void *data,
+                size_t len) {
+  struct cmsghdr *c =
+      (struct cmsghdr *)((char *)m->msg_control + m->msg_controllen);
+  memset(c, 0, CMSG_SPACE(len));
+  c->cmsg_level = level;
+  c->cmsg_type = type;
+  c->cmsg_len = CMSG_LEN(len);
+  memcpy(CMSG_DATA(c), data, len);
+  m->msg_controllen += CMSG_SPACE(len);
+}
+
+static void put_source(struct msghdr *m, const aq_addr *local) {
+  static const uint8_t unspecified[16];
+  if (memcmp(local->ip, unspecified, sizeof(unspecified)) == 0) {
+    return;
+  }
+  if (local->family == 4) {
+    struct in_pktinfo info;
+    memset(&info, 0, sizeof(info));
+    memcpy(&info.ipi_spec_dst, local->ip, 4);
+    put(m, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+  } else if (local->family == 6) {
+    struct in6_pktinfo info;
+    memset(&info, 0, sizeof(info));
+    memcpy(&info.ipi6_addr, local->ip, 16);
+    info.ipi6_ifindex = local->scope;
+    put(m, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+  }
+}
+
+size_t aq_udp_send_max(const aq_udp *u, size_t segment) {
+  size_t n;
+  if (!u->gso || segment == 0 || segment > GSO_BYTES / 2) {
+    return segment;
+  }
+  n = GSO_BYTES / segment;
+  return (n < GSO_SEGMENTS ? n : GSO_SEGMENTS) * segment;
+}
+
+int aq_udp_send_once(aq_udp *u, const aq_transmit *t, const uint8_t *data,
+                     size_t len) {
+  struct sockaddr_storage ss;
+  struct iovec iov;
+  struct msghdr m;
+  control space;
+  int v4 = u->bound.family == 4;
+  memset(&m, 0, sizeof(m));
+  m.msg_name = &ss;
+  m.msg_namelen = aq_addr_to_sockaddr(&ss, &t->remote, 0);
+  if (m.msg_namelen == 0 || t->remote.family != u->bound.family) {
+    return EAFNOSUPPORT;
+  }
+  iov.iov_base = (void *)(uintptr_t)data;
+  iov.iov_len = len;
+  m.msg_iov = &iov;
+  m.msg_iovlen = 1;
+  m.msg_control = space.bytes;
+  if (t->local.family == u->bound.family) {
+    put_source(&m, &t->local);
+  }
+  if (t->segment != 0 && len > t->segment) {
+    uint16_t segment = (uint16_t)t->segment;
+    put(&m, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment));
+  }
+  if (t->ecn != 0 && u->ecn) {
+    int tos = t->ecn & ECN_MASK;
+    put(&m, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &tos,
+        sizeof(tos));
+  }
+  if (t->ttl != 0) {
+    int ttl = t->ttl;
+    put(&m, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TTL : IPV6_HOPLIMIT, &ttl,
+        sizeof(ttl));
+  }
+  if (m.msg_controllen == 0) {
+    m.msg_control = NULL;
+  }
+  return sendmsg(u->fd, &m, 0) < 0 ? errno : 0;
+}
+
+/* ---- receiving ------------------------------------------------------------
+ */
+
+static int cmsg_int(const struct cmsghdr *c) {
+  int value = 0;
+  if (c->cmsg_len >= CMSG_LEN(sizeof(value))) {
+    memcpy(&value, CMSG_DATA(c), sizeof(value));
+  } else if (c->cmsg_len >= CMSG_LEN(1)) {
+    value = *CMSG_DATA(c); /* IP_TOS comes as one byte */
+  }
+  return value;
+}
+
+static void take(const aq_udp *u, const struct cmsghdr *c, aq_datagram *d) {
+  if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+    int segment = cmsg_int(c);
+    d->segment = segment > 0 ? (size_t)segment : 0;
+  } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+    d->ecn = u->ecn ? (uint8_t)(cmsg_int(c) & ECN_MASK) : 0;
+  } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+    d->ecn = u->ecn ? (uint8_t)(cmsg_int(c) & ECN_MASK) : 0;
+  } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+    struct in_pktinfo info;
+    memcpy(&info, CMSG_DATA(c), sizeof(info));
+    memcpy(d->local.ip, &info.ipi_addr, 4);
+  } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+    struct in6_pktinfo info;
+    memcpy(&info, CMSG_DATA(c), sizeof(info));
+    memcpy(d->local.ip, &info.ipi6_addr, 16);
+    d->local.scope = (uint32_t)info.ipi6_ifindex;
+    aq_addr_normalize(&d->local);
+  }
+}
+
+int aq_udp_recv(aq_udp *u, uint8_t *buf, aq_datagram *d) {
+  struct sockaddr_storage ss;
+  struct iovec iov = {buf, AQ_UDP_RECV_MAX};
+  struct msghdr m;
+  control space;
+  ssize_t n;
+  memset(&m, 0, sizeof(m));
+  m.msg_name = &ss;
+  m.msg_namelen = sizeof(ss);
+  m.msg_iov = &iov;
+  m.msg_iovlen = 1;
+  m.msg_control = space.bytes;
+  m.msg_controllen = sizeof(space.bytes);
+  do {
+    n = recvmsg(u->fd, &m, 0);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+    return 0;
+  }
+  u->stats->recv_calls++;
+  if (n < 0 || (m.msg_flags & MSG_TRUNC) != 0 ||
+      aq_addr_from_sockaddr(&d->remote, (struct sockaddr *)&ss,
+                            m.msg_namelen) != 0) {
+    u->stats->recv_errors++;
+    return AQ_ERR_NETWORK;
+  }
+  d->local = u->bound;
+  d->ecn = 0;
+  d->segment = 0;
+  d->data = buf;
+  d->len = (size_t)n;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+    take(u, c, d);
+  }
+  if (d->segment >= d->len) {
+    d->segment = 0;
+  }
+  u->stats->recv_bytes += d->len;
+  u->stats->recv_datagrams +=
+      d->segment == 0 ? 1 : (d->len + d->segment - 1) / d->segment;
+  return 1;
+}
+
+#else
+typedef int aq_udp_linux_unused; /* a translation unit can't be empty */
+#endif
