@@ -839,10 +839,23 @@ int aq_runtime_fd(const aq_runtime *rt);
 /* Nanoseconds until aq_runtime_step must be called; AQ_NEVER. */
 aq_duration aq_runtime_timeout(const aq_runtime *rt);
 /* aq_runtime_step does what is due and never blocks: receive, time-outs,
- * send. Call it after verbs too, to send what they queued. */
+ * send. Call it after verbs too, to send what they queued. The work of one
+ * call is bounded. Returns 0, 1 when there is more to do now, or
+ * AQ_ERR_NOMEM, AQ_ERR_INTERNAL. */
 int aq_runtime_step(aq_runtime *rt);
-/* aq_runtime_wait blocks until there is work or |max| passed, then steps. */
+/* aq_runtime_wait blocks until there is work, |max| passed or a signal came,
+ * then steps. Returns as aq_runtime_step. */
 int aq_runtime_wait(aq_runtime *rt, aq_duration max);
+/* aq_runtime_poll blocks until one of |n| <= AQ_MAX_POLL runtimes has work or
+ * |max| passed or a signal came; it steps none.
+ * Returns 0 or AQ_ERR_INVAL. */
+#define AQ_MAX_POLL 64
+int aq_runtime_poll(aq_runtime *const *v, size_t n, aq_duration max);
+/* The monotonic clock that every runtime reads. */
+aq_tstamp aq_clock_now(void);
+/* aq_random_bytes: the system's random numbers. Returns 0 or
+ * AQ_ERR_INTERNAL. */
+int aq_random_bytes(uint8_t *out, size_t len);
 /* Returns how many sockets; fills at most |max| with their real addresses. */
 size_t aq_runtime_get_sockets(const aq_runtime *rt, aq_addr *out, size_t max);
 /* aq_runtime_open_socket adds a local socket while running. |bind| may have
