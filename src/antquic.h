@@ -113,7 +113,7 @@ typedef struct aq_addr {
   uint32_t scope; /* IPv6 zone index, 0 where none */
 } aq_addr;
 
-#define AQ_ADDR_STRLEN 64
+#define AQ_ADDR_STRLEN 72
 /* aq_addr_parse reads "1.2.3.4:5", "[::1]:5". Returns 0 or AQ_ERR_ADDRESS. */
 int aq_addr_parse(aq_addr *out, const char *text, size_t len);
 /* aq_addr_format writes "1.2.3.4:5" or "[::1]:5", NUL-terminated. |buf| has
