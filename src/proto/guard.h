@@ -40,18 +40,19 @@ typedef struct aq_guard_request {
 /* aq_guard_classify checks the address alone. */
 aq_guard_verdict aq_guard_classify(const aq_guard_request *r);
 
-/* Token buckets: at most 9 datagrams and 600 bytes per target address in 10 s
- * until it has answered; see guard.c for each figure. */
+/* Budgets: at most 9 datagrams and 600 bytes per target address in any 10 s
+ * until it has answered; see guard.c for each figure. Zeroed is full. */
 typedef struct aq_bucket {
-  uint64_t key;
-  double tokens;
-  aq_tstamp last;
+  uint64_t key; /* who paid last */
+  double spent;
+  aq_tstamp last; /* when */
 } aq_bucket;
 #define AQ_GUARD_SLOTS 256
+#define AQ_GUARD_TARGETS 1024
 typedef struct aq_guard {
   aq_bucket endpoint;
-  aq_bucket target[AQ_GUARD_SLOTS];
-  aq_bucket target_bytes[AQ_GUARD_SLOTS];
+  aq_bucket target[AQ_GUARD_TARGETS];
+  aq_bucket target_bytes[AQ_GUARD_TARGETS];
   aq_bucket prefix[AQ_GUARD_SLOTS];
   aq_bucket peer[AQ_GUARD_SLOTS];
   aq_bucket session[AQ_GUARD_SLOTS];

@@ -1,0 +1,213 @@
+/* guard.c - what may be sent to whom: forbidden targets and punch budgets.
+ *
+ * Two kinds of budget. A rate is a token bucket: a burst, then so many per
+ * second. A quota is full again only after a pause without any datagram, so in
+ * no span as long as the pause does more than the quota go out, which a token
+ * bucket can't promise.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "proto/guard.h"
+
+#include "base/addr.h"
+#include "base/hash.h"
+#include "base/time.h"
+
+#include <string.h>
+
+typedef struct guard_limit {
+  double burst;
+  double per_second; /* a rate; 0: a quota */
+  aq_duration pause; /* of a quota */
+} guard_limit;
+
+/* A target: nine datagrams are a round of openers, six probes and two more,
+ * and 600 bytes are less than one unvalidated QUIC server may send for one
+ * Initial, so a peer gains nothing by naming a victim to us. */
+static const guard_limit limit_target = {9, 0, 10 * AQ_S};
+static const guard_limit limit_target_bytes = {600, 0, 10 * AQ_S};
+/* A /24 or /48: one session's eight candidates in one network, seven datagrams
+ * each, pass at once. */
+static const guard_limit limit_prefix = {64, 32, 0};
+/* A requesting peer. */
+static const guard_limit limit_peer = {200, 100, 0};
+/* A session, in all: eight candidates, seven datagrams, three attempts are
+ * 168. */
+static const guard_limit limit_session = {200, 0, 300 * AQ_S};
+/* Session keys are our own numbers, so another session may have a slot to
+ * itself once the first was quiet for so long. */
+#define GUARD_SESSION_QUIET (5 * AQ_S)
+/* An endpoint. */
+static const guard_limit limit_endpoint = {400, 200, 0};
+
+const char *aq_guard_name(aq_guard_verdict v) {
+  switch (v) {
+  case AQ_GUARD_OK:
+    return "ok";
+  case AQ_GUARD_FORBIDDEN:
+    return "punch_forbidden";
+  case AQ_GUARD_SESSION:
+    return "punch_session";
+  case AQ_GUARD_TARGET:
+    return "punch_target";
+  case AQ_GUARD_PREFIX:
+    return "punch_prefix";
+  case AQ_GUARD_PEER:
+    return "punch_peer";
+  case AQ_GUARD_ENDPOINT:
+    return "punch_endpoint";
+  }
+  return "unknown";
+}
+
+/* ---- classes of addresses ------------------------------------------------ */
+
+/* UDP services above 1023 that answer strangers, often with more than they
+ * got: SSDP, WS-Discovery, mDNS, LLMNR, memcached. */
+static int guard_is_service(uint16_t port) {
+  static const uint16_t services[] = {1900, 3702, 5353, 5355, 11211};
+  if (port < 1024) {
+    return 1;
+  }
+  for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+    if (services[i] == port) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+static int guard_kind_allowed(const aq_guard_request *r, aq_addr_kind kind) {
+  switch (kind) {
+  case AQ_ADDR_GLOBAL:
+    return 1;
+  case AQ_ADDR_PRIVATE:
+  case AQ_ADDR_ULA:
+    return r->same_nat || r->allow_private;
+  case AQ_ADDR_CGNAT:
+    return r->same_nat || r->allow_private || r->allow_reserved;
+  case AQ_ADDR_BENCHMARK:
+  case AQ_ADDR_DOCUMENTATION:
+    return r->allow_reserved;
+  case AQ_ADDR_LOOPBACK:
+    return r->allow_loopback;
+  case AQ_ADDR_NONE:
+  case AQ_ADDR_UNSPECIFIED:
+  case AQ_ADDR_LINK_LOCAL:
+  case AQ_ADDR_MULTICAST:
+  case AQ_ADDR_BROADCAST:
+  case AQ_ADDR_RESERVED:
+  case AQ_ADDR_TRANSLATED:
+    return 0;
+  }
+  return 0;
+}
+
+aq_guard_verdict aq_guard_classify(const aq_guard_request *r) {
+  if (r->target->port == 0 ||
+      (!r->verified && guard_is_service(r->target->port)) ||
+      !guard_kind_allowed(r, aq_addr_classify(r->target))) {
+    return AQ_GUARD_FORBIDDEN;
+  }
+  return AQ_GUARD_OK;
+}
+
+/* ---- budgets ------------------------------------------------------------- */
+
+/* What is still spent at |now|. */
+static double bucket_spent(const aq_bucket *b, const guard_limit *l,
+                           aq_tstamp now) {
+  aq_duration gone = aq_time_since(now, b->last);
+  if (l->per_second == 0) {
+    return gone >= l->pause ? 0 : b->spent;
+  }
+  double spent = b->spent - (double)gone * l->per_second / 1e9;
+  return spent > 0 ? spent : 0;
+}
+
+void aq_guard_init(aq_guard *g, uint64_t salt) {
+  memset(g, 0, sizeof(*g));
+  g->salt = salt;
+}
+
+/* One budget that a datagram must fit. */
+typedef struct guard_due {
+  aq_bucket *bucket; /* shared by all keys of its slot: never larger */
+  const guard_limit *limit;
+  uint64_t key;
+  double cost;
+  aq_guard_verdict verdict;
+} guard_due;
+
+/* A claimed address counts by its IP alone, or a liar could name one victim
+ * under 65535 ports. One that a coordinator saw counts with its port, since
+ * many peers can share an IP, and so does loopback: there is no third party. */
+static uint64_t guard_target_key(const aq_guard *g, const aq_guard_request *r,
+                                 const aq_addr *a, int loopback) {
+  if (r->verified || loopback) {
+    return aq_addr_hash(a, g->salt);
+  }
+  return aq_addr_hash_prefix(a, 128, g->salt);
+}
+
+static aq_bucket *guard_session(aq_guard *g, aq_tstamp now, uint64_t key) {
+  aq_bucket *b = &g->session[key % AQ_GUARD_SLOTS];
+  if (b->key != key && aq_time_since(now, b->last) >= GUARD_SESSION_QUIET) {
+    b->spent = 0;
+  }
+  return b;
+}
+
+static size_t guard_dues(aq_guard *g, aq_tstamp now, const aq_guard_request *r,
+                         guard_due due[6]) {
+  aq_addr a = *r->target;
+  aq_addr_normalize(&a);
+  int loopback = aq_addr_classify(&a) == AQ_ADDR_LOOPBACK;
+  uint64_t salt[2] = {g->salt, aq_mix64(g->salt + 1)};
+  size_t n = 0;
+  uint64_t key = guard_target_key(g, r, &a, loopback);
+  due[n++] = (guard_due){&g->target[key % AQ_GUARD_TARGETS], &limit_target, key,
+                         1, AQ_GUARD_TARGET};
+  due[n++] =
+      (guard_due){&g->target_bytes[key % AQ_GUARD_TARGETS], &limit_target_bytes,
+                  key, (double)r->len, AQ_GUARD_TARGET};
+  if (!loopback) {
+    key = aq_addr_hash_prefix(&a, a.family == 4 ? 24 : 48, g->salt);
+    due[n++] = (guard_due){&g->prefix[key % AQ_GUARD_SLOTS], &limit_prefix, key,
+                           1, AQ_GUARD_PREFIX};
+  }
+  if (r->peer != NULL) {
+    key = aq_siphash(salt, r->peer->bytes, sizeof(r->peer->bytes));
+    due[n++] = (guard_due){&g->peer[key % AQ_GUARD_SLOTS], &limit_peer, key, 1,
+                           AQ_GUARD_PEER};
+  }
+  key = aq_siphash(salt, &r->session_key, sizeof(r->session_key));
+  due[n++] = (guard_due){guard_session(g, now, key), &limit_session, key, 1,
+                         AQ_GUARD_SESSION};
+  due[n++] =
+      (guard_due){&g->endpoint, &limit_endpoint, 0, 1, AQ_GUARD_ENDPOINT};
+  return n;
+}
+
+aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
+                               const aq_guard_request *r) {
+  aq_guard_verdict verdict = aq_guard_classify(r);
+  if (verdict != AQ_GUARD_OK) {
+    return verdict;
+  }
+  guard_due due[6];
+  size_t n = guard_dues(g, now, r, due);
+  /* All or nothing: what is refused is not paid for anywhere. */
+  for (size_t i = 0; i < n; i++) {
+    double spent = bucket_spent(due[i].bucket, due[i].limit, now);
+    if (spent + due[i].cost > due[i].limit->burst) {
+      return due[i].verdict;
+    }
+  }
+  for (size_t i = 0; i < n; i++) {
+    aq_bucket *b = due[i].bucket;
+    b->spent = bucket_spent(b, due[i].limit, now) + due[i].cost;
+    b->last = aq_time_max(b->last, now);
+    b->key = due[i].key;
+  }
+  return AQ_GUARD_OK;
+}
