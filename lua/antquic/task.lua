@@ -75,14 +75,15 @@ end
 
 --- Calls fn(core, id, x, y) until it gives something else than AGAIN, waiting
 --- for |cond| in between. |timeout| is in seconds; nil waits for ever, 0 tries
---- once. |what| says in the message what was waited for: a string, or a
---- function that makes it from |object|.
-function task.retry(object, what, cond, timeout, fn, core, id, x, y)
+--- once. A call that waits several times gives its |deadline| too. |what| says
+--- in the message what was waited for: a string, or a function that makes it
+--- from |object|.
+function task.retry(object, what, cond, timeout, deadline, fn, core, id, x, y)
   local a, b, c = fn(core, id, x, y)
   if a ~= nil or c ~= "AGAIN" then
     return a, b, c
   end
-  local deadline = task.deadline(timeout)
+  deadline = deadline or task.deadline(timeout)
   while true do
     local ok, message, code = cond:wait(deadline)
     if not ok then

@@ -3,7 +3,9 @@
 -- An adapter is a table of functions:
 --   name                        what it is, for messages
 --   now()                       monotonic seconds, a float
---   spawn(fn, ...) -> Task      start a task; an error goes to on_error
+--   spawn(fn, ...) -> Task      start a task; an error goes to task.on_failure(text)
+--                               where that is set, else to on_error, unless
+--                               task.guarded is
 --   attach(source) -> handle    call source.pump() when its core has work; a
 --                               source is { core =, pump = function() end }
 --   detach(handle)              before the core closes

@@ -110,7 +110,9 @@ local function after_resume(task, co, ok, ...)
   task.error = message
   compat.close_coroutine(co)
   finish(task, false)
-  if not task.guarded then
+  if task.on_failure then
+    task.on_failure(text)
+  elseif not task.guarded then
     loop.on_error(text)
   end
 end
