@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The reference and the code agree:
---   * every public name (functions of `antquic`, methods of its objects, options,
---     error codes, event kinds) is in docs/api.md;
---   * every method, function, error code and event that docs/api.md and the
---     README name exists;
+--   * every public name (functions of `antquic`, methods of its objects, error
+--     codes, event kinds) is in docs/api.md, policy.md or events.md;
+--   * every method, function and error code that they and the README name
+--     exists;
+--   * every block of Lua in a document parses;
 --   * no link of the documents leads nowhere.
 --
 -- usage: lua5.4 spec/layers/docs.lua   (from the top folder, after a build)
@@ -96,6 +97,9 @@ local function collect(text)
   end
 end
 collect(api)
+for _, path in ipairs({ "docs/policy.md", "docs/events.md" }) do
+  collect(read(path) or "")
+end
 local in_code = table.concat(code, "\n")
 
 local function named(word)
@@ -138,9 +142,8 @@ end
 local events = names_of("AQ_EVENT_MAP", 'X%([%u_%d]+,%s*"([%l_%d]+)"')
 local errors = names_of("AQ_ERR_MAP", "X%(([%u_%d]+),")
 -- A host of the C core sees these; Lua programs meet them as methods.
-local event_docs = in_code .. "\n" .. (read("docs/events.md") or "")
 for name in pairs(events) do
-  check(event_docs:find("%f[%w_]" .. name .. "%f[^%w_]"), "no document has the event %s", name)
+  check(named(name), "no document has the event %s", name)
 end
 
 -- Docs to code ------------------------------------------------------------------
@@ -183,6 +186,15 @@ for _, text in ipairs(code) do
   end
   for name in text:gmatch("%f[%w_]errors%.([%u_]+)") do
     check(errors[name], "documented error %s doesn't exist", name)
+  end
+end
+
+-- Blocks of Lua -------------------------------------------------------------------
+
+for _, path in ipairs(lines_of("ls *.md docs/*.md examples/*.md 2>/dev/null")) do
+  for block in assert(read(path)):gmatch("```lua\n(.-)```") do
+    local ok, why = load(block, "=block")
+    check(ok, "%s: a block of Lua doesn't parse: %s", path, tostring(why))
   end
 end
 
