@@ -32,6 +32,10 @@ typedef struct aq_disc_change {
   aq_candidate cand;
 } aq_disc_change;
 
+/* Whoever polls knows at most AQ_DISC_MAX_CAND candidates that are gone now,
+ * and there are as many that it doesn't know yet: the queue can't overflow. */
+#define AQ_DISC_MAX_CHANGE (2 * AQ_DISC_MAX_CAND)
+
 typedef struct aq_disc {
   uint32_t max_candidates;
   uint8_t allow_reserved, allow_loopback;
@@ -41,13 +45,19 @@ typedef struct aq_disc {
   aq_addr local[AQ_DISC_MAX_LOCAL];
   aq_observation obs[AQ_DISC_MAX_OBSERVERS];
   size_t ncand;
-  aq_candidate cand[AQ_DISC_MAX_CAND];
+  aq_candidate cand[AQ_DISC_MAX_CAND]; /* best first */
+  uint32_t base[AQ_DISC_MAX_CAND];     /* the socket of each */
   uint64_t next_seq;
   size_t nchange;
-  aq_disc_change change[AQ_DISC_MAX_CAND];
+  aq_disc_change change[AQ_DISC_MAX_CHANGE];
+  aq_addr kept[AQ_MAX_SOCKETS]; /* what was last confirmed, by socket index */
+  aq_addr public_addr;          /* the newest of them */
   uint64_t observed_ignored; /* lies, reserved, over the bound */
 } aq_disc;
 
+/* aq_disc_init: |max_candidates| is cut to 1..AQ_DISC_MAX_CAND. When there are
+ * more addresses, the best stay, but observed ones get half of the places: an
+ * address that the outside can use is worth more than a tenth interface. */
 void aq_disc_init(aq_disc *d, uint32_t max_candidates, int allow_reserved);
 void aq_disc_add_socket(aq_disc *d, aq_tstamp now, const aq_local_socket *s);
 /* aq_disc_set_local: a new snapshot. Returns 1 when it changed something. */
