@@ -132,5 +132,8 @@ size_t aq_trav_get_steps(const aq_trav *t, aq_step_record *out, size_t max);
 /* The punch key and session id in force; NULL before an answer or offer. */
 const uint8_t *aq_trav_key(const aq_trav *t);
 const uint8_t *aq_trav_session(const aq_trav *t);
+/* 1: private targets are right here (the same NAT, the policy, or a coordinator
+ * inside our private network); for aq_guard_request.allow_private. */
+int aq_trav_allows_private(const aq_trav *t);
 
 #endif

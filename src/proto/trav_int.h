@@ -24,7 +24,15 @@
 #define AQ_TRAV_KNOWN_SPACING (100 * AQ_MS)
 #define AQ_TRAV_DIAL_TIMEOUT (3 * AQ_S)
 
+/* Of pairs, not of known addresses. */
 #define AQ_TRAV_DIALS_AT_ONCE 3
+/* Probes that follow the first authentic datagram of a pair: what was sent
+ * before may have met a closed NAT. */
+#define AQ_TRAV_PROBES_AFTER_HIT 3
+/* Answers to one address; no honest peer sends more probes. */
+#define AQ_TRAV_MAX_ANSWERS 32
+/* The probes of one attempt are spread over this long. */
+#define AQ_TRAV_COVER (3 * AQ_S)
 #define AQ_TRAV_PROBE_LOG 64
 
 /* Slots of the two rings that only actions and events which must not be lost
@@ -74,9 +82,10 @@ typedef struct aq_trav_pair {
 } aq_trav_pair;
 
 typedef struct aq_trav_dial {
-  uint32_t id; /* 0: free */
+  uint32_t id;   /* 0: free */
   uint8_t known; /* of a dial step, not of a pair */
   uint8_t told;  /* its DIAL action was polled */
+  uint8_t heard; /* its address had answered with an authentic punch */
   uint32_t pair; /* index, when not known */
   uint32_t record;
   aq_addr addr;
@@ -101,11 +110,16 @@ struct aq_trav {
   uint8_t initiator;  /* the role now */
   uint8_t originator; /* our application asked for the session */
   uint8_t over;
-  uint8_t step; /* aq_trav_step */
+  uint8_t step;    /* aq_trav_step */
+  uint8_t waiting; /* nothing but known dials is left to hope for */
   uint32_t attempt;
-  aq_tstamp started, phase_since, step_since;
+  aq_tstamp now; /* of the last call; time never goes back */
+  aq_tstamp started, phase_since;
   aq_tstamp timer[AQ_TRAV_TIMER__COUNT];
-  int error; /* the most telling one so far */
+  int error;      /* the most telling one so far */
+  int step_error; /* of the running dial step */
+  int sync_error; /* what ended a coordination that had worked, 0: nothing */
+  aq_duration retry_after; /* the coordinator's wish */
   uint64_t rng;
 
   /* Coordination. */
@@ -132,7 +146,7 @@ struct aq_trav {
   uint64_t peer_seen; /* window behind peer_seq: replays are ignored */
   uint32_t nprobe;
   aq_trav_probe probe[AQ_TRAV_PROBE_LOG];
-  uint32_t gap_factor;
+  uint64_t replays;
   uint32_t dials_used; /* in this attempt */
   aq_tstamp punch_until;
   uint32_t punches_sent, punches_received, initials_sent;
@@ -148,6 +162,7 @@ struct aq_trav {
   aq_step_record record[AQ_MAX_STEPS];
   uint32_t rec_coordinate, rec_punch; /* index + 1 of the running one */
   uint64_t records_lost;
+  char why[80]; /* belongs to ->error */
 
   /* Out. DONE stands outside of the ring, so it can't be lost. */
   uint32_t action_head, action_count;
@@ -158,5 +173,99 @@ struct aq_trav {
   aq_event event[AQ_TRAV_MAX_EVENTS];
   uint64_t actions_lost, events_lost;
 };
+
+/* ---- trav_state.c -------------------------------------------------------- */
+
+/* aq_trav_rule: one legal move, and when it happens. */
+typedef struct aq_trav_rule {
+  aq_phase from, to;
+  const char *when;
+} aq_trav_rule;
+/* The table of legal moves; docs/session.md is made from it. */
+const aq_trav_rule *aq_trav_rules(size_t *n);
+/* aq_trav_move is the only writer of phase and state. It cleans up what the
+ * phase that is left had running, arms the time-out of the next one and queues
+ * the events. A move to the same phase does nothing. */
+void aq_trav_move(aq_trav *t, aq_phase to, const char *why);
+/* aq_trav_win: connected, by our dial |dial| or by the peer's (0). */
+void aq_trav_win(aq_trav *t, uint32_t dial, const aq_addr *addr,
+                 aq_duration rtt);
+/* aq_trav_fail ends the session. |error| is not 0. */
+void aq_trav_fail(aq_trav *t, int error, const char *why);
+/* aq_trav_blame keeps the most telling error. */
+void aq_trav_blame(aq_trav *t, int error, const char *why);
+/* aq_trav_worse gives the one that tells a user more. */
+int aq_trav_worse(int a, int b);
+
+/* ---- trav_out.c: what leaves the machine --------------------------------- */
+
+/* aq_trav_push gives a zeroed action, or NULL when there is no room for one
+ * of this kind (counted). */
+aq_trav_action *aq_trav_push(aq_trav *t, aq_trav_action_kind kind);
+/* aq_trav_drop takes back actions of |kind| that were not polled, of |dial|
+ * when that isn't 0. Returns how many. */
+uint32_t aq_trav_drop(aq_trav *t, aq_trav_action_kind kind, uint32_t dial);
+/* aq_trav_tell queues an event that must be kept, aq_trav_note one that may
+ * be lost when nobody polls. Never NULL: a lost one is written to |spare|. */
+aq_event *aq_trav_tell(aq_trav *t, aq_event_kind kind);
+aq_event *aq_trav_note(aq_trav *t, aq_event_kind kind, aq_event *spare);
+void aq_trav_step_done(aq_trav *t, int error, const char *why);
+/* Records: 0 is none, so that it can be kept in a zeroed member. */
+uint32_t aq_trav_record_open(aq_trav *t, aq_trav_step step,
+                             const aq_addr *addr);
+void aq_trav_record_close(aq_trav *t, uint32_t record, int error,
+                          const char *why);
+
+/* ---- trav_plan.c: steps, pairs, schedule --------------------------------- */
+
+void aq_trav_clamp_punch(aq_punch_step *s);
+/* aq_trav_gap: how long after probe |round| (from 0) the next one goes. */
+aq_duration aq_trav_gap(const aq_punch_step *s, uint32_t round);
+int aq_trav_is_private(const aq_addr *a);
+/* aq_trav_arm sets the start of the punch step that is wanted now. */
+void aq_trav_arm(aq_trav *t, const aq_punch_step *s);
+void aq_trav_start_punch(aq_trav *t); /* START is due: openers */
+void aq_trav_lead_over(aq_trav *t);   /* LEAD is due: dials, probes */
+void aq_trav_send_probes(aq_trav *t); /* PROBE is due */
+void aq_trav_answer(aq_trav *t, aq_trav_pair *pair, const aq_punch *probe);
+/* aq_trav_pair_find gives NULL or the pair; aq_trav_pair_add NULL when there
+ * is no room. */
+aq_trav_pair *aq_trav_pair_find(aq_trav *t, uint32_t socket,
+                                const aq_addr *remote);
+aq_trav_pair *aq_trav_pair_add(aq_trav *t, const aq_local_socket *sock,
+                               const aq_candidate *c);
+void aq_trav_pairs_of(aq_trav *t, const aq_candidate *c);
+void aq_trav_pair_soon(aq_trav *t, aq_trav_pair *pair);
+void aq_trav_stop_punching(aq_trav *t);
+void aq_trav_set_remote(aq_trav *t, const aq_ctl *m);
+
+/* ---- trav_dial.c ----------------------------------------------------------
+ */
+
+void aq_trav_dial_pair(aq_trav *t, aq_trav_pair *pair);
+/* Dials addresses that answered, as far as slots are free. */
+void aq_trav_dial_heard(aq_trav *t);
+void aq_trav_dial_known(aq_trav *t); /* KNOWN is due */
+aq_trav_dial *aq_trav_dial_find(aq_trav *t, uint32_t id);
+/* which: 1 known, 2 of pairs, 3 all. */
+uint32_t aq_trav_dials(const aq_trav *t, unsigned which);
+void aq_trav_hangup(aq_trav *t, unsigned which, int error);
+void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error);
+void aq_trav_dials_due(aq_trav *t); /* DIAL is due */
+void aq_trav_dials_rearm(aq_trav *t);
+
+/* ---- trav.c, trav_timeout.c -----------------------------------------------
+ */
+
+void aq_trav_clock(aq_trav *t, aq_tstamp now);
+void aq_trav_request(aq_trav *t, aq_id via, aq_duration timeout);
+/* aq_trav_take_offer: from here on the target of |m|, which was accepted. */
+void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator);
+/* aq_trav_attempt_failed: the running step or attempt came to nothing; what
+ * is next depends on the strategy. */
+void aq_trav_attempt_failed(aq_trav *t, int error, const char *why);
+/* Nothing can come of this attempt any more; looks and then shortens the
+ * phase. */
+void aq_trav_check_spent(aq_trav *t);
 
 #endif

@@ -1,0 +1,363 @@
+/* trav.c - a session's life: its start, the steps, the C strategy.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "proto/trav_int.h"
+
+#include "base/addr.h"
+#include "base/hash.h"
+#include "base/time.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void aq_trav_clock(aq_trav *t, aq_tstamp now) {
+  t->now = aq_time_max(t->now, now);
+}
+
+static void init(aq_trav *t, aq_tstamp now, const aq_trav_params *p) {
+  memset(t, 0, sizeof(*t));
+  t->p = *p;
+  t->now = t->started = t->phase_since = now;
+  t->rng = aq_mix64(p->seed + 1);
+  t->step = AQ_TRAV_STEP_NONE;
+  if (t->p.nlocal > AQ_MAX_CANDIDATES) {
+    t->p.nlocal = AQ_MAX_CANDIDATES;
+  }
+  if (t->p.nsock > AQ_MAX_SOCKETS) {
+    t->p.nsock = AQ_MAX_SOCKETS;
+  }
+  if (t->p.nknown > 8) {
+    t->p.nknown = 8;
+  }
+  if (t->p.max_attempts == 0) {
+    t->p.max_attempts = 3;
+  }
+  if (t->p.coordination_timeout == 0) {
+    t->p.coordination_timeout = 10 * AQ_S;
+  }
+  for (int i = 0; i < AQ_TRAV_TIMER__COUNT; i++) {
+    t->timer[i] = AQ_NEVER;
+  }
+  if (p->timeout) {
+    t->timer[AQ_TRAV_TIMER_SESSION] = aq_time_add(now, p->timeout);
+  }
+  aq_punch_step_init(&t->schedule);
+}
+
+static void dial_known(aq_trav *t, const aq_dial_step *s,
+                       aq_duration headstart) {
+  t->known = *s;
+  t->known_next = 0;
+  t->step = AQ_TRAV_STEP_DIAL;
+  t->step_error = AQ_OK;
+  t->timer[AQ_TRAV_TIMER_STEP] = aq_time_add(t->now, headstart);
+  if (t->phase == AQ_PHASE_IDLE) {
+    aq_trav_move(t, AQ_PHASE_DISCOVERY, "a dial of known addresses starts");
+  }
+  aq_trav_dial_known(t);
+}
+
+void aq_trav_init(aq_trav *t, aq_tstamp now, const aq_trav_params *p) {
+  init(t, now, p);
+  t->initiator = t->originator = t->decided = 1;
+  if (p->strategy != AQ_STRATEGY_AUTO) {
+    return;
+  }
+  if (t->p.nknown) {
+    aq_dial_step s;
+    memset(&s, 0, sizeof(s));
+    s.count = t->p.nknown;
+    memcpy(s.addrs, t->p.known, s.count * sizeof(s.addrs[0]));
+    s.spacing = AQ_TRAV_KNOWN_SPACING;
+    s.timeout = AQ_TRAV_DIAL_TIMEOUT;
+    dial_known(t, &s, AQ_TRAV_KNOWN_HEADSTART);
+    if (t->phase == AQ_PHASE_DISCOVERY) {
+      t->timer[AQ_TRAV_TIMER_PHASE] =
+          aq_time_add(now, AQ_TRAV_DISCOVERY_TIMEOUT);
+    }
+  } else {
+    aq_trav_request(t, 0, t->p.coordination_timeout);
+  }
+}
+
+/* ---- steps -----------------------------------------------------------------
+ */
+
+static int may_step(const aq_trav *t) {
+  return !t->over && t->p.strategy == AQ_STRATEGY_STEPS &&
+         t->step == AQ_TRAV_STEP_NONE;
+}
+
+static int is_between(const aq_trav *t) {
+  return t->phase == AQ_PHASE_IDLE || t->phase == AQ_PHASE_DISCOVERY ||
+         t->phase == AQ_PHASE_SYNCHRONIZATION;
+}
+
+int aq_trav_step_dial(aq_trav *t, aq_tstamp now, const aq_dial_step *s) {
+  aq_trav_clock(t, now);
+  if (!may_step(t) || !t->initiator || !is_between(t) || s->count == 0) {
+    return AQ_ERR_INVAL;
+  }
+  aq_dial_step d = *s;
+  d.count = d.count > 8 ? 8 : d.count;
+  d.spacing = aq_time_clamp(d.spacing, 0, 250 * AQ_MS);
+  d.timeout = d.timeout ? aq_time_clamp(d.timeout, 50 * AQ_MS, 30 * AQ_S)
+                        : AQ_TRAV_DIAL_TIMEOUT;
+  dial_known(t, &d, d.timeout);
+  return 0;
+}
+
+int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
+                            aq_duration timeout) {
+  aq_trav_clock(t, now);
+  if (!may_step(t)) {
+    return AQ_ERR_INVAL;
+  }
+  if (!t->initiator) { /* the peer's request did it already */
+    t->step = AQ_TRAV_STEP_COORDINATE;
+    aq_trav_step_done(t, AQ_OK, "the peer asked for us");
+    return 0;
+  }
+  if (!is_between(t)) {
+    return AQ_ERR_INVAL;
+  }
+  if (!timeout || timeout > t->p.coordination_timeout) {
+    timeout = t->p.coordination_timeout;
+  }
+  aq_trav_request(t, via, aq_time_max(timeout, 50 * AQ_MS));
+  return 0;
+}
+
+int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s) {
+  aq_trav_clock(t, now);
+  if (!may_step(t)) {
+    return AQ_ERR_INVAL;
+  }
+  if (!t->initiator) { /* runs already, as the peer's target */
+    t->step = AQ_TRAV_STEP_PUNCH;
+    return 0;
+  }
+  if (t->sync_error) {
+    t->step = AQ_TRAV_STEP_PUNCH;
+    aq_trav_step_done(t, t->sync_error, aq_error_text(t->sync_error));
+    t->sync_error = AQ_OK;
+    return 0;
+  }
+  if (!t->synced || t->phase != AQ_PHASE_SYNCHRONIZATION) {
+    return AQ_ERR_INVAL;
+  }
+  t->step = AQ_TRAV_STEP_PUNCH;
+  aq_trav_arm(t, s ? s : &t->schedule);
+  return 0;
+}
+
+void aq_trav_finish(aq_trav *t, aq_tstamp now, int error) {
+  aq_trav_clock(t, now);
+  if (!t->over) {
+    error = error ? error : AQ_ERR_CANCELLED;
+    aq_trav_fail(t, error, error == t->error ? t->why : NULL);
+  }
+}
+
+void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s) {
+  t->schedule = *s;
+  aq_trav_clamp_punch(&t->schedule);
+}
+
+void aq_trav_request(aq_trav *t, aq_id via, aq_duration timeout) {
+  t->attempt++;
+  t->step = AQ_TRAV_STEP_COORDINATE;
+  t->timer[AQ_TRAV_TIMER_STEP] = AQ_NEVER;
+  t->timer[AQ_TRAV_TIMER_RETRY] = AQ_NEVER;
+  t->synced = 0;
+  t->sync_error = AQ_OK;
+  t->retry_after = 0;
+  t->coordinator = via;
+  aq_trav_move(t, AQ_PHASE_COORDINATION, "a request is sent");
+  t->request = 0;
+  t->requested = 1;
+  t->requested_at = t->now;
+  t->timer[AQ_TRAV_TIMER_REQUEST] = aq_time_add(t->now, timeout);
+  t->rec_coordinate = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, NULL);
+  aq_trav_action *a = aq_trav_push(t, AQ_TRAV_REQUEST);
+  if (a) {
+    a->conn = via;
+    a->timeout = timeout;
+  }
+}
+
+/* ---- what follows a failure
+ * -------------------------------------------------- */
+
+static int is_final(int error) {
+  return error == AQ_ERR_REFUSED || error == AQ_ERR_NOT_ALLOWED ||
+         error == AQ_ERR_INVAL || error == AQ_ERR_UNSUPPORTED;
+}
+
+/* Coordination backs off, min(30 s, 1 s * 2^(n-1)) and 0..199 ms, since many
+ * askers may wait for one coordinator. A failed punch costs nobody else
+ * anything and a user waits: n * 100 ms and 0..99 ms. */
+static aq_duration backoff(aq_trav *t, int coordination) {
+  t->rng = aq_mix64(t->rng + t->attempt);
+  if (!coordination) {
+    return t->attempt * 100 * AQ_MS + t->rng % 100 * AQ_MS;
+  }
+  uint32_t n = t->attempt < 6 ? t->attempt : 6;
+  aq_duration d = aq_time_clamp(AQ_S << (n - 1), AQ_S, 30 * AQ_S);
+  return aq_time_max(d, t->retry_after) + t->rng % 200 * AQ_MS;
+}
+
+static void give_up(aq_trav *t) {
+  if (aq_trav_dials(t, 1) || t->timer[AQ_TRAV_TIMER_KNOWN] != AQ_NEVER) {
+    t->waiting = 1; /* for the end of the last known dial */
+    aq_trav_move(t, AQ_PHASE_DISCOVERY, "only known addresses are left");
+    return;
+  }
+  aq_trav_fail(t, t->error, t->why);
+}
+
+static void next_attempt(aq_trav *t, int coordination, int error) {
+  aq_tstamp at = t->now + backoff(t, coordination);
+  t->initiator = 1;
+  t->synced = 0;
+  if (is_final(error) || t->attempt >= t->p.max_attempts ||
+      at >= t->timer[AQ_TRAV_TIMER_SESSION]) {
+    give_up(t);
+    return;
+  }
+  aq_trav_move(t, AQ_PHASE_DISCOVERY, "another try after a pause");
+  t->timer[AQ_TRAV_TIMER_RETRY] = at;
+}
+
+static void step_failed(aq_trav *t, uint8_t step, int error, const char *why) {
+  if (step == AQ_TRAV_STEP_DIAL && !is_final(error)) {
+    aq_trav_step_done(t, error, why);
+    return;
+  }
+  if (step == AQ_TRAV_STEP_PUNCH && t->initiator && !is_final(error)) {
+    /* What was agreed is still there: another schedule may do. */
+    aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, why);
+    t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER;
+    t->timer[AQ_TRAV_TIMER_PHASE] = AQ_NEVER;
+    aq_trav_step_done(t, error, why);
+    return;
+  }
+  /* The agreement is void; a punch step that comes now hears why. */
+  if (step != AQ_TRAV_STEP_PUNCH && t->synced) {
+    t->sync_error = error;
+  }
+  t->initiator = 1;
+  t->synced = 0;
+  aq_trav_move(t, AQ_PHASE_DISCOVERY, why);
+  aq_trav_step_done(t, error, why);
+}
+
+void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
+  uint8_t step = t->step;
+  aq_trav_blame(t, error, why);
+  aq_trav_record_close(t, t->rec_coordinate, error, why);
+  aq_trav_record_close(t, t->rec_punch, error, why);
+  t->rec_coordinate = t->rec_punch = 0;
+  if (!t->originator) {
+    aq_trav_fail(t, error, why);
+  } else if (t->p.strategy == AQ_STRATEGY_STEPS) {
+    step_failed(t, step, error, why);
+  } else if (step == AQ_TRAV_STEP_DIAL) {
+    aq_trav_request(t, 0, t->p.coordination_timeout);
+  } else {
+    t->step = AQ_TRAV_STEP_NONE;
+    next_attempt(t, step == AQ_TRAV_STEP_COORDINATE, error);
+  }
+}
+
+/* ---- what can be asked
+ * --------------------------------------------------------- */
+
+aq_phase aq_trav_phase(const aq_trav *t) {
+  return (aq_phase)t->phase;
+}
+
+int aq_trav_is_over(const aq_trav *t) {
+  return t->over;
+}
+
+const uint8_t *aq_trav_key(const aq_trav *t) {
+  return t->has_key ? t->key : NULL;
+}
+
+const uint8_t *aq_trav_session(const aq_trav *t) {
+  return t->has_key ? t->session : NULL;
+}
+
+int aq_trav_allows_private(const aq_trav *t) {
+  return t->private_ok;
+}
+
+void aq_trav_get_info(const aq_trav *t, aq_session_info *out) {
+  memset(out, 0, sizeof(*out));
+  out->peer = t->p.peer;
+  out->phase = (aq_phase)t->phase;
+  out->state = (aq_state)t->state;
+  out->initiator = t->initiator;
+  out->attempt = t->attempt;
+  out->started = t->started;
+  out->coordinator = t->coordinator;
+  out->coordination_time = t->coordination_time;
+  out->punches_sent = t->punches_sent;
+  out->punches_received = t->punches_received;
+  out->initials_sent = t->initials_sent;
+  out->same_nat = t->same_nat;
+  out->remote_count = t->nremote;
+  memcpy(out->remote, t->remote, t->nremote * sizeof(t->remote[0]));
+}
+
+size_t aq_trav_get_pairs(const aq_trav *t, aq_pair_info *out, size_t max) {
+  for (size_t i = 0; i < t->npair && i < max; i++) {
+    const aq_trav_pair *p = &t->pair[i];
+    memset(&out[i], 0, sizeof(out[i]));
+    out[i].local = p->local;
+    out[i].remote = p->remote;
+    out[i].priority = p->priority;
+    out[i].state = p->state;
+    out[i].remote_source = p->source;
+    out[i].verified = p->verified;
+    out[i].sent = p->sent;
+    out[i].received = p->received;
+  }
+  return t->npair;
+}
+
+/* ---- as target
+ * ------------------------------------------------------------------- */
+
+void aq_trav_init_target(aq_trav *t, aq_tstamp now, const aq_trav_params *p,
+                         const aq_ctl *offer, aq_id coordinator,
+                         int wait_decision, aq_tstamp deadline) {
+  init(t, now, p);
+  t->decided = !wait_decision;
+  if (wait_decision) {
+    t->timer[AQ_TRAV_TIMER_DECISION] = deadline;
+  }
+  aq_trav_take_offer(t, offer, coordinator);
+}
+
+void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept) {
+  aq_trav_clock(t, now);
+  if (t->over || t->decided) {
+    return;
+  }
+  t->decided = 1;
+  t->timer[AQ_TRAV_TIMER_DECISION] = AQ_NEVER;
+  if (!accept) {
+    aq_trav_action *a = aq_trav_push(t, AQ_TRAV_VETO);
+    if (a) {
+      a->conn = t->coordinator;
+      a->error = AQ_ERR_REFUSED;
+    }
+    aq_trav_fail(t, AQ_ERR_REFUSED, "refused here");
+  } else if (t->now >= t->expires) {
+    aq_trav_fail(t, AQ_ERR_EXPIRED, "the offer expired before it was accepted");
+  } else {
+    aq_trav_arm(t, &t->schedule);
+  }
+}

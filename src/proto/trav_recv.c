@@ -1,0 +1,384 @@
+/* trav_recv.c - arrivals: control messages, punches, ends of dials.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "proto/trav_int.h"
+
+#include "base/addr.h"
+#include "base/time.h"
+#include "proto/disc.h"
+#include "proto/guard.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* No coordinator makes peers wait longer than this for each other. */
+#define MAX_START_DELAY (2 * AQ_S)
+#define MAX_RTT (10 * AQ_S)
+
+static int is_live(const aq_trav *t) {
+  return t->requested || (t->synced && (t->phase == AQ_PHASE_SYNCHRONIZATION ||
+                                        t->phase == AQ_PHASE_PUNCHING ||
+                                        t->phase == AQ_PHASE_VALIDATION));
+}
+
+static int is_of_peer(const aq_trav *t, const aq_ctl *m) {
+  return aq_peer_id_compare(&m->peer, &t->p.peer) == 0;
+}
+
+static aq_duration capped(uint64_t n, aq_duration unit, aq_duration max) {
+  return n > max / unit ? max : n * unit;
+}
+
+/* One key is in force: the newest that was accepted. Datagrams of an older
+ * session id find no session; both sides start their schedules anew with a new
+ * key, so nothing is lost with them. */
+static void synchronize(aq_trav *t, const aq_ctl *m) {
+  memcpy(t->session, m->session, sizeof(t->session));
+  memcpy(t->key, m->key, sizeof(t->key));
+  t->has_key = 1;
+  t->synced = 1;
+  t->sync_error = AQ_OK;
+  t->peer_seq = 0;
+  t->peer_seen = 0;
+  t->rtt = capped(m->rtt_us, AQ_US, MAX_RTT);
+  t->start_at = t->now + capped(m->start_delay_us, AQ_US, MAX_START_DELAY);
+  t->expires = m->expiry_ms ? t->now + capped(m->expiry_ms, AQ_MS, 300 * AQ_S)
+                            : AQ_NEVER;
+  aq_trav_set_remote(t, m);
+  aq_event spare;
+  aq_event *e = aq_trav_note(t, AQ_EVENT_COORDINATION_SYNCHRONIZED, &spare);
+  e->value = t->attempt;
+  e->duration = t->coordination_time;
+}
+
+void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
+  t->attempt++;
+  t->coordinator = coordinator;
+  aq_trav_record_close(t, t->rec_punch, AQ_ERR_CANCELLED,
+                       "a newer offer of the peer");
+  t->rec_punch = 0;
+  aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "an offer came");
+  synchronize(t, m);
+  if (t->decided) {
+    aq_trav_arm(t, &t->schedule);
+  }
+}
+
+/* The roles change: the peer's attempt goes on, ours is forgotten. */
+static void become_target(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
+  aq_trav_hangup(t, 3, AQ_ERR_DUPLICATE);
+  aq_trav_record_close(t, t->rec_coordinate, AQ_OK, "the peer asked for us");
+  t->rec_coordinate = 0;
+  t->timer[AQ_TRAV_TIMER_RETRY] = AQ_NEVER;
+  t->waiting = 0;
+  if (t->step == AQ_TRAV_STEP_DIAL) {
+    aq_trav_step_done(t, AQ_ERR_CANCELLED, "the peer asked for us");
+  } else if (t->step == AQ_TRAV_STEP_COORDINATE) {
+    aq_trav_step_done(t, AQ_OK, "the peer asked for us");
+  }
+  if (t->p.strategy == AQ_STRATEGY_AUTO) {
+    t->step = AQ_TRAV_STEP_PUNCH;
+  }
+  t->initiator = 0;
+  aq_trav_take_offer(t, m, coordinator);
+}
+
+void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
+                          aq_id coordinator) {
+  aq_trav_clock(t, now);
+  if (t->over || !is_of_peer(t, offer) ||
+      (t->has_key &&
+       memcmp(offer->session, t->session, sizeof(t->session)) == 0)) {
+    return;
+  }
+  if (!t->initiator) {
+    aq_trav_take_offer(t, offer, coordinator);
+  } else if (!is_live(t) || aq_peer_id_compare(&t->p.self, &t->p.peer) > 0) {
+    become_target(t, offer, coordinator);
+  }
+  /* Else ours goes on: the peer hears of it and becomes the target. */
+}
+
+void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
+                              uint64_t request) {
+  aq_trav_clock(t, now);
+  if (t->over || !t->requested) {
+    return;
+  }
+  t->coordinator = conn;
+  t->request = request;
+  t->requested_at = t->now;
+  aq_event spare;
+  aq_event *e = aq_trav_note(t, AQ_EVENT_COORDINATION_REQUESTED, &spare);
+  e->conn = conn;
+  e->value = t->attempt;
+}
+
+void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, const aq_ctl *answer) {
+  aq_trav_clock(t, now);
+  if (t->over || !t->requested || answer->request != t->request ||
+      !is_of_peer(t, answer)) {
+    return;
+  }
+  t->coordination_time = aq_time_since(t->now, t->requested_at);
+  aq_trav_record_close(t, t->rec_coordinate, AQ_OK, "answered");
+  t->rec_coordinate = 0;
+  aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "the coordinator answered");
+  synchronize(t, answer);
+  aq_trav_step_done(t, AQ_OK, "");
+  if (t->p.strategy == AQ_STRATEGY_AUTO) {
+    t->step = AQ_TRAV_STEP_PUNCH;
+    aq_trav_arm(t, &t->schedule);
+  }
+}
+
+void aq_trav_handle_error(aq_trav *t, aq_tstamp now, int error,
+                          aq_duration retry_after) {
+  aq_trav_clock(t, now);
+  if (t->over || !t->initiator || !is_live(t) || !error) {
+    return;
+  }
+  t->retry_after = aq_time_clamp(retry_after, 0, 60 * AQ_S);
+  char text[80];
+  snprintf(text, sizeof(text), "coordinator: %s", aq_error_text(error));
+  aq_trav_attempt_failed(t, error, text);
+}
+
+void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now) {
+  aq_trav_clock(t, now);
+  if (!t->over && !t->initiator) {
+    aq_trav_attempt_failed(t, AQ_ERR_CANCELLED, "the peer gave up");
+  }
+}
+
+/* ---- punches ---------------------------------------------------------------
+ */
+
+/* A window of 64 sequence numbers: a captured datagram that comes again, from
+ * wherever, is neither answered nor dialed. */
+static int is_replay(aq_trav *t, uint32_t seq) {
+  if (seq > t->peer_seq) {
+    uint32_t step = seq - t->peer_seq;
+    t->peer_seen = step < 64 ? t->peer_seen << step : 0;
+    t->peer_seen |= 1;
+    t->peer_seq = seq;
+    return 0;
+  }
+  uint32_t back = t->peer_seq - seq;
+  if (back >= 64 || (t->peer_seen >> back & 1)) {
+    t->replays++;
+    return 1;
+  }
+  t->peer_seen |= (uint64_t)1 << back;
+  return 0;
+}
+
+static int take_cookie(aq_trav *t, uint64_t echo, aq_duration *rtt) {
+  for (size_t i = 0; echo && i < AQ_TRAV_PROBE_LOG; i++) {
+    if (t->probe[i].cookie == echo) {
+      *rtt = aq_time_since(t->now, t->probe[i].sent);
+      t->probe[i].cookie = 0;
+      return 1;
+    }
+  }
+  return 0;
+}
+
+static aq_trav_pair *learn_pair(aq_trav *t, uint32_t socket,
+                                const aq_addr *from) {
+  const aq_local_socket *sock = NULL;
+  for (size_t i = 0; i < t->p.nsock && !sock; i++) {
+    sock = t->p.sock[i].index == socket ? &t->p.sock[i] : NULL;
+  }
+  aq_candidate c;
+  memset(&c, 0, sizeof(c));
+  c.addr = *from;
+  c.source = AQ_SOURCE_PEER;
+  c.state = AQ_CAND_NEW;
+  c.priority = aq_cand_priority(AQ_SOURCE_PEER, 65535);
+  aq_trav_pair *p = sock ? aq_trav_pair_add(t, sock, &c) : NULL;
+  if (p) {
+    p->state = AQ_PAIR_IN_PROGRESS;
+    aq_event spare;
+    aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_DISCOVERED, &spare);
+    e->addr = *from;
+    e->cand = c;
+  }
+  return p;
+}
+
+static void hear(aq_trav *t, aq_trav_pair *p, aq_duration rtt) {
+  p->received++;
+  t->punches_received++;
+  if (t->rec_punch) {
+    t->record[t->rec_punch - 1].received++;
+  }
+  if (p->heard) {
+    return;
+  }
+  p->heard = 1;
+  aq_event spare;
+  aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_VALIDATED, &spare);
+  e->addr = p->remote;
+  e->duration = rtt;
+  aq_trav_pair_soon(t, p);
+}
+
+static void validate(aq_trav *t, aq_trav_pair *p) {
+  if (!t->initiator) {
+    aq_trav_move(t, AQ_PHASE_VALIDATION, "an authentic punch came");
+    return;
+  }
+  for (size_t i = 0; i < AQ_TRAV_MAX_DIALS; i++) {
+    aq_trav_dial *d = &t->dial[i];
+    if (d->id && !d->known && &t->pair[d->pair] == p) {
+      d->heard = 1;
+      aq_trav_move(t, AQ_PHASE_VALIDATION, "an authentic punch came");
+      return;
+    }
+  }
+  if (p->state != AQ_PAIR_FAILED) {
+    aq_trav_dial_pair(t, p);
+  }
+}
+
+static int hears_punches(aq_trav *t) {
+  if (t->phase == AQ_PHASE_SYNCHRONIZATION &&
+      t->timer[AQ_TRAV_TIMER_START] != AQ_NEVER) {
+    aq_trav_start_punch(
+        t); /* the peer was faster: there is no use in waiting */
+  }
+  return t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION;
+}
+
+void aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
+                          const aq_addr *from, const aq_punch *p) {
+  aq_trav_clock(t, now);
+  int by_initiator = (p->flags & AQ_PUNCH_FLAG_INITIATOR) != 0;
+  if (t->over || !t->has_key || from->family == 0 || from->port == 0 ||
+      memcmp(p->session, t->session, sizeof(t->session)) != 0 ||
+      by_initiator == t->initiator || !hears_punches(t) ||
+      is_replay(t, p->seq)) {
+    return;
+  }
+  aq_duration rtt = 0;
+  if (p->type == AQ_PUNCH_ANSWER) {
+    if (!take_cookie(t, p->echo, &rtt)) {
+      return;
+    }
+    t->rtt = rtt;
+  }
+  aq_trav_pair *pair = aq_trav_pair_find(t, socket, from);
+  if (!pair) {
+    pair = learn_pair(t, socket, from);
+  }
+  if (!pair) {
+    return;
+  }
+  hear(t, pair, rtt);
+  if (p->type != AQ_PUNCH_ANSWER) {
+    aq_trav_answer(t, pair, p);
+  }
+  validate(t, pair);
+}
+
+void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, const aq_addr *addr,
+                            const char *limit) {
+  aq_trav_clock(t, now);
+  int forbidden = strcmp(limit, aq_guard_name(AQ_GUARD_FORBIDDEN)) == 0;
+  for (size_t i = 0; i < t->npair && !t->over; i++) {
+    aq_trav_pair *p = &t->pair[i];
+    if (!aq_addr_equal(&p->remote, addr)) {
+      continue;
+    }
+    if (p->sent) {
+      p->sent--;
+      t->punches_sent--;
+    }
+    if (forbidden && p->state == AQ_PAIR_IN_PROGRESS) {
+      p->state = AQ_PAIR_FAILED;
+      p->left = 0;
+      p->next = AQ_NEVER;
+    }
+    break;
+  }
+}
+
+/* ---- dials and other ways
+ * ---------------------------------------------------- */
+
+void aq_trav_handle_dial(aq_trav *t, aq_tstamp now, uint32_t dial, int error,
+                         aq_duration rtt) {
+  aq_trav_clock(t, now);
+  aq_trav_dial *d = aq_trav_dial_find(t, dial);
+  if (t->over || !d || !d->told) {
+    return;
+  }
+  if (error) {
+    aq_trav_dial_ended(t, d, error);
+  } else {
+    aq_addr addr = d->addr;
+    aq_trav_win(t, dial, &addr, rtt);
+  }
+}
+
+void aq_trav_handle_connected(aq_trav *t, aq_tstamp now, const aq_addr *remote,
+                              aq_duration rtt) {
+  aq_trav_clock(t, now);
+  if (!t->over) {
+    aq_trav_win(t, 0, remote, rtt);
+  }
+}
+
+static void candidate_gone(aq_trav *t, const aq_addr *addr) {
+  for (size_t i = 0; i < t->nremote; i++) {
+    if (aq_addr_equal(&t->remote[i].addr, addr)) {
+      t->remote[i].state = AQ_CAND_REMOVED;
+    }
+  }
+  for (size_t i = 0; i < t->npair; i++) {
+    aq_trav_pair *p = &t->pair[i];
+    if (aq_addr_equal(&p->remote, addr) && !p->heard) {
+      p->next = AQ_NEVER;
+      p->left = 0;
+      p->state = p->dialed ? p->state : AQ_PAIR_CANCELLED;
+    }
+  }
+}
+
+void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now,
+                              const aq_candidate *c) {
+  aq_trav_clock(t, now);
+  if (t->over) {
+    return;
+  }
+  if (c->state == AQ_CAND_REMOVED) {
+    candidate_gone(t, &c->addr);
+    return;
+  }
+  for (size_t i = 0; i < t->nremote; i++) {
+    if (aq_addr_equal(&t->remote[i].addr, &c->addr)) {
+      t->remote[i].state = AQ_CAND_NEW;
+      return;
+    }
+  }
+  if (t->nremote == AQ_MAX_CANDIDATES) {
+    return;
+  }
+  aq_candidate *r = &t->remote[t->nremote++];
+  *r = *c;
+  r->verified = 0; /* the peer says so, nobody else */
+  aq_event spare;
+  aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_DISCOVERED, &spare);
+  e->addr = c->addr;
+  e->cand = *r;
+  size_t first = t->npair;
+  if (t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION) {
+    aq_trav_pairs_of(t, r);
+  }
+  for (size_t i = first; i < t->npair; i++) {
+    t->pair[i].state = AQ_PAIR_IN_PROGRESS;
+    t->pair[i].left = (uint8_t)t->punch.rounds;
+    aq_trav_pair_soon(t, &t->pair[i]);
+  }
+}

@@ -1,0 +1,128 @@
+/* trav_timeout.c - time: the table of deadlines and what each does.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "proto/trav_int.h"
+
+#include "base/time.h"
+
+#include <stdio.h>
+
+aq_tstamp aq_trav_next_timeout(const aq_trav *t) {
+  aq_tstamp next = AQ_NEVER;
+  for (int i = 0; i < AQ_TRAV_TIMER__COUNT; i++) {
+    next = aq_time_min(next, t->timer[i]);
+  }
+  return next;
+}
+
+static void session_due(aq_trav *t) {
+  char text[80];
+  snprintf(text, sizeof(text), "out of time in phase %s",
+           aq_phase_name((aq_phase)t->phase));
+  aq_trav_blame(t, AQ_ERR_TIMEOUT, text);
+  aq_trav_fail(t, t->error, t->why);
+}
+
+static void phase_due(aq_trav *t) {
+  switch (t->phase) {
+  case AQ_PHASE_DISCOVERY:
+    aq_trav_attempt_failed(t, AQ_ERR_DISCOVERY_FAILED,
+                           "no known address answered in time");
+    break;
+  case AQ_PHASE_SYNCHRONIZATION:
+    aq_trav_attempt_failed(t, AQ_ERR_TIMEOUT,
+                           "the punching did not start in time");
+    break;
+  case AQ_PHASE_PUNCHING:
+    aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED,
+                           "no datagram of the peer came through");
+    break;
+  case AQ_PHASE_VALIDATION:
+    aq_trav_attempt_failed(t, AQ_ERR_VALIDATION_TIMEOUT,
+                           "an address answered, but no handshake finished");
+    break;
+  default:
+    break;
+  }
+}
+
+static void step_due(aq_trav *t) {
+  if (t->step != AQ_TRAV_STEP_DIAL) {
+    return;
+  }
+  int error = aq_trav_worse(t->step_error, AQ_ERR_UNREACHABLE);
+  if (t->p.strategy == AQ_STRATEGY_STEPS) {
+    aq_trav_hangup(t, 1, AQ_ERR_UNREACHABLE);
+  }
+  /* The C strategy lets its dials run on beside the coordination. */
+  aq_trav_attempt_failed(t, error, "no known address answered in time");
+}
+
+static void request_due(aq_trav *t) {
+  if (!aq_trav_drop(t, AQ_TRAV_REQUEST, 0)) {
+    aq_trav_action *a = aq_trav_push(t, AQ_TRAV_CANCEL);
+    if (a) {
+      a->conn = t->coordinator;
+    }
+  }
+  t->requested = 0;
+  aq_trav_attempt_failed(t, AQ_ERR_TIMEOUT, "the coordinator did not answer");
+}
+
+static void fire(aq_trav *t, aq_trav_timer timer) {
+  t->timer[timer] = AQ_NEVER;
+  switch (timer) {
+  case AQ_TRAV_TIMER_SESSION:
+    session_due(t);
+    break;
+  case AQ_TRAV_TIMER_PHASE:
+    phase_due(t);
+    break;
+  case AQ_TRAV_TIMER_STEP:
+    step_due(t);
+    break;
+  case AQ_TRAV_TIMER_REQUEST:
+    request_due(t);
+    break;
+  case AQ_TRAV_TIMER_RETRY:
+    aq_trav_request(t, 0, t->p.coordination_timeout);
+    break;
+  case AQ_TRAV_TIMER_DECISION:
+    aq_trav_decide(t, t->now, 1);
+    break;
+  case AQ_TRAV_TIMER_START:
+    aq_trav_start_punch(t);
+    break;
+  case AQ_TRAV_TIMER_LEAD:
+    aq_trav_lead_over(t);
+    break;
+  case AQ_TRAV_TIMER_PROBE:
+    aq_trav_send_probes(t);
+    break;
+  case AQ_TRAV_TIMER_KNOWN:
+    aq_trav_dial_known(t);
+    break;
+  case AQ_TRAV_TIMER_DIAL:
+    aq_trav_dials_due(t);
+    break;
+  case AQ_TRAV_TIMER__COUNT:
+    break;
+  }
+}
+
+void aq_trav_handle_timeout(aq_trav *t, aq_tstamp now) {
+  aq_trav_clock(t, now);
+  for (;;) {
+    int due = AQ_TRAV_TIMER__COUNT;
+    for (int i = 0; i < AQ_TRAV_TIMER__COUNT; i++) {
+      if (t->timer[i] <= t->now &&
+          (due == AQ_TRAV_TIMER__COUNT || t->timer[i] < t->timer[due])) {
+        due = i;
+      }
+    }
+    if (due == AQ_TRAV_TIMER__COUNT) {
+      return;
+    }
+    fire(t, (aq_trav_timer)due);
+  }
+}
