@@ -251,7 +251,10 @@ function Process:read(timeout)
     if #self.lines > 0 then
       return table.remove(self.lines, 1)
     end
-    return self.status and false or nil
+    if self.status then
+      return false
+    end
+    return nil
   end)
   return line or nil
 end

@@ -14,9 +14,11 @@ json.null = setmetatable({}, {
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
 local function string_of(s)
-  return '"' .. s:gsub('[%c"\\]', function(c)
-    return escapes[c] or ("\\u%04x"):format(c:byte())
-  end) .. '"'
+  return '"'
+    .. s:gsub('[%c"\\]', function(c)
+      return escapes[c] or ("\\u%04x"):format(c:byte())
+    end)
+    .. '"'
 end
 
 --- Encodes a value. A table with [1], or made by json.list, is an array; keys are sorted.

@@ -126,9 +126,7 @@ function Lab:nat(name, kind, options)
   else
     self:attach(node)
   end
-  node.lan = options and options.lan
-    or spec.public and ("198.19.%d"):format(node.k)
-    or "192.168.1"
+  node.lan = options and options.lan or spec.public and ("198.19.%d"):format(node.k) or "192.168.1"
   push(node.ip, "link add lan type bridge")
   push(node.ip, "addr add %s.1/24 dev lan", node.lan)
   push(node.ip, "link set lan up")

@@ -131,11 +131,12 @@ function matrix.parse(text)
     end
     for _, name in ipairs { a, b } do
       if not types.by_name[name] then
-        return nil, ("no such type: %s (there are: %s, %s)"):format(
-          name,
-          table.concat(types.matrix, ", "),
-          table.concat(types.extra, ", ")
-        )
+        return nil,
+          ("no such type: %s (there are: %s, %s)"):format(
+            name,
+            table.concat(types.matrix, ", "),
+            table.concat(types.extra, ", ")
+          )
       end
     end
     list[#list + 1] = { a, b }

@@ -1,0 +1,254 @@
+-- peer.lua - the programs that the lab runs inside its namespaces. What they saw goes to
+-- standard output, a JSON object a line; what they have to do comes from standard input.
+--
+--   peer.lua coordinator BIND [KEYFILE]
+--   peer.lua listen COORDINATOR... [OPTION=VALUE...]    "trial N SECONDS", fresh endpoint each
+--   peer.lua dial COORDINATOR... [OPTION=VALUE...]      "trial N SECONDS PEERID"
+--   peer.lua serve COORDINATOR... [OPTION=VALUE...]     one endpoint, echoes until killed
+--   peer.lua talk PEERID COORDINATOR... [OPTION=VALUE]  one endpoint, an echo every 100 ms
+--
+-- Options are the endpoint's, such as idle_timeout=5 or bind=[::]:0.
+--
+-- SPDX-License-Identifier: MIT
+
+package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
+
+local antquic = require "antquic"
+local json = require "json"
+
+local ALPN = "natlab/1"
+local REGISTER_WAIT = 1.5 -- seconds; who has no coordinator by then goes on without
+
+io.stdout:setvbuf "line"
+local function emit(event, fields)
+  fields = fields or {}
+  fields.event = event
+  io.stdout:write(json.encode(fields), "\n")
+end
+
+local function parse(words, from)
+  local options = { role = "client", alpn = { ALPN }, allow_reserved = true, bootstrap_nodes = {} }
+  for i = from, #words do
+    local key, value = words[i]:match("^([%a_]+)=(.*)$")
+    if key then
+      options[key] = tonumber(value) or value
+    else
+      table.insert(options.bootstrap_nodes, words[i])
+    end
+  end
+  return options
+end
+
+local function open(options)
+  local copy = {}
+  for key, value in pairs(options) do
+    copy[key] = value
+  end
+  return assert(antquic.endpoint(copy))
+end
+
+--- Waits until a coordinator answers. Returns whether one did.
+local function register(ep)
+  local there = false
+  local off = ep:on("bootstrap_connected", function()
+    there = true
+  end)
+  local deadline = antquic.now() + REGISTER_WAIT
+  while not there and antquic.now() < deadline do
+    antquic.sleep(0.005)
+  end
+  off()
+  return there
+end
+
+local function describe(path)
+  return {
+    kind = path.kind,
+    remote = tostring(path.remote),
+    ["local"] = tostring(path["local"]),
+    rtt_ms = path.rtt and path.rtt * 1e3,
+  }
+end
+
+local function failure(message, code)
+  return { ok = false, error = tostring(message), code = tostring(code) }
+end
+
+--- Sends a line over a stream of its own and expects it back.
+local function echo(conn, text, timeout)
+  local stream, message, code = conn:open_stream()
+  if not stream then
+    return nil, message, code
+  end
+  local ok
+  ok, message, code = stream:write(text)
+  if ok then
+    stream:finish()
+    local got
+    got, message, code = stream:read("a", timeout)
+    if got == text then
+      stream:close()
+      return true
+    elseif got then
+      message, code = ("%d bytes came back instead of %d"):format(#got, #text), "FORMAT"
+    end
+  end
+  stream:close()
+  return nil, message, code
+end
+
+--- Echoes every stream of a connection until it is gone. Returns the reason.
+local function serve(conn)
+  local remote = describe(conn:path()).remote
+  while true do
+    local stream, message, code = conn:accept_stream()
+    if not stream then
+      return message, code
+    end
+    local text = stream:read "a"
+    if text then
+      stream:write(text)
+      stream:finish()
+    end
+    stream:close()
+    local path = conn:path()
+    if path and tostring(path.remote) ~= remote then
+      emit("moved", { from = remote, remote = tostring(path.remote) })
+      remote = tostring(path.remote)
+    end
+  end
+end
+
+local modes = {}
+
+function modes.coordinator()
+  antquic.run(function()
+    local ep = open {
+      role = "bootstrap",
+      bind = arg[2],
+      identity = arg[3],
+      alpn = { ALPN },
+      allow_reserved = true,
+    }
+    emit("ready", { id = ep.peer_id:hex() })
+    while true do
+      antquic.sleep(3600)
+    end
+  end)
+end
+
+local function trials(one)
+  local options = parse(arg, 2)
+  emit "started"
+  for line in io.lines() do
+    local n, seconds, peer = line:match "^trial (%d+) ([%d.]+) ?(%S*)$"
+    antquic.run(function()
+      local ep = open(options)
+      one(ep, tonumber(n), tonumber(seconds), peer)
+      ep:close()
+    end)
+  end
+end
+
+function modes.listen()
+  trials(function(ep, n, seconds)
+    local registered = register(ep)
+    emit("ready", { trial = n, id = ep.peer_id:hex(), registered = registered })
+    local conn, message, code = ep:accept(seconds)
+    if not conn then
+      local result = failure(message, code)
+      result.trial = n
+      emit("done", result)
+      return
+    end
+    message, code = serve(conn)
+    emit("done", { trial = n, ok = true, ended = tostring(message), code = tostring(code) })
+  end)
+end
+
+function modes.dial()
+  trials(function(ep, n, seconds, peer)
+    local opened = antquic.now()
+    local registered = register(ep)
+    local before = ep:statistics().datagrams_sent
+    local started = antquic.now()
+    local conn, message, code = ep:connect(peer, { timeout = seconds })
+    local connected = antquic.now()
+    local stats = ep:statistics()
+    local result
+    if conn then
+      local path = describe(conn:path())
+      local usable
+      usable, message, code = echo(conn, ("trial %d of "):format(n) .. ep.peer_id:hex(), seconds)
+      result = usable and { ok = true } or failure(message, code)
+      result.stage = "echo"
+      result.path = path
+      result.same_peer = conn.peer_id:hex() == peer
+      result.echo_ms = (antquic.now() - connected) * 1e3
+      conn:close()
+      antquic.sleep(0.002) -- the news that it is closed leaves before the endpoint does
+    else
+      result = failure(message, code)
+      result.stage = "connect"
+    end
+    result.trial = n
+    result.registered = registered
+    result.ms = (connected - started) * 1e3
+    result.total_ms = (connected - opened) * 1e3
+    result.packets = stats.datagrams_sent - before
+    result.punches = stats.punches_sent
+    result.openers = stats.openers_sent
+    emit("done", result)
+  end)
+end
+
+function modes.serve()
+  antquic.run(function()
+    local ep = open(parse(arg, 2))
+    emit("ready", { id = ep.peer_id:hex(), registered = register(ep) })
+    while true do
+      local conn = ep:accept()
+      if conn then
+        antquic.spawn(function()
+          emit("accepted", { peer = conn.peer_id:hex(), path = describe(conn:path()) })
+          local message, code = serve(conn)
+          emit("lost", { error = tostring(message), code = tostring(code) })
+        end)
+      end
+    end
+  end)
+end
+
+function modes.talk()
+  antquic.run(function()
+    local ep = open(parse(arg, 3))
+    emit("ready", { id = ep.peer_id:hex(), registered = register(ep) })
+    local conn, message, code = ep:connect(arg[2], { timeout = 10 })
+    if not conn then
+      emit("lost", failure(message, code))
+      return
+    end
+    emit("connected", { path = describe(conn:path()) })
+    local n = 0
+    while true do
+      n = n + 1
+      local started = antquic.now()
+      local ok
+      ok, message, code = echo(conn, ("%06d"):format(n):rep(100), 60)
+      if not ok then
+        local took = antquic.now() - started
+        emit("lost", { error = tostring(message), code = tostring(code), after = took, n = n })
+        return
+      end
+      emit("echo", { n = n, ms = (antquic.now() - started) * 1e3 })
+      antquic.sleep(0.1)
+    end
+  end)
+end
+
+local mode = modes[arg[1] or ""]
+if not mode then
+  io.stderr:write "usage: peer.lua coordinator|listen|dial|serve|talk ..., see its first lines\n"
+  os.exit(2)
+end
+mode()

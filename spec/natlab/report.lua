@@ -1,0 +1,168 @@
+-- report.lua - from the results of trials to numbers, and from numbers to a verdict.
+--
+-- SPDX-License-Identifier: MIT
+
+local json = require "json"
+local matrix = require "matrix"
+
+local report = {}
+
+--- The p-quantile of a sorted list, by the nearest rank.
+local function quantile(sorted, p)
+  if #sorted == 0 then
+    return nil
+  end
+  return sorted[math.max(1, math.ceil(p * #sorted))]
+end
+
+--- Wilson's 95 % interval for `k` of `n`.
+local function wilson(k, n)
+  if n == 0 then
+    return 0, 1
+  end
+  local z = 1.959964
+  local p = k / n
+  local centre = p + z * z / (2 * n)
+  local spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+  local divisor = 1 + z * z / n
+  return math.max(0, (centre - spread) / divisor), math.min(1, (centre + spread) / divisor)
+end
+
+local function sorted_values(results, field, ok)
+  local list = {}
+  for _, result in ipairs(results) do
+    if result.ok == ok and tonumber(result[field]) then
+      list[#list + 1] = result[field]
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+--- One row: what happened in the trials of a pair.
+function report.row(a, b, results, options)
+  local ms = sorted_values(results, "ms", true)
+  local row = {
+    a = a,
+    b = b,
+    expected = matrix.mark(a, b),
+    trials = #results,
+    direct = #ms,
+    p50_ms = quantile(ms, 0.5) or json.null,
+    p95_ms = quantile(ms, 0.95) or json.null,
+    rtts = json.null,
+    packets = quantile(sorted_values(results, "packets", true), 0.5) or json.null,
+    fail_max_ms = sorted_values(results, "total_ms", false)[#results - #ms] or json.null,
+    failures = {},
+  }
+  row.wilson_low, row.wilson_high = wilson(#ms, #results)
+  if options.delay and options.delay > 0 and #ms > 0 then
+    row.rtts = row.p50_ms / (2 * options.delay)
+  end
+  for _, result in ipairs(results) do
+    if not result.ok then
+      row.failures[result.code] = (row.failures[result.code] or 0) + 1
+      row.example = row.example or result.error
+    end
+  end
+  return row
+end
+
+local SLOWEST_REFUSAL_MS = 5000
+local GRACE_MS = 15
+
+--- What is wrong with a row: a list of sentences, empty when all is as it must be.
+function report.complaints(row, options)
+  local list = {}
+  local function add(format, ...)
+    list[#list + 1] = ("%s:%s "):format(row.a, row.b) .. format:format(...)
+  end
+  local blocked = row.a == "udp_blocked" or row.b == "udp_blocked"
+  if row.failed_to_run then
+    add("could not be tried: %s", row.failed_to_run)
+    return list
+  elseif matrix.must(row.a, row.b) and row.direct < row.trials then
+    add("must connect, %d of %d did: %s", row.direct, row.trials, tostring(row.example))
+  elseif matrix.must_not(row.a, row.b) and row.direct > 0 then
+    add("is not punchable, yet %d of %d claim success", row.direct, row.trials)
+  end
+  for _, code in ipairs { "CRASH", "WRONG_PATH", "WRONG_PEER" } do
+    if row.failures[code] then
+      add("%s: %s", code, tostring(row.example))
+    end
+  end
+  if blocked and row.direct < row.trials then
+    if row.fail_max_ms == json.null or row.fail_max_ms >= SLOWEST_REFUSAL_MS then
+      add("took %s ms to fail, at most %d are allowed", row.fail_max_ms, SLOWEST_REFUSAL_MS)
+    end
+    if row.failures.TIMEOUT or row.failures["nil"] then
+      add("fails without saying why: %s", tostring(row.example))
+    end
+  end
+  if options.delay and options.delay > 0 and matrix.must(row.a, row.b) and row.direct > 0 then
+    local bound = 4 * options.delay + GRACE_MS -- to the coordinator and back, to the peer and back
+    if row.p50_ms > bound then
+      add("median %.1f ms, at most %.1f are allowed", row.p50_ms, bound)
+    end
+  end
+  return list
+end
+
+local function number(value, format)
+  return value == json.null and "-" or format:format(value)
+end
+
+report.head = ("%-14s %-14s %s %7s %8s %8s %6s %7s"):format(
+  "initiator",
+  "target",
+  " ",
+  "direct",
+  "p50 ms",
+  "p95 ms",
+  "RTTs",
+  "packets"
+)
+
+--- A row for people.
+function report.line(row)
+  local codes = {}
+  for code, count in pairs(row.failures) do
+    codes[#codes + 1] = ("%s %d"):format(code, count)
+  end
+  table.sort(codes)
+  if row.failed_to_run then
+    codes[1] = "could not be tried"
+  end
+  if #codes > 0 and row.fail_max_ms ~= json.null then
+    codes[#codes + 1] = ("within %.1f s"):format(row.fail_max_ms / 1e3)
+  end
+  local text = ("%-14s %-14s %s %3d/%-3d %8s %8s %6s %7s  %s"):format(
+    row.a,
+    row.b,
+    row.expected,
+    row.direct,
+    row.trials,
+    number(row.p50_ms, "%.1f"),
+    number(row.p95_ms, "%.1f"),
+    number(row.rtts, "%.2f"),
+    number(row.packets, "%.0f"),
+    table.concat(codes, ", ")
+  )
+  return (text:gsub("%s+$", ""))
+end
+
+--- Writes {"pairs": [...]}. Returns true, or nil and the reason.
+function report.write(path, rows)
+  local file, why = io.open(path, "w")
+  if not file then
+    return nil, why
+  end
+  local parts = {}
+  for i, row in ipairs(rows) do
+    parts[i] = "  " .. json.encode(row)
+  end
+  file:write('{"pairs": [\n', table.concat(parts, ",\n"), "\n]}\n")
+  return file:close()
+end
+
+return report
