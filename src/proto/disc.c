@@ -21,7 +21,7 @@ typedef struct disc_want {
 } disc_want;
 
 #define DISC_MAX_WANT                                                          \
-  (AQ_MAX_SOCKETS * AQ_DISC_MAX_LOCAL + AQ_DISC_MAX_OBSERVERS)
+  (AQ_MAX_SOCKETS * AQ_DISC_MAX_LOCAL + AQ_DISC_MAX_OBSERVERS + AQ_MAX_SOCKETS)
 
 typedef struct disc_wants {
   size_t n;
@@ -317,6 +317,13 @@ void aq_disc_add_socket(aq_disc *d, aq_tstamp now, const aq_local_socket *s) {
   }
   if (at == d->nsock) {
     d->nsock++; /* indices differ, so there are at most AQ_MAX_SOCKETS */
+  }
+  /* What was seen of another socket under this index is about that one. */
+  d->kept[s->index] = (aq_addr){0};
+  for (size_t i = 0; i < AQ_DISC_MAX_OBSERVERS; i++) {
+    if (d->obs[i].socket == s->index) {
+      d->obs[i].used = 0;
+    }
   }
   d->sock[at] = *s;
   aq_addr_normalize(&d->sock[at].bound);
