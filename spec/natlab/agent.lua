@@ -43,7 +43,7 @@ function Agent.build()
   local dir = os.getenv("NATLAB_BUILD") or (Agent.root .. "/build/natlab")
   local tool = dir .. "/labtool"
   local sources, stale = {}, false
-  for _, name in ipairs { "labtool.c", "netlink.c", "delaybox.c", "labtool.h" } do
+  for _, name in ipairs { "labtool.c", "process.c", "netlink.c", "delaybox.c", "labtool.h" } do
     local path = quote(here .. "/" .. name)
     stale = stale or not shell(("test %s -nt %s"):format(quote(tool), path))
     if name:find("%.c$") then

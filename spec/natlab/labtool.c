@@ -5,7 +5,7 @@
  * Namespaces have no name: they live as descriptors of this process, and every
  * child dies with it. So nothing is left behind however the lab ends: when Lua
  * goes away stdin closes; when this process is killed the kernel does the rest.
- * No command can act on the namespace the agent was started in.
+ * No command can change the namespace the agent was started in.
  *
  * Requests are lines "ID COMMAND ARG...", answers "ID ok ..." or "ID err TEXT",
  * events "0 KIND ...". Words are percent-encoded.
@@ -28,33 +28,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MAX_NS 4096
-#define MAX_PROCS 1024
 #define MAX_SOCKS 2048
 #define MAX_WAITS 4096
 #define MAX_WORDS 256
-
-typedef struct {
-  char *data;
-  size_t len, cap;
-} buffer;
-
-typedef struct {
-  pid_t pid;        /* 0: slot is free */
-  uint64_t request; /* "run": whom to answer; 0: "spawn", lines are events */
-  int in, out, err; /* our pipe ends, -1 when closed */
-  bool reaped;
-  int status;
-  buffer out_text, err_text;
-} process;
 
 typedef struct {
   int fd; /* -1: slot is free */
@@ -69,10 +53,9 @@ typedef struct {
 static int root_ns, signal_fd;
 static int ns_fds[MAX_NS];
 static int ns_count;
-static process procs[MAX_PROCS];
 static udp_sock socks[MAX_SOCKS];
 static waiting waits[MAX_WAITS];
-static buffer input, output;
+static lab_buffer input, output;
 
 uint64_t lab_now(void) {
   struct timespec t;
@@ -82,7 +65,7 @@ uint64_t lab_now(void) {
 
 /* ---- text ------------------------------------------------------------- */
 
-static void append(buffer *b, const char *data, size_t len) {
+void lab_append(lab_buffer *b, const char *data, size_t len) {
   if (b->len + len + 1 > b->cap) {
     b->cap = (b->len + len + 1) * 2;
     b->data = realloc(b->data, b->cap);
@@ -95,7 +78,7 @@ static void append(buffer *b, const char *data, size_t len) {
   b->data[b->len] = '\0';
 }
 
-__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...) {
+void lab_say(const char *fmt, ...) {
   char line[1024];
   va_list ap;
   int n;
@@ -103,10 +86,11 @@ __attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...) {
   va_start(ap, fmt);
   n = vsnprintf(line, sizeof line, fmt, ap);
   va_end(ap);
-  append(&output, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+  lab_append(&output, line,
+             (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
-static void say_encoded(const char *data, size_t len) {
+void lab_say_encoded(const char *data, size_t len) {
   static const char hex[] = "0123456789ABCDEF";
 
   for (size_t i = 0; i < len; i++) {
@@ -114,9 +98,9 @@ static void say_encoded(const char *data, size_t len) {
     char code[3] = {'%', hex[c >> 4], hex[c & 15]};
 
     if (c <= ' ' || c >= 0x7f || c == '%') {
-      append(&output, code, 3);
+      lab_append(&output, code, 3);
     } else {
-      append(&output, data + i, 1);
+      lab_append(&output, data + i, 1);
     }
   }
 }
@@ -142,25 +126,27 @@ static size_t decode(char *s) {
   return (size_t)(to - s);
 }
 
-static void answer_errno(uint64_t id, const char *what, int err) {
-  say("%" PRIu64 " err ", id);
-  say_encoded(what, strlen(what));
-  say(":%%20");
-  say_encoded(strerror(err), strlen(strerror(err)));
-  say("\n");
+void lab_answer_errno(uint64_t id, const char *what, int err) {
+  lab_say("%" PRIu64 " err ", id);
+  lab_say_encoded(what, strlen(what));
+  lab_say(":%%20");
+  lab_say_encoded(strerror(err), strlen(strerror(err)));
+  lab_say("\n");
 }
 
 /* ---- namespaces ------------------------------------------------------- */
 
-/* enter moves into namespace |ns|. Returns 0 or an errno. */
-static int enter(long ns) {
-  if (ns < 0 || ns >= ns_count || ns_fds[ns] < 0) {
-    return ENOENT;
-  }
-  return setns(ns_fds[ns], CLONE_NEWNET) ? errno : 0;
+bool lab_ns_exists(long ns) {
+  return ns >= 0 && ns < ns_count && ns_fds[ns] >= 0;
 }
 
-static void leave(void) {
+int lab_ns_enter(long ns) {
+  return !lab_ns_exists(ns)                ? ENOENT
+         : setns(ns_fds[ns], CLONE_NEWNET) ? errno
+                                           : 0;
+}
+
+void lab_ns_leave(void) {
   if (setns(root_ns, CLONE_NEWNET)) {
     perror("labtool: cannot return to the first namespace");
     abort();
@@ -169,31 +155,35 @@ static void leave(void) {
 
 static void cmd_ns(uint64_t id) {
   int fd = -1;
+  int slot = 0;
 
-  if (ns_count == MAX_NS || unshare(CLONE_NEWNET)) {
-    answer_errno(id, "new network namespace",
-                 ns_count == MAX_NS ? ENFILE : errno);
+  while (slot < ns_count && ns_fds[slot] >= 0) {
+    slot++;
+  }
+  if (slot == MAX_NS || unshare(CLONE_NEWNET)) {
+    lab_answer_errno(id, "new network namespace",
+                     slot == MAX_NS ? ENFILE : errno);
     return;
   }
   fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-  leave();
+  lab_ns_leave();
   if (fd < 0) {
-    answer_errno(id, "new network namespace", errno);
+    lab_answer_errno(id, "new network namespace", errno);
     return;
   }
-  ns_fds[ns_count] = fd;
-  say("%" PRIu64 " ok %d /proc/%d/fd/%d\n", id, ns_count, getpid(), fd);
-  ns_count++;
+  ns_fds[slot] = fd;
+  ns_count += slot == ns_count;
+  lab_say("%" PRIu64 " ok %d /proc/%d/fd/%d\n", id, slot, getpid(), fd);
 }
 
 static void cmd_nsdel(uint64_t id, long ns) {
-  if (ns < 0 || ns >= ns_count || ns_fds[ns] < 0) {
-    answer_errno(id, "nsdel", ENOENT);
+  if (!lab_ns_exists(ns)) {
+    lab_answer_errno(id, "nsdel", ENOENT);
     return;
   }
   close(ns_fds[ns]);
   ns_fds[ns] = -1;
-  say("%" PRIu64 " ok\n", id);
+  lab_say("%" PRIu64 " ok\n", id);
 }
 
 static int write_file(const char *path, const char *text) {
@@ -209,17 +199,17 @@ static int write_file(const char *path, const char *text) {
 /* cmd_sysctl writes name/value pairs; names are paths below /proc/sys. */
 static void cmd_sysctl(uint64_t id, long ns, char **words, int count) {
   char path[256] = "";
-  int err = enter(ns);
+  int err = lab_ns_enter(ns);
 
   for (int i = 0; !err && i + 1 < count; i += 2) {
     snprintf(path, sizeof path, "/proc/sys/%s", words[i]);
     err = strncmp(words[i], "net/", 4) ? EPERM : write_file(path, words[i + 1]);
   }
-  leave();
+  lab_ns_leave();
   if (err) {
-    answer_errno(id, path, err);
+    lab_answer_errno(id, path, err);
   } else {
-    say("%" PRIu64 " ok\n", id);
+    lab_say("%" PRIu64 " ok\n", id);
   }
 }
 
@@ -230,7 +220,7 @@ static void cmd_neigh(uint64_t id, long ns) {
   static const char *const values[][2] = {{"retrans_time_ms", "5"},
                                           {"mcast_solicit", "100"},
                                           {"ucast_solicit", "100"}};
-  int err = enter(ns);
+  int err = lab_ns_enter(ns);
 
   for (int f = 0; !err && f < 2; f++) {
     char path[512];
@@ -250,25 +240,25 @@ static void cmd_neigh(uint64_t id, long ns) {
       closedir(dir);
     }
   }
-  leave();
+  lab_ns_leave();
   if (err) {
-    answer_errno(id, "neigh", err);
+    lab_answer_errno(id, "neigh", err);
   } else {
-    say("%" PRIu64 " ok\n", id);
+    lab_say("%" PRIu64 " ok\n", id);
   }
 }
 
 /* cmd_flush forgets all flows, and the elements of the named sets. */
 static void cmd_flush(uint64_t id, long ns, char **words, int count) {
-  int err = enter(ns);
+  int err = lab_ns_enter(ns);
 
   err = err ? err : lab_flush_conntrack();
   err = err || count == 0 ? err : lab_flush_sets("nat", words, count);
-  leave();
+  lab_ns_leave();
   if (err) {
-    answer_errno(id, "flush", err);
+    lab_answer_errno(id, "flush", err);
   } else {
-    say("%" PRIu64 " ok\n", id);
+    lab_say("%" PRIu64 " ok\n", id);
   }
 }
 
@@ -296,14 +286,14 @@ static socklen_t parse_address(address *a, const char *ip, const char *port) {
 }
 
 static int socket_in(long ns, int family) {
-  int err = enter(ns);
+  int err = lab_ns_enter(ns);
   int fd = -1;
 
   if (!err) {
     fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     err = fd < 0 ? errno : 0;
   }
-  leave();
+  lab_ns_leave();
   errno = err;
   return fd;
 }
@@ -319,19 +309,19 @@ static void cmd_udp(uint64_t id, long ns, const char *ip, const char *port) {
     slot++;
   }
   if (!len || slot == MAX_SOCKS) {
-    answer_errno(id, "udp", len ? EMFILE : EINVAL);
+    lab_answer_errno(id, "udp", len ? EMFILE : EINVAL);
     return;
   }
   fd = socket_in(ns, a.sa.sa_family);
   if (fd < 0 || bind(fd, &a.sa, len) || getsockname(fd, &a.sa, &len)) {
-    answer_errno(id, "udp", errno);
+    lab_answer_errno(id, "udp", errno);
     if (fd >= 0) {
       close(fd);
     }
     return;
   }
   socks[slot].fd = fd;
-  say("%" PRIu64 " ok %d %u\n", id, slot, ntohs(a.in4.sin_port));
+  lab_say("%" PRIu64 " ok %d %u\n", id, slot, ntohs(a.in4.sin_port));
 }
 
 /* cmd_send: SOCKET IP PORT TTL DATA. Errors of the network are not errors:
@@ -344,27 +334,27 @@ static void cmd_send(uint64_t id, char **w, size_t len) {
   bool v4 = a.sa.sa_family == AF_INET;
 
   if (slot < 0 || slot >= MAX_SOCKS || socks[slot].fd < 0 || !alen) {
-    answer_errno(id, "send", EBADF);
+    lab_answer_errno(id, "send", EBADF);
     return;
   }
   setsockopt(socks[slot].fd, v4 ? IPPROTO_IP : IPPROTO_IPV6,
              v4 ? IP_TTL : IPV6_UNICAST_HOPS, &ttl, sizeof ttl);
   if (sendto(socks[slot].fd, w[4], len, 0, &a.sa, alen) < 0 &&
       (errno == EBADF || errno == EINVAL)) {
-    answer_errno(id, "send", errno);
+    lab_answer_errno(id, "send", errno);
     return;
   }
-  say("%" PRIu64 " ok\n", id);
+  lab_say("%" PRIu64 " ok\n", id);
 }
 
 static void cmd_close(uint64_t id, int slot) {
   if (slot < 0 || slot >= MAX_SOCKS || socks[slot].fd < 0) {
-    answer_errno(id, "close", EBADF);
+    lab_answer_errno(id, "close", EBADF);
     return;
   }
   close(socks[slot].fd);
   socks[slot].fd = -1;
-  say("%" PRIu64 " ok\n", id);
+  lab_say("%" PRIu64 " ok\n", id);
 }
 
 static void sock_readable(int slot) {
@@ -385,10 +375,10 @@ static void sock_readable(int slot) {
     inet_ntop(a.sa.sa_family,
               v4 ? (void *)&a.in4.sin_addr : (void *)&a.in6.sin6_addr, ip,
               sizeof ip);
-    say("0 dgram %d %.6f %s %u ", slot, (double)lab_now() / 1e9, ip,
-        ntohs(v4 ? a.in4.sin_port : a.in6.sin6_port));
-    say_encoded(data, (size_t)n);
-    say("\n");
+    lab_say("0 dgram %d %.6f %s %u ", slot, (double)lab_now() / 1e9, ip,
+            ntohs(v4 ? a.in4.sin_port : a.in6.sin6_port));
+    lab_say_encoded(data, (size_t)n);
+    lab_say("\n");
   }
 }
 
@@ -405,7 +395,7 @@ static void wait_add(uint64_t id, double seconds, int fd) {
       return;
     }
   }
-  answer_errno(id, "too many timers", ENOSPC);
+  lab_answer_errno(id, "too many timers", ENOSPC);
   if (fd >= 0) {
     close(fd);
   }
@@ -418,7 +408,7 @@ static void cmd_cancel(uint64_t id, uint64_t other) {
       waits[i].request = 0;
     }
   }
-  say("%" PRIu64 " ok\n", id);
+  lab_say("%" PRIu64 " ok\n", id);
 }
 
 /* cmd_ready answers when |ip| says "port unreachable", so the way to it and
@@ -429,7 +419,7 @@ static void cmd_ready(uint64_t id, long ns, const char *ip, double limit) {
   int fd = len ? socket_in(ns, a.sa.sa_family) : -1;
 
   if (fd < 0 || connect(fd, &a.sa, len)) {
-    answer_errno(id, "ready", len ? errno : EINVAL);
+    lab_answer_errno(id, "ready", len ? errno : EINVAL);
     if (fd >= 0) {
       close(fd);
     }
@@ -458,236 +448,17 @@ static int waits_step(void) {
         continue;
       }
       close(w->fd);
-      say("%" PRIu64 " %s\n", w->request,
-          up ? "ok" : "err the%20gateway%20does%20not%20answer");
+      lab_say("%" PRIu64 " %s\n", w->request,
+              up ? "ok" : "err the%20gateway%20does%20not%20answer");
       w->request = 0;
     } else if (left <= 0) {
-      say("%" PRIu64 " ok %.6f\n", w->request, (double)now / 1e9);
+      lab_say("%" PRIu64 " ok %.6f\n", w->request, (double)now / 1e9);
       w->request = 0;
     } else {
       next = next < left ? next : left;
     }
   }
   return (int)((next + 999999) / 1000000);
-}
-
-/* ---- processes -------------------------------------------------------- */
-
-static void child_exec(long ns, const int fds[3], char **argv, pid_t parent) {
-  sigset_t none;
-
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent || enter(ns)) {
-    _exit(126);
-  }
-  setpgid(0, 0); /* an interrupt at the terminal is for Lua, not for us */
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  signal(SIGINT, SIG_DFL);
-  signal(SIGHUP, SIG_DFL);
-  signal(SIGPIPE, SIG_DFL);
-  for (int i = 0; i < 3; i++) {
-    dup2(fds[i], i);
-  }
-  execvp(argv[0], argv);
-  fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
-  _exit(127);
-}
-
-static void close_all(int *fds, int count) {
-  for (int i = 0; i < count; i++) {
-    if (fds[i] >= 0) {
-      close(fds[i]);
-    }
-  }
-}
-
-/* stdin_of makes the child's standard input: a file that holds |text|, or a
- * pipe whose writing end goes to |*ours|. Returns -1 with errno set. */
-static int stdin_of(const char *text, size_t len, int *ours) {
-  int fds[2];
-
-  *ours = -1;
-  if (!text) {
-    if (pipe2(fds, O_CLOEXEC)) {
-      return -1;
-    }
-    *ours = fds[1];
-    return fds[0];
-  }
-  fds[0] = memfd_create("stdin", MFD_CLOEXEC);
-  if (fds[0] >= 0 && (write(fds[0], text, len) != (ssize_t)len ||
-                      lseek(fds[0], 0, SEEK_SET) != 0)) {
-    close(fds[0]);
-    return -1;
-  }
-  return fds[0];
-}
-
-/* start runs |argv| in |ns|. Returns the process or NULL with errno set. */
-static process *start(long ns, uint64_t request, const char *text, size_t len,
-                      char **argv) {
-  int fds[6] = {-1, -1, -1, -1, -1, -1}; /* child's 0..2, ours 0..2 */
-  pid_t parent = getpid();
-  int slot = 0;
-  process *p;
-
-  while (slot < MAX_PROCS && procs[slot].pid) {
-    slot++;
-  }
-  if (slot == MAX_PROCS || ns < 0 || ns >= ns_count || ns_fds[ns] < 0) {
-    errno = slot == MAX_PROCS ? EAGAIN : ENOENT;
-    return NULL;
-  }
-  p = &procs[slot];
-  fds[0] = stdin_of(text, len, &fds[3]);
-  for (int i = 1; i < 3 && fds[0] >= 0; i++) {
-    int ends[2];
-
-    if (pipe2(ends, O_CLOEXEC)) {
-      close_all(fds, 6);
-      return NULL;
-    }
-    fds[3 + i] = ends[0];
-    fds[i] = ends[1];
-  }
-  *p = (process){.pid = fds[0] < 0 ? -1 : fork(), .request = request};
-  if (p->pid == 0) {
-    child_exec(ns, fds, argv, parent);
-  }
-  close_all(fds, 3);
-  if (p->pid < 0) {
-    p->pid = 0;
-    close_all(fds + 3, 3);
-    return NULL;
-  }
-  p->in = fds[3];
-  p->out = fds[4];
-  p->err = fds[5];
-  fcntl(p->out, F_SETFL, O_NONBLOCK);
-  fcntl(p->err, F_SETFL, O_NONBLOCK);
-  return p;
-}
-
-static process *find(long pid) {
-  for (int i = 0; i < MAX_PROCS; i++) {
-    if (pid > 0 && procs[i].pid == pid && !procs[i].reaped) {
-      return &procs[i];
-    }
-  }
-  return NULL;
-}
-
-/* lines_out reports whole lines (all that is left with |rest|) as events. */
-static void lines_out(const process *p, const char *kind, buffer *b,
-                      bool rest) {
-  size_t from = 0;
-
-  for (size_t i = 0; i < b->len; i++) {
-    if (b->data[i] == '\n' || (rest && i + 1 == b->len)) {
-      size_t end = b->data[i] == '\n' ? i : i + 1;
-
-      say("0 %s %d ", kind, p->pid);
-      say_encoded(b->data + from, end - from);
-      say("\n");
-      from = i + 1;
-    }
-  }
-  if (from) {
-    memmove(b->data, b->data + from, b->len - from);
-    b->len -= from;
-  }
-}
-
-static void proc_read(process *p, int *fd, buffer *b, const char *kind) {
-  char data[16384];
-  ssize_t n;
-
-  while ((n = read(*fd, data, sizeof data)) > 0) {
-    append(b, data, (size_t)n);
-  }
-  if (n == 0 || errno != EAGAIN) {
-    close(*fd);
-    *fd = -1;
-  }
-  if (!p->request) {
-    lines_out(p, kind, b, *fd < 0);
-  }
-}
-
-/* proc_finish reports a process that is gone and whose output is complete. */
-static void proc_finish(process *p) {
-  int code =
-      WIFEXITED(p->status) ? WEXITSTATUS(p->status) : 128 + WTERMSIG(p->status);
-
-  if (p->request) {
-    say("%" PRIu64 " ok %d ", p->request, code);
-    say_encoded(p->out_text.data ? p->out_text.data : "", p->out_text.len);
-    say_encoded(p->err_text.data ? p->err_text.data : "", p->err_text.len);
-    say("\n");
-  } else {
-    say("0 exit %d %d\n", p->pid, code);
-  }
-  if (p->in >= 0) {
-    close(p->in);
-  }
-  free(p->out_text.data);
-  free(p->err_text.data);
-  *p = (process){.pid = 0};
-}
-
-static void procs_reap(void) {
-  struct signalfd_siginfo info;
-
-  while (read(signal_fd, &info, sizeof info) > 0) {
-  }
-  for (int i = 0; i < MAX_PROCS; i++) {
-    process *p = &procs[i];
-
-    if (p->pid && !p->reaped && waitpid(p->pid, &p->status, WNOHANG) > 0) {
-      p->reaped = true;
-    }
-  }
-}
-
-static void cmd_kill(uint64_t id, long pid, int sig) {
-  const process *p = find(pid);
-
-  if (!p) {
-    answer_errno(id, "kill", ESRCH);
-    return;
-  }
-  kill(p->pid, sig);
-  say("%" PRIu64 " ok\n", id);
-}
-
-static void cmd_write(uint64_t id, long pid, const char *text, size_t len) {
-  process *p = find(pid);
-
-  if (!p || p->in < 0) {
-    answer_errno(id, "write", ESRCH);
-    return;
-  }
-  if (text && write(p->in, text, len) != (ssize_t)len) {
-    answer_errno(id, "write", errno);
-    return;
-  }
-  if (!text) {
-    close(p->in);
-    p->in = -1;
-  }
-  say("%" PRIu64 " ok\n", id);
-}
-
-static void cmd_start(uint64_t id, long ns, bool run, char **w, size_t len0) {
-  const process *p;
-
-  p = run ? start(ns, id, w[0], len0, w + 1) : start(ns, 0, NULL, 0, w);
-  if (!p) {
-    answer_errno(id, run ? w[1] : w[0], errno);
-  } else if (!run) {
-    say("%" PRIu64 " ok %d\n", id, p->pid);
-  }
 }
 
 /* ---- the loop --------------------------------------------------------- */
@@ -699,7 +470,7 @@ static void dispatch(uint64_t id, const char *cmd, char **w, const size_t *len,
   if (!strcmp(cmd, "ns")) {
     cmd_ns(id);
   } else if (!strcmp(cmd, "now")) {
-    say("%" PRIu64 " ok %.6f\n", id, (double)lab_now() / 1e9);
+    lab_say("%" PRIu64 " ok %.6f\n", id, (double)lab_now() / 1e9);
   } else if (!strcmp(cmd, "timer") && n == 1) {
     wait_add(id, atof(w[0]), -1);
   } else if (!strcmp(cmd, "cancel") && n == 1) {
@@ -721,17 +492,17 @@ static void dispatch(uint64_t id, const char *cmd, char **w, const size_t *len,
   } else if (!strcmp(cmd, "close") && n == 1) {
     cmd_close(id, atoi(w[0]));
   } else if (!strcmp(cmd, "run") && n >= 3) {
-    cmd_start(id, ns, true, w + 1, len[1]);
+    lab_proc_start(id, ns, true, w + 1, len[1]);
   } else if (!strcmp(cmd, "spawn") && n >= 2) {
-    cmd_start(id, ns, false, w + 1, 0);
+    lab_proc_start(id, ns, false, w + 1, 0);
   } else if (!strcmp(cmd, "kill") && n == 2) {
-    cmd_kill(id, atol(w[0]), atoi(w[1]));
+    lab_proc_kill(id, atol(w[0]), atoi(w[1]));
   } else if (!strcmp(cmd, "write") && n == 2) {
-    cmd_write(id, atol(w[0]), w[1], len[1]);
+    lab_proc_write(id, atol(w[0]), w[1], len[1]);
   } else if (!strcmp(cmd, "eof") && n == 1) {
-    cmd_write(id, atol(w[0]), NULL, 0);
+    lab_proc_write(id, atol(w[0]), NULL, 0);
   } else {
-    answer_errno(id, cmd, EINVAL);
+    lab_answer_errno(id, cmd, EINVAL);
   }
 }
 
@@ -767,7 +538,7 @@ static bool input_read(void) {
   if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
     return false;
   }
-  append(&input, data, n > 0 ? (size_t)n : 0);
+  lab_append(&input, data, n > 0 ? (size_t)n : 0);
   while ((nl = memchr(input.data + from, '\n', input.len - from))) {
     *nl = '\0';
     request(input.data + from);
@@ -789,7 +560,7 @@ static bool output_write(void) {
   return true;
 }
 
-static struct pollfd pollset[MAX_PROCS * 2 + MAX_SOCKS + 3];
+static struct pollfd pollset[LAB_MAX_PROCS * 2 + MAX_SOCKS + 3];
 
 static int poll_collect(void) {
   int n = 0;
@@ -798,12 +569,7 @@ static int poll_collect(void) {
   pollset[n++] = (struct pollfd){.fd = signal_fd, .events = POLLIN};
   pollset[n++] =
       (struct pollfd){.fd = output.len ? STDOUT_FILENO : -1, .events = POLLOUT};
-  for (int i = 0; i < MAX_PROCS; i++) {
-    if (procs[i].pid) {
-      pollset[n++] = (struct pollfd){.fd = procs[i].out, .events = POLLIN};
-      pollset[n++] = (struct pollfd){.fd = procs[i].err, .events = POLLIN};
-    }
-  }
+  n += lab_proc_collect(pollset + n);
   for (int i = 0; i < MAX_SOCKS; i++) {
     if (socks[i].fd >= 0) {
       pollset[n++] = (struct pollfd){.fd = socks[i].fd, .events = POLLIN};
@@ -813,51 +579,19 @@ static int poll_collect(void) {
 }
 
 static bool poll_handle(void) {
-  int n = 3;
-  int used_procs[MAX_PROCS];
-  int used = 0;
+  int n = 3 + lab_proc_handle(pollset + 3, pollset[1].revents ? signal_fd : -1);
 
-  for (int i = 0; i < MAX_PROCS; i++) {
-    if (procs[i].pid) {
-      used_procs[used++] = i;
-    }
-  }
-  for (int i = 0; i < used; i++) {
-    process *p = &procs[used_procs[i]];
-
-    if (pollset[n++].revents && p->out >= 0) {
-      proc_read(p, &p->out, &p->out_text, "line");
-    }
-    if (pollset[n++].revents && p->err >= 0) {
-      proc_read(p, &p->err, &p->err_text, "stderr");
-    }
-  }
   for (int i = 0; i < MAX_SOCKS; i++) {
     if (socks[i].fd >= 0 && pollset[n++].revents) {
       sock_readable(i);
     }
   }
-  procs_reap();
-  for (int i = 0; i < MAX_PROCS; i++) {
-    process *p = &procs[i];
-    if (p->pid && p->reaped && p->out < 0 && p->err < 0) {
-      proc_finish(p);
-    }
-  }
   return !pollset[0].revents || input_read();
-}
-
-static void kill_all(void) {
-  for (int i = 0; i < MAX_PROCS; i++) {
-    if (procs[i].pid && !procs[i].reaped) {
-      kill(procs[i].pid, SIGKILL);
-      waitpid(procs[i].pid, NULL, 0);
-    }
-  }
 }
 
 int lab_agent_main(void) {
   sigset_t set;
+  struct rlimit files;
   bool alive = true;
 
   signal(SIGINT, SIG_IGN);
@@ -873,6 +607,10 @@ int lab_agent_main(void) {
     return 1;
   }
   prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
   fcntl(STDOUT_FILENO, F_SETFL, O_NONBLOCK);
   for (int i = 0; i < MAX_SOCKS; i++) {
     socks[i].fd = -1;
@@ -888,7 +626,7 @@ int lab_agent_main(void) {
     alive = poll_handle();
     alive = (output.len == 0 || output_write()) && alive;
   }
-  kill_all();
+  lab_proc_kill_all();
   return 0;
 }
 

@@ -130,7 +130,7 @@ function modes.coordinator()
       alpn = { ALPN },
       allow_reserved = true,
     }
-    emit("ready", { id = ep.peer_id:hex() })
+    emit("ready", { id = ep.peer_id:hex(), address = tostring(ep:local_addresses()[1]) })
     while true do
       antquic.sleep(3600)
     end
