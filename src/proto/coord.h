@@ -2,8 +2,8 @@
  * offer per request.
  *
  * Layer:  proto
- * Owner:  aq_endpoint, when can_coordinate; allocates through aq_env.realloc in
- *         aq_coord_new only (a table for |max| registrations)
+ * Owner:  aq_endpoint, when can_coordinate; allocates through aq_env.realloc:
+ *         the fixed tables in aq_coord_new, then one block per registration
  * Time:   |now| is passed in
  * Spec:   docs/protocol.md section 3
  *
@@ -16,7 +16,7 @@
 typedef struct aq_coord aq_coord;
 
 typedef struct aq_coord_params {
-  uint32_t max_registrations; /* default 65536; grows by doubling up to it */
+  uint32_t max_registrations; /* default 65536 */
   uint32_t per_asker_rate;    /* requests per second of one asker, 10 */
   uint32_t per_pair_rate;     /* per second of one pair, 1 (burst 3) */
   uint64_t expiry_ms;         /* of an attempt, 10 000 */
@@ -24,6 +24,8 @@ typedef struct aq_coord_params {
 } aq_coord_params;
 void aq_coord_params_init(aq_coord_params *p);
 
+/* aq_coord_new: |p| and |env| (may be NULL) are copied.
+ * Returns 0, AQ_ERR_INVAL (a limit is 0) or AQ_ERR_NOMEM. */
 int aq_coord_new(aq_coord **pc, const aq_coord_params *p, const aq_env *env);
 void aq_coord_del(aq_coord *c);
 
@@ -33,6 +35,7 @@ typedef struct aq_coord_msg {
   aq_ctl m;
 } aq_coord_msg;
 #define AQ_COORD_OUT_MAX 3
+#define AQ_COORD_CROSSING (2 * AQ_S)
 
 /* What the endpoint knows of the connection a message came on: proven by TLS
  * and measured, never claimed. */
@@ -44,7 +47,10 @@ typedef struct aq_coord_peer {
 } aq_coord_peer;
 
 /* aq_coord_handle feeds one control message of a registered or registering
- * peer. |random| are fresh random bytes: session id and key. |target_rtt| is
+ * peer. Types that no peer sends to a coordinator are ignored. Two requests
+ * that cross (each peer asks for the other within AQ_COORD_CROSSING) end on
+ * one attempt, whose initiator has the smaller id: the larger one's request is
+ * answered with the OFFER again, the smaller one's replaces the attempt. |random| are fresh random bytes: session id and key. |target_rtt| is
  * asked by the endpoint for the connection aq_coord_lookup gives. Messages to
  * send are put into |out| (AQ_COORD_OUT_MAX). Returns how many; a bad or
  * limited request gives an ERROR message, never silence. */
