@@ -190,7 +190,8 @@ function Sha256:hex() end
 ---@field datagram_queue? integer
 ---@field max_connections? integer
 ---@field max_half_open? integer
----@field no_gso? boolean
+---@field trace? "error"|"warn"|"info"|"debug" lines to standard error up to this level
+---@field no_gso? boolean for tests and odd kernels
 ---@field no_gro? boolean
 ---@field no_ecn? boolean
 
