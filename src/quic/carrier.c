@@ -27,7 +27,8 @@ void aq_carrier_free(aq_carrier *cr) {
   cr->in = NULL;
 }
 
-/* ---- sending -------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------
+ */
 
 static void carrier_drop(aq_carrier *cr, aq_carried *s) {
   assert(s->state != AQ_CARRIED_FREE);
@@ -180,7 +181,8 @@ void aq_carrier_seal(aq_carrier *cr, uint8_t *plaintext, size_t len) {
   }
 }
 
-/* ---- receiving ------------------------------------------------------------- */
+/* ---- receiving -------------------------------------------------------------
+ */
 
 static void carrier_fault(aq_carrier *cr, uint64_t code, const char *why) {
   if (cr->tentative_fault == 0) {
@@ -220,8 +222,7 @@ static void carrier_receive(aq_carrier *cr, const uint8_t *data, size_t len) {
     carrier_fault(cr, ERROR_FRAME_ENCODING, "malformed extension frame");
     return;
   }
-  int ok = f.kind == AQ_FRAME_OBSERVED_ADDRESS ? cr->discovery : cr->allowed;
-  if (!ok) {
+  if ((cr->rx_kinds & (1u << f.kind)) == 0) {
     carrier_fault(cr, ERROR_PROTOCOL_VIOLATION,
                   "extension frame that was not negotiated");
     return;
@@ -235,8 +236,7 @@ static void carrier_erase(uint8_t *at, size_t len) {
 }
 
 void aq_carrier_open(aq_carrier *cr, uint8_t *plaintext, size_t len) {
-  aq_walk w = {
-      .data = plaintext, .len = len, .dialect = AQ_DIALECT_SEEMANN02};
+  aq_walk w = {.data = plaintext, .len = len, .dialect = AQ_DIALECT_SEEMANN02};
   for (;;) {
     size_t off = 0, n = 0;
     int rv = aq_walk_next(&w, &off, &n);
@@ -247,7 +247,7 @@ void aq_carrier_open(aq_carrier *cr, uint8_t *plaintext, size_t len) {
     }
     if (rv == AQ_ERR_FORMAT && w.off < len) {
       /* What follows can't be delimited: nothing of it may be believed. */
-      if (cr->allowed || cr->discovery) {
+      if (cr->rx_kinds != 0) {
         carrier_fault(cr, ERROR_FRAME_ENCODING, "malformed extension frame");
       } else {
         carrier_fault(cr, ERROR_PROTOCOL_VIOLATION,

@@ -56,12 +56,12 @@ typedef struct aq_carrier {
   /* received */
   aq_frame *in;
   size_t in_cap, in_head, in_count;
-  size_t tentative; /* of in_count: the newest, not yet confirmed */
+  size_t tentative;         /* of in_count: the newest, not yet confirmed */
   uint64_t tentative_fault; /* transport error code; 0 none */
   const char *tentative_why;
   uint64_t overflow; /* frames that were dropped for want of room */
-  uint8_t allowed;   /* the peer may send us extension frames */
-  uint8_t discovery; /* ... OBSERVED_ADDRESS frames */
+  uint8_t rx_kinds;  /* negotiated: 1 << aq_frame_kind */
+  uint8_t tx_kinds;
 } aq_carrier;
 
 void aq_carrier_init(aq_carrier *cr, const aq_mem *mem);

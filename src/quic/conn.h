@@ -1,5 +1,6 @@
-/* conn.h - one QUIC connection: an ngtcp2_conn with its TLS, streams, datagrams,
- * control stream and extension frames. Fed and drained; nothing calls back.
+/* conn.h - one QUIC connection: an ngtcp2_conn with its TLS, streams,
+ * datagrams, control stream and extension frames. Fed and drained; nothing
+ * calls back.
  *
  * Layer:  quic (no socket, no clock)
  * Owner:  aq_endpoint creates and deletes it; it owns its streams
@@ -23,7 +24,8 @@
 typedef struct aq_conn aq_conn;
 typedef struct aq_stream aq_stream;
 
-#define AQ_CID_LEN 8 /* of every connection ID that we choose */
+#define AQ_CID_LEN 8         /* of every connection ID that we choose */
+#define AQ_KIND_STREAM 0x51u /* of streams in aq_conn_shared.streams */
 
 /* What all connections of an endpoint share; borrowed, outlives them. */
 typedef struct aq_conn_shared {
@@ -31,9 +33,9 @@ typedef struct aq_conn_shared {
   aq_env env;
   aq_tls_ctx *tls;
   aq_crypto_secrets secrets;
-  aq_idmap *streams;     /* aq_id -> aq_stream */
+  aq_idmap *streams; /* aq_id -> aq_stream */
   aq_statistics *stats;
-  uint32_t dials;        /* outgoing handshakes now: antquic_control flag */
+  uint32_t dials; /* outgoing handshakes now: antquic_control flag */
 } aq_conn_shared;
 
 typedef struct aq_conn_params {
@@ -54,13 +56,19 @@ typedef struct aq_conn_params {
   int token_type;                /* ngtcp2_token_type of hd's token */
 } aq_conn_params;
 
-/* Returns 0, AQ_ERR_NOMEM, AQ_ERR_TLS, AQ_ERR_INTERNAL. */
+/* The first connection IDs (ours; for a server also the one that the client
+ * made up) are told as AQ_NOTICE_CID_ADDED right after creation. The client's
+ * is never told as removed: aq_conn_get_cids gives all when one is deleted.
+ * Returns 0, AQ_ERR_NOMEM, AQ_ERR_TLS, AQ_ERR_INTERNAL. */
 int aq_conn_new_client(aq_conn **pc, aq_conn_shared *shared, aq_tstamp now,
                        const aq_conn_params *p);
 int aq_conn_new_server(aq_conn **pc, aq_conn_shared *shared, aq_tstamp now,
                        const aq_conn_params *p);
 /* aq_conn_del frees it and its streams, whose ids become stale. */
 void aq_conn_del(aq_conn *c);
+
+/* All connection IDs that name it now. Returns how many, fills |max|. */
+size_t aq_conn_get_cids(const aq_conn *c, ngtcp2_cid *out, size_t max);
 
 typedef enum aq_conn_verdict {
   AQ_CONN_OK,
@@ -86,7 +94,7 @@ typedef enum aq_notice_kind {
   AQ_NOTICE_CONFIRMED,   /* RFC 9001 4.1.2 */
   AQ_NOTICE_CID_ADDED,   /* |cid| now names this connection */
   AQ_NOTICE_CID_REMOVED,
-  AQ_NOTICE_FRAME, /* an extension frame, negotiated and well-formed */
+  AQ_NOTICE_FRAME,   /* an extension frame, negotiated and well-formed */
   AQ_NOTICE_CONTROL, /* bytes wait in the control stream */
   AQ_NOTICE_STREAM_INCOMING,
   AQ_NOTICE_STREAM_READABLE,
@@ -156,6 +164,9 @@ void aq_conn_control_consume(aq_conn *c, size_t len);
 
 /* ---- streams and datagrams: the public calls by pointer ------------------ */
 
+/* Priorities -16 to 15 count, others are clamped; a higher one goes first.
+ * A stream that the peer opened gives the peer its credit for another one back
+ * when it is closed and dropped (aq_stream_drop). */
 int aq_conn_open_stream(aq_conn *c, int uni, int priority, aq_id *out);
 int aq_conn_accept_stream(aq_conn *c, aq_id *out);
 aq_conn *aq_stream_conn(aq_stream *s);
@@ -170,10 +181,10 @@ void aq_stream_priority(aq_stream *s, int priority);
 void aq_stream_drop(aq_stream *s);
 void aq_stream_info_of(const aq_stream *s, aq_stream_info *out);
 int aq_conn_datagram_send(aq_conn *c, const uint8_t *data, size_t len);
-int aq_conn_datagram_receive(aq_conn *c, uint8_t *buf, size_t cap,
-                             size_t *len);
+int aq_conn_datagram_receive(aq_conn *c, uint8_t *buf, size_t cap, size_t *len);
 
-/* ---- paths ---------------------------------------------------------------- */
+/* ---- paths ----------------------------------------------------------------
+ */
 
 /* aq_conn_migrate (client): validate |remote| from |socket|, then move there.
  * Returns 0 or AQ_ERR_INVAL (server), AQ_ERR_AGAIN (no spare CID). */

@@ -46,6 +46,7 @@ typedef struct aq_bytes {
 #define AQ_EDGE_READABLE 0x01u
 #define AQ_EDGE_WRITABLE 0x02u
 #define AQ_EDGE_CLOSED 0x04u
+#define AQ_EDGE_INCOMING 0x08u
 
 struct aq_stream {
   aq_conn *conn;
@@ -59,6 +60,8 @@ struct aq_stream {
   uint8_t uni, incoming, control;
   uint8_t sends, receives; /* which sides there are */
   uint8_t finished, fin_sent, fin_acked;
+  uint8_t fin_bare;  /* the end was sent without data */
+  uint8_t forgotten; /* what is queued no longer counts */
   uint8_t reset_sent, stopped, stop_sent;
   uint8_t fin_received, reset_received, end_read;
   uint8_t blocked;     /* by flow control: not in a ready list */
@@ -80,7 +83,9 @@ void aq_stream_del(aq_stream *s);
 
 /* What ngtcp2's callbacks tell. 0 or AQ_ERR_NOMEM. */
 int aq_stream_on_data(aq_stream *s, const uint8_t *data, size_t len, int fin);
-void aq_stream_on_acked(aq_stream *s, uint64_t upto);
+/* |upto| is the end of what is acknowledged without gaps; |len| as ngtcp2
+ * said: 0 for an end without data. */
+void aq_stream_on_acked(aq_stream *s, uint64_t upto, size_t len);
 void aq_stream_on_reset(aq_stream *s, uint64_t code);
 void aq_stream_on_stopped(aq_stream *s, uint64_t code);
 void aq_stream_on_closed(aq_stream *s);
@@ -100,5 +105,14 @@ size_t aq_stream_vec(aq_stream *s, ngtcp2_vec *v, size_t nv, size_t max,
 void aq_stream_sent(aq_stream *s, size_t len, int fin);
 
 void aq_stream_edge(aq_stream *s, unsigned edge);
+
+/* aq_stream_append queues bytes; less than |len| when memory ran out. */
+size_t aq_stream_append(aq_stream *s, const uint8_t *data, size_t len);
+/* aq_stream_read_bytes moves received bytes out. */
+size_t aq_stream_read_bytes(aq_stream *s, uint8_t *buf, size_t len);
+/* aq_stream_discard_rx drops them; returns how many. */
+size_t aq_stream_discard_rx(aq_stream *s);
+/* aq_stream_forget_tx: nothing of it will be sent any more. */
+void aq_stream_forget_tx(aq_stream *s);
 
 #endif
