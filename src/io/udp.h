@@ -45,7 +45,8 @@ int aq_udp_recv(aq_udp *u, uint8_t *buf, aq_datagram *d);
 int aq_udp_send(aq_udp *u, const aq_transmit *t, const uint8_t *buf,
                 size_t *off);
 
-/* Parts that depend on the system, in udp_linux.c and udp_plain.c. */
+/* Parts that depend on the system: udp_linux.c, udp_send_linux.c, udp_plain.c.
+ */
 
 /* aq_udp_setup sets what the system offers: no fragmentation, batches, ECN,
  * destination addresses. Nothing of it is fatal. */
