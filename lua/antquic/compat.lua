@@ -15,11 +15,12 @@ function compat.pack(...)
 end
 
 --- Integers as integers where Lua has them.
-compat.integer = find(math, "tointeger") or function(x)
-  if type(x) == "number" and x == math.floor(x) then
-    return x
+compat.integer = find(math, "tointeger")
+  or function(x)
+    if type(x) == "number" and x == math.floor(x) then
+      return x
+    end
   end
-end
 
 --- The coroutine that runs, nil for the main one.
 function compat.running()

@@ -6,7 +6,7 @@
 
 local core = require("antquic.core")
 local options = require("antquic.options")
-local peer_id = require("antquic.peer_id")
+local present = require("antquic.present")
 local task = require("antquic.task")
 
 local events = {}
@@ -131,18 +131,7 @@ end
 
 --- Makes the program's event from the core's.
 function Hub:present(ev)
-  local ep = self._ep
-  if ev.peer then
-    ev.peer_id = peer_id.intern(ev.peer)
-    ev.peer = nil
-  end
-  if ev.kind == "session_state_changed" then
-    ev.old_state, ev.new_state = ev.from, ev.to
-  end
-  if ev.conn then
-    ev.connection = ep._conns[ev.conn]
-  end
-  return ev
+  return present.event(ev, self._ep._conns)
 end
 
 --- Ends every subscription.
@@ -215,10 +204,7 @@ function Hub:iterate(list)
   local subscription = self:subscribe("ep:events", list, 3)
   return function()
     return (subscription:next())
-  end,
-    nil,
-    nil,
-    subscription
+  end, nil, nil, subscription
 end
 
 -- The handler's task: one event after the other, so their order is kept. The

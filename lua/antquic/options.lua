@@ -58,11 +58,15 @@ local function quoted(choices)
   return table.concat(list, ", ")
 end
 
--- The reason why |value| is refused, or nil.
-local function refuse(rule, name, value)
+-- The reason why |value| has the wrong type, or nil.
+local function mistyped(rule, name, value)
   if not matches(value, rule.type) then
     return ("option '%s' must be a %s, got %s"):format(name, kinds_text(rule.type), type(value))
   end
+end
+
+-- The reason why a |value| of the right type is refused, or nil.
+local function refuse(rule, name, value)
   if type(value) == "number" then
     if value ~= value then
       return ("option '%s' is not a number"):format(name)
@@ -99,8 +103,11 @@ end
 ---@param schema table
 ---@param given table?
 ---@param level integer? as for error(), 2 is the caller of the caller
----@return table
-function options.check(who, schema, given, level)
+---@param soft boolean? a value out of range is no error but nil, message, "CONFIG"
+---@return table?
+---@return string? message
+---@return string? code
+function options.check(who, schema, given, level, soft)
   level = (level or 2) + 1
   if given ~= nil and type(given) ~= "table" then
     error(("%s: options must be a table, got %s"):format(who, type(given)), level)
@@ -114,8 +121,14 @@ function options.check(who, schema, given, level)
         level
       )
     end
-    local why = refuse(rule, name, value)
+    local why = mistyped(rule, name, value)
     if why then
+      error(who .. ": " .. why, level)
+    end
+    why = refuse(rule, name, value)
+    if why and soft then
+      return nil, who .. ": " .. why, "CONFIG"
+    elseif why then
       error(who .. ": " .. why, level)
     end
     out[name] = value

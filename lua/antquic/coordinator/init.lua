@@ -18,5 +18,6 @@ return setmetatable(coordinator, {
       coordinator[name] = fn
       return fn
     end
+    error("antquic.coordinator has no '" .. tostring(name) .. "' (there are by_rtt, in_order)", 2)
   end,
 })

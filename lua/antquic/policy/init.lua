@@ -54,15 +54,14 @@ function policy.check(p, who, level)
       end
     elseif key ~= "connect" and not CHOICES[key] then
       error(
-        ("%s: a policy has no '%s' (known: accept, candidates, connect, coordinators, "
-          .. "keepalive, name, order, punch)"):format(who, tostring(key)),
+        (
+          "%s: a policy has no '%s' (known: accept, candidates, connect, coordinators, "
+          .. "keepalive, name, order, punch)"
+        ):format(who, tostring(key)),
         level
       )
     elseif not is_callable(value) then
-      error(
-        ("%s: a policy's '%s' must be a function, got %s"):format(who, key, type(value)),
-        level
-      )
+      error(("%s: a policy's '%s' must be a function, got %s"):format(who, key, type(value)), level)
     end
   end
   return p
@@ -140,5 +139,6 @@ return setmetatable(policy, {
       policy[name] = p
       return p
     end
+    error("antquic.policy has no '" .. tostring(name) .. "' (there are balanced, lan_first)", 2)
   end,
 })

@@ -27,7 +27,6 @@ local sources, source_count = {}, 0
 local current -- the task that runs
 local turning = false
 local parked = {} -- slots of parked tasks, so that none is collected
-local parked_count = 0
 
 local function heap_push(at, slot)
   heap_n = heap_n + 1
@@ -82,7 +81,9 @@ Task.__index = Task
 Task.__name = "antquic.Task"
 
 function Task.__tostring(self)
-  return ("antquic.Task{%s}"):format(self.done and (self.failed and "failed" or "done") or "running")
+  return ("antquic.Task{%s}"):format(
+    self.done and (self.failed and "failed" or "done") or "running"
+  )
 end
 
 local function finish(task, ok, ...)
@@ -147,7 +148,6 @@ local function start_wait(slot, deadline)
     error("antquic: two tasks wait in one slot", 3)
   end
   parked[slot] = true
-  parked_count = parked_count + 1
   slot.deadline = deadline
   if deadline then
     local at = slot.timer_at
@@ -162,14 +162,16 @@ local function end_wait(slot)
   slot.task = nil
   slot.deadline = nil
   parked[slot] = nil
-  parked_count = parked_count - 1
 end
 
 -- A waiting call outside a task: turns the loop until its slot is woken.
 local function park_inline(slot, deadline)
   if turning then
-    error("antquic: a waiting call where none is allowed (a policy's choice, a finalizer, "
-      .. "or a coroutine that is not a task: use antquic.spawn)", 3)
+    error(
+      "antquic: a waiting call where none is allowed (a policy's choice, a finalizer, "
+        .. "or a coroutine that is not a task: use antquic.spawn)",
+      3
+    )
   end
   start_wait(slot, deadline)
   local me = {}
@@ -414,7 +416,11 @@ end
 ---@return integer live
 ---@return integer parked
 function loop.live()
-  return source_count, parked_count
+  local count = 0
+  for _ in pairs(parked) do
+    count = count + 1
+  end
+  return source_count, count
 end
 
 --- Is a task running?

@@ -1,0 +1,694 @@
+-- Endpoints: one identity, its sockets, and every connection through them.
+--
+-- SPDX-License-Identifier: MIT
+
+local compat = require("antquic.compat")
+local config = require("antquic.config")
+local connection = require("antquic.connection")
+local core_module = require("antquic.core")
+local events = require("antquic.events")
+local options = require("antquic.options")
+local peer_id = require("antquic.peer_id")
+local policy = require("antquic.policy")
+local present = require("antquic.present")
+local pump = require("antquic.pump")
+local reach = require("antquic.reach")
+local sched = require("antquic.sched")
+local session = require("antquic.session")
+local task = require("antquic.task")
+
+local endpoint = {}
+
+-- Accepted connections that nobody took yet. They stay open beyond it, and are
+-- found with ep:connections().
+local ACCEPT_QUEUE = 4096
+local BOOTSTRAP_TIMEOUT = 10
+
+---@class antquic.Endpoint
+---@field peer_id antquic.PeerIdObject
+---@field identity antquic.Identity
+---@field role string
+local methods = {}
+local Endpoint = { __index = methods, __name = "antquic.Endpoint" }
+
+-- Stands in for the core of a closed endpoint.
+local function closed_call()
+  return nil, "the endpoint is closed", "CLOSED"
+end
+local CLOSED_CORE = setmetatable({}, {
+  __index = function()
+    return closed_call
+  end,
+})
+
+--- Makes an endpoint. See docs/api.md for the options.
+---@param given table?
+---@return antquic.Endpoint?
+---@return string? message
+---@return string? code
+function endpoint.new(given)
+  local core_options, me, p = config.read(given)
+  if not core_options then
+    return nil, me, p
+  end
+  local core, message, code = core_module.endpoint(core_options)
+  if not core then
+    return nil, "antquic.endpoint: " .. tostring(message), code
+  end
+  local s = sched.current()
+  local self = compat.setmetatable({
+    peer_id = me.peer_id,
+    identity = me,
+    role = core_options.role,
+    _core = core,
+    _sched = s,
+    _rearm = s.rearm,
+    _policy = p,
+    _policy_errors = 0,
+    _conns = {},
+    _streams = setmetatable({}, { __mode = "v" }),
+    _sessions = {},
+    _accepted = task.queue(ACCEPT_QUEUE),
+  }, Endpoint)
+  self._hub = events.hub(self)
+  -- The scheduler must not keep a dropped endpoint alive.
+  local weak = setmetatable({ self }, { __mode = "v" })
+  self._handle = s.attach({
+    core = core,
+    pump = function(block, seconds)
+      local ep = weak[1]
+      if ep and not ep._closed then
+        pump.turn(ep, block, seconds)
+      end
+    end,
+  })
+  self:_apply_policy()
+  return self
+end
+
+local function check_open(self, who)
+  if self._closed then
+    return nil, who .. ": the endpoint is closed", "CLOSED"
+  end
+  return true
+end
+
+-- ---- policy ------------------------------------------------------------------
+
+function methods:_view(peer)
+  local view = self._cached_view
+  if not view then
+    view = { endpoint = self, me = self.peer_id, role = self.role }
+    self._cached_view = view
+  end
+  view.peer_id = peer
+  return view
+end
+
+function methods:_choose(p, which, peer, arg)
+  return policy.choose(self, p, which, self:_view(peer), arg)
+end
+
+function methods:_policy_failed(p, which, text)
+  policy.report(self, p.name or "(unnamed)", which, text)
+end
+
+-- The schedule of a policy, checked; what is wrong falls back to the core's.
+function methods:_punch_schedule(p, peer)
+  local schedule = self:_choose(p, "punch", peer)
+  local ok, checked, why = pcall(options.check, "punch", session.PUNCH, schedule, 1, true)
+  if ok and checked then
+    return checked
+  end
+  self:_policy_failed(p, "punch", why or checked)
+  return {}
+end
+
+function methods:_apply_policy()
+  local schedule = self:_punch_schedule(self._policy)
+  schedule.pairs, schedule.timeout = nil, nil
+  self._core:set_punch_defaults(schedule)
+end
+
+function methods:_keep_alive(conn)
+  -- The endpoint's own option stands unless the policy says something else.
+  local p = self._policy
+  if p.keepalive and p.keepalive ~= policy.balanced.keepalive then
+    local seconds = self:_choose(p, "keepalive", conn.peer_id)
+    if seconds and seconds == seconds and seconds >= 0 then
+      self._core:conn_keep_alive(conn.id, math.min(seconds, 86400))
+    end
+  end
+end
+
+function methods:_accepts(peer, ev)
+  local yes = self:_choose(self._policy, "accept", peer, peer)
+  return yes ~= false and ev ~= nil
+end
+
+function methods:_coordinators(p, peer)
+  local list = {}
+  for _, node in ipairs(self:bootstrap_nodes()) do
+    if node.connected and node.can_coordinate then
+      list[#list + 1] = node
+    end
+  end
+  return self:_choose(p, "coordinators", peer, list)
+end
+
+--- Takes another policy from now on; sessions that run keep theirs.
+---@param p antquic.Policy
+---@return antquic.Endpoint
+function methods:set_policy(p)
+  policy.check(p, "ep:set_policy", 2)
+  self._policy = p
+  self:_apply_policy()
+  return self
+end
+
+-- ---- connections -------------------------------------------------------------
+
+-- The object for a connection that the core made on its own.
+function methods:_adopt(id)
+  local conn = self._conns[id]
+  if conn then
+    return conn
+  end
+  local core = self._core
+  local info = core:conn_info(id)
+  if not info then
+    return nil
+  end
+  local peer = info.peer and peer_id.intern(info.peer)
+  for _, other in pairs(self._conns) do
+    if other.peer_id == peer and other.state == "established" then
+      self._conns[id] = other
+      return other
+    end
+  end
+  conn = connection.new(self, id)
+  conn.state = "established"
+  conn.peer_id = peer
+  conn.alpn = info.alpn
+  conn.outgoing = info.outgoing
+  conn.address = info.remote
+  return conn
+end
+
+function methods:_forget(conn)
+  for id, other in pairs(self._conns) do
+    if other == conn then
+      self._conns[id] = nil
+    end
+  end
+end
+
+function methods:_deliver(conn)
+  local serving = self._serving
+  local handler = serving and (serving[conn.alpn] or serving["*"])
+  if handler then
+    local t = self._sched.spawn(handler, conn)
+    t.on_failure = function(text)
+      conn:close(1, "internal error")
+      self._hub:emit_error(("serve %s"):format(tostring(conn.alpn)), text)
+    end
+    return
+  end
+  self._accepted:push(conn)
+end
+
+--- Connects to a peer, by its id ("64 hex digits" or an object: known
+--- addresses, coordinators, punching, as the policy says), by an address
+--- ("1.2.3.4:5": TLS tells who it is), or by both ("id@1.2.3.4:5": this
+--- address is tried first, and nobody else is accepted). A connection that is
+--- there is returned. Options: timeout (10), alpn (by address only), known
+--- (more addresses to try first).
+---@async
+---@param target string|antquic.PeerIdObject
+---@param opts { timeout: number?, alpn: string?, known: string[]? }?
+---@return antquic.Connection?
+---@return string? message
+---@return string? code
+function methods:connect(target, opts)
+  return reach.connect(self, target, opts)
+end
+
+--- Starts reaching a peer without waiting for it. With a connection already
+--- there the session is over at once.
+---@param target string|antquic.PeerIdObject
+---@param opts { timeout: number?, known: string[]? }?
+---@return antquic.Session?
+---@return string? message
+---@return string? code
+function methods:start_traversal(target, opts)
+  return reach.start(self, target, opts)
+end
+
+--- The next connection that a peer made.
+---@async
+---@param timeout number? seconds
+---@return antquic.Connection?
+---@return string? message
+---@return string? code
+function methods:accept(timeout)
+  options.timeout("ep:accept", timeout)
+  -- One that has ended meanwhile is still given: it may hold data.
+  return self._accepted:pop(timeout, "waiting for a connection")
+end
+
+--- Iterates over the connections that peers make, until the endpoint closes.
+---@async
+---@param timeout number? for each; the loop ends when it passes
+function methods:connections_iter(timeout)
+  return function()
+    return (self:accept(timeout))
+  end
+end
+
+--- Starts a task for each connection that a peer makes: handlers by ALPN name
+--- ("*": any other), or one function for all. It doesn't wait; the task that it
+--- returns ends when the endpoint closes: ep:serve{...}:wait().
+---@param handlers table<string, fun(conn: antquic.Connection)>|fun(conn: antquic.Connection)
+---@return antquic.Task
+function methods:serve(handlers)
+  if type(handlers) == "function" then
+    handlers = { ["*"] = handlers }
+  elseif type(handlers) ~= "table" then
+    error("ep:serve: handlers by ALPN name are expected, got " .. type(handlers), 2)
+  end
+  for name, fn in pairs(handlers) do
+    if type(name) ~= "string" or type(fn) ~= "function" then
+      error("ep:serve: each key is an ALPN name and each value a function", 2)
+    end
+  end
+  self._serving = handlers
+  -- Those that came before.
+  for _ = 1, self._accepted:count() do
+    self:_deliver(self._accepted:take())
+  end
+  self._gone = self._gone or task.cond()
+  local gone = self._gone
+  local closed = self._closed
+  return self._sched.spawn(function()
+    if not closed then
+      gone:wait()
+    end
+  end)
+end
+
+--- The connections that are established now, in no order.
+---@return antquic.Connection[]
+function methods:connections()
+  local list, seen = {}, {}
+  for _, conn in pairs(self._conns) do
+    if conn.state == "established" and not seen[conn] then
+      seen[conn] = true
+      list[#list + 1] = conn
+    end
+  end
+  return list
+end
+
+--- The established connection to a peer.
+---@param target string|antquic.PeerIdObject
+---@return antquic.Connection?
+---@return string? message
+---@return string? code
+function methods:connection(target)
+  local id, message, code = peer_id.parse(target)
+  if not id then
+    return nil, message, code
+  end
+  local cid = self._core:find_conn(id:bytes())
+  local conn = cid and self:_adopt(cid)
+  if conn then
+    return conn
+  end
+  return nil, "there is no connection to " .. id:hex(), "PEER_NOT_CONNECTED"
+end
+
+--- Closes the connection to a peer.
+---@param target string|antquic.PeerIdObject
+---@param code integer? application error code
+---@param reason string?
+---@return true?
+---@return string? message
+---@return string? errcode
+function methods:remove_connection(target, code, reason)
+  local conn, message, name = self:connection(target)
+  if not conn then
+    return nil, message, name
+  end
+  return conn:close(code, reason)
+end
+
+-- ---- addresses and coordinators ----------------------------------------------
+
+--- Opens one more socket at |address| (when given). Returns the addresses that
+--- the endpoint is bound to. Peers are accepted from the start, whatever the
+--- role.
+---@param address string?
+---@return string[]?
+---@return string? message
+---@return string? code
+function methods:listen(address)
+  if address ~= nil then
+    if type(address) ~= "string" then
+      error("ep:listen: an address is expected, got " .. type(address), 2)
+    end
+    local ok, message, code = self._core:open_socket(address)
+    if not ok then
+      return nil, ("ep:listen: %s: %s"):format(address, message), code
+    end
+    self._rearm(self._handle)
+  end
+  return self:local_addresses()
+end
+
+--- The addresses of the sockets, "1.2.3.4:5".
+---@return string[]?
+---@return string? message
+---@return string? code
+function methods:local_addresses()
+  return self._core:sockets()
+end
+
+--- Candidate addresses: our own (no argument, or our id), or those that a
+--- connected peer announced. Each has address, priority, source, state, seq,
+--- verified.
+---@param target string|antquic.PeerIdObject|nil
+---@return table[]?
+---@return string? message
+---@return string? code
+function methods:discover_candidates(target)
+  local core = self._core
+  local list, message, code
+  local id = self.peer_id
+  if target ~= nil then
+    id, message, code = peer_id.parse(target)
+    if not id then
+      return nil, message, code
+    end
+  end
+  if id == self.peer_id then
+    list, message, code = core:candidates()
+    if list then
+      list = present.candidates(list)
+      return self:_choose(self._policy, "candidates", nil, list)
+    end
+    return nil, message, code
+  end
+  for _, s in pairs(self._sessions) do
+    if s.peer_id == id then
+      local info = core:session_info(s.id)
+      if info and #info.remote > 0 then
+        return present.candidates(info.remote)
+      end
+    end
+  end
+  local cid = core:find_conn(id:bytes())
+  if not cid then
+    return nil, "there is no connection to " .. id:hex(), "PEER_NOT_CONNECTED"
+  end
+  return present.candidates(core:conn_candidates(cid))
+end
+
+--- The bootstrap nodes: address, connected, can_coordinate, peer_id, rtt,
+--- last_seen, coordination_count, failures, observed (our address as it saw
+--- it), conn.
+---@return table[]
+function methods:bootstrap_nodes()
+  return present.nodes(self._core:bootstrap_list() or {})
+end
+
+--- Adds a bootstrap node: "addr:port" or "peerid@addr:port".
+---@param node string
+---@return true?
+---@return string? message
+---@return string? code
+function methods:add_bootstrap_node(node)
+  local read, message, code = config.bootstrap_node(node)
+  if not read then
+    return nil, message, code
+  end
+  local ok
+  ok, message, code = self._core:bootstrap_add(read.addr, read.peer)
+  if not ok then
+    return nil, ("bootstrap node %s: %s"):format(read.addr, message), code
+  end
+  self._rearm(self._handle)
+  return true
+end
+
+--- Removes a bootstrap node; its connection is closed unless the program
+--- uses it.
+---@param node string
+---@return true?
+---@return string? message
+---@return string? code
+function methods:remove_bootstrap_node(node)
+  local read, message, code = config.bootstrap_node(node)
+  if not read then
+    return nil, message, code
+  end
+  local ok
+  ok, message, code = self._core:bootstrap_remove(read.addr)
+  if not ok then
+    return nil, ("bootstrap node %s: %s"):format(read.addr, message), code
+  end
+  self._rearm(self._handle)
+  return true
+end
+
+--- Waits until a bootstrap node is connected. Returns its entry of
+--- bootstrap_nodes().
+---@async
+---@param timeout number? seconds, default 10
+---@return table?
+---@return string? message
+---@return string? code
+function methods:wait_bootstrap(timeout)
+  options.timeout("ep:wait_bootstrap", timeout)
+  timeout = timeout or BOOTSTRAP_TIMEOUT
+  local deadline = task.deadline(timeout)
+  local subscription = self._hub:subscribe("ep:wait_bootstrap", { "bootstrap_connected" }, 2)
+  while true do
+    local nodes = self:bootstrap_nodes()
+    for _, node in ipairs(nodes) do
+      if node.connected then
+        subscription:close()
+        return node
+      end
+    end
+    local left = deadline and math.max(0, deadline - self._sched.now())
+    local ev, message, code = subscription:next(left)
+    if not ev then
+      subscription:close()
+      if code ~= "TIMEOUT" then
+        return nil, message, code
+      elseif #nodes == 0 then
+        return nil, "the endpoint has no bootstrap nodes", "NO_BOOTSTRAP_NODES"
+      end
+      local tried = {}
+      for i, node in ipairs(nodes) do
+        tried[i] = ("%s (%d failures)"):format(node.address, node.failures)
+      end
+      return nil,
+        ("no bootstrap node answered within %.3g s: %s"):format(timeout, table.concat(tried, ", ")),
+        "NO_BOOTSTRAP_NODES"
+    end
+  end
+end
+
+-- ---- knowledge ---------------------------------------------------------------
+
+--- Counters since the start and what is alive now; docs/api.md lists them.
+---@return table?
+---@return string? message
+---@return string? code
+function methods:statistics()
+  local core = self._core
+  local out, message, code = core:statistics()
+  if not out then
+    return nil, message, code
+  end
+  for name, value in pairs(core:usage()) do
+    out["current_" .. name] = value
+  end
+  for name, value in pairs(core:io_stats()) do
+    out["io_" .. name] = value
+  end
+  out.active_sessions = out.current_sessions
+  out.total_bootstrap_nodes = #core:bootstrap_list()
+  out.successful_coordinations = out.coordinations_completed
+  if out.coordinations_completed > 0 then
+    out.average_coordination_time = out.coordination_time_total_ns
+      / 1e9
+      / out.coordinations_completed
+  end
+  out.policy_errors = self._policy_errors
+  out.accept_queue_dropped = self._accepted.dropped
+  return out
+end
+
+--- Iterates over events of these kinds (none given: all). Leaving the loop ends
+--- the subscription.
+---@async
+---@param kinds string[]?
+function methods:events(kinds)
+  return self._hub:iterate(kinds)
+end
+
+--- A subscription to keep: sub:next(timeout), sub:close().
+---@param kinds string[]?
+---@return antquic.Subscription
+function methods:subscribe(kinds)
+  return self._hub:subscribe("ep:subscribe", kinds, 2)
+end
+
+--- Calls fn(event) in a task for each event of a kind, one after the other.
+--- Returns the function that ends it. An error in it is a handler_error event.
+---@param kind string
+---@param fn fun(event: table)
+---@return fun()
+function methods:on(kind, fn)
+  return self._hub:on(kind, fn)
+end
+
+-- ---- turning and the end -----------------------------------------------------
+
+--- One turn of the scheduler for programs with a loop of their own; waits at
+--- most |seconds| (default 0). Returns whether there is more to do at once.
+---@param seconds number?
+---@return boolean?
+---@return string? message
+---@return string? code
+function methods:step(seconds)
+  local open, message, code = check_open(self, "ep:step")
+  if not open then
+    return nil, message, code
+  end
+  return self._sched.turn(seconds or 0)
+end
+
+--- A file descriptor that is readable when step() has work; nil where the
+--- system has none.
+---@return integer?
+function methods:pollfd()
+  return (self._core:pollfd())
+end
+
+--- Seconds until step() is due, nil for never.
+---@return number?
+function methods:timeout()
+  return (self._core:timeout())
+end
+
+--- Was it closed?
+---@return boolean
+function methods:is_closed()
+  return self._closed == true
+end
+
+--- Closes at once: every connection, the sockets. Waiting calls give CLOSED.
+--- Idempotent.
+---@return true
+function methods:close()
+  if self._closed then
+    return true
+  end
+  self._closed = true
+  local core = self._core
+  local message = "the endpoint is closed"
+  for _, s in pairs(self._sessions) do
+    session.finish(s, nil, message, "CLOSED")
+  end
+  for _, conn in pairs(self._conns) do
+    if conn.state ~= "closed" then
+      conn:_remember()
+      conn:_end(message, "CLOSED")
+    end
+  end
+  self._core = CLOSED_CORE
+  self._conns, self._sessions = {}, {}
+  self._sched.detach(self._handle)
+  core:close()
+  self._accepted:close(message, "CLOSED")
+  self._hub:close()
+  if self._gone then
+    self._gone:wake(true)
+  end
+  return true
+end
+
+--- Closes gracefully: takes nothing new, lets what was written arrive, says
+--- good-bye, closes. True, or nil, message, "TIMEOUT"; it is closed either way.
+---@async
+---@param timeout number? seconds, default 5
+---@return true?
+---@return string? message
+---@return string? code
+function methods:shutdown(timeout)
+  options.timeout("ep:shutdown", timeout)
+  if self._closed then
+    return true
+  end
+  timeout = timeout or 5
+  local deadline = self._sched.now() + timeout
+  local late
+  for _, conn in ipairs(self:connections()) do
+    local ok, message = conn:shutdown(math.max(0, deadline - self._sched.now()))
+    late = late or (not ok and message) or nil
+  end
+  if self._closed then
+    return true
+  end
+  self._core:close_all(0, "shutdown")
+  self._rearm(self._handle)
+  local pause = task.cond()
+  local look = 0.001
+  while not self._closed and not self._core:drained() do
+    local now = self._sched.now()
+    if now >= deadline then
+      break
+    end
+    -- Draining takes three probe time-outs (RFC 9000 section 10.2); the
+    -- good-bye is said, so nobody waits for the end of it.
+    if look > 0.004 then
+      break
+    end
+    pause:wait(math.min(deadline, now + look))
+    look = look * 2
+  end
+  self:close()
+  if late then
+    return nil, late, "TIMEOUT"
+  end
+  return true
+end
+
+function Endpoint.__close(self)
+  self:close()
+end
+
+-- The finalizer may run anywhere, in the middle of a turn too: it only lets go.
+-- The core's own finalizer closes the sockets.
+function Endpoint.__gc(self)
+  if not self._closed then
+    self._closed = true
+    self._sched.detach(self._handle)
+  end
+end
+
+function Endpoint.__tostring(self)
+  if self._closed then
+    return ("antquic.Endpoint{closed, peer_id=%s}"):format(tostring(self.peer_id))
+  end
+  return ("antquic.Endpoint{role=%s, peer_id=%s, address=%s}"):format(
+    self.role,
+    tostring(self.peer_id),
+    tostring((self:local_addresses() or {})[1])
+  )
+end
+
+return endpoint

@@ -1,0 +1,227 @@
+-- The pump: one turn of an endpoint's core, then each of its events to whoever
+-- waits for it. Nothing here waits, and nobody's task runs inside it.
+--
+-- SPDX-License-Identifier: MIT
+
+local connection = require("antquic.connection")
+local errors = require("antquic.errors")
+local peer_id = require("antquic.peer_id")
+local session = require("antquic.session")
+local stream = require("antquic.stream")
+
+local pump = {}
+
+-- By kind: what an event means to this side. Further, each event goes to the
+-- subscriptions of its kind.
+local on = {}
+
+function on.stream_readable(ep, ev)
+  local s = ep._streams[ev.stream]
+  if s then
+    s._readable:wake(true)
+  end
+end
+
+function on.stream_writable(ep, ev)
+  local s = ep._streams[ev.stream]
+  if s then
+    s._writable:wake(true)
+  end
+end
+
+function on.stream_closed(ep, ev)
+  local s = ep._streams[ev.stream]
+  if s then
+    stream.on_closed(s)
+  end
+end
+
+function on.stream_incoming(ep, ev)
+  local conn = ep._conns[ev.conn]
+  if conn then
+    conn._incoming:wake(true)
+  end
+end
+
+function on.streams_available(ep, ev)
+  local conn = ep._conns[ev.conn]
+  if conn then
+    conn._can_open:wake(true)
+  end
+end
+
+function on.datagram_readable(ep, ev)
+  local conn = ep._conns[ev.conn]
+  if conn then
+    conn._dgram_in:wake(true)
+  end
+end
+
+function on.datagram_writable(ep, ev)
+  local conn = ep._conns[ev.conn]
+  if conn then
+    conn._dgram_out:wake(true)
+  end
+end
+
+function on.connection_established(ep, ev)
+  local id = ev.conn
+  local conn = ep._conns[id]
+  -- Two dials that met in one connection: the later id is another name of it.
+  local real = ev.peer and ep._core:find_conn(ev.peer)
+  local other = real and real ~= id and ep._conns[real]
+  if other and other.state == "established" then
+    ep._conns[id] = other
+    if conn and conn ~= other then
+      conn._same = other
+      conn.state = "closed"
+      conn._closed_message = conn:_label() .. " is another one's name"
+      conn._closed_code = "DUPLICATE"
+      conn._changed:wake(true)
+    end
+    return
+  end
+  conn = conn or connection.new(ep, id)
+  if conn.state ~= "connecting" then
+    return
+  end
+  conn.state = "established"
+  conn.peer_id = ev.peer and peer_id.intern(ev.peer)
+  conn.address = ev.addr
+  conn.alpn = ev.alpn
+  conn.outgoing = ev.outgoing == true
+  ep:_keep_alive(conn)
+  conn._changed:wake(true)
+  local s = ev.session and ep._sessions[ev.session]
+  if not conn.outgoing and not s then
+    ep:_deliver(conn)
+  end
+end
+
+-- What the core's error means for a connection, in words.
+local function reason_of(conn, ev)
+  local code = ev.error or "CLOSED"
+  local message = conn:_label() .. ": " .. errors.describe(code)
+  if ev.text and ev.text ~= "" then
+    message = message .. ": " .. ev.text
+  end
+  if ev.code and ev.code ~= 0 then
+    message = ("%s (application error code %d)"):format(message, ev.code)
+  end
+  return message, code
+end
+
+function on.dial_failed(ep, ev)
+  local conn = ep._conns[ev.conn]
+  if conn then
+    conn.address = conn.address or ev.addr
+    conn:_end(reason_of(conn, ev))
+    ep._conns[ev.conn] = nil
+  end
+end
+
+function on.connection_lost(ep, ev)
+  local conn = ep._conns[ev.conn]
+  if conn then
+    conn:_remember()
+    conn.app_code = ev.code
+    conn:_end(reason_of(conn, ev))
+    ep:_forget(conn)
+  end
+end
+
+function on.path_changed(ep, ev)
+  local conn = ep._conns[ev.conn]
+  if conn then
+    conn.address = ev.addr or conn.address
+  end
+end
+
+function on.step_done(ep, ev)
+  local s = ep._sessions[ev.session]
+  if s then
+    s._step:wake(ev)
+  end
+end
+
+function on.traversal_succeeded(ep, ev)
+  local s = ep._sessions[ev.session]
+  if not s then
+    return
+  end
+  s:_remember()
+  local conn = ep._conns[ev.conn]
+  if not conn then
+    local id = ev.conn or ep._core:find_conn(s.peer_id:bytes())
+    conn = id and ep:_adopt(id)
+  end
+  if conn then
+    session.finish(s, conn)
+  else
+    session.finish(s, nil, "the connection ended at once", "CONNECTION_FAILED")
+  end
+end
+
+function on.traversal_failed(ep, ev)
+  local s = ep._sessions[ev.session]
+  if s then
+    s:_remember()
+    local code = ev.error or "TRAVERSAL_FAILED"
+    local why = s._reason
+    if not why or why == "" then
+      why = ev.text ~= "" and ev.text or errors.describe(code)
+    end
+    session.finish(s, nil, why, code)
+  end
+end
+
+function on.decision(ep, ev)
+  local yes = ep:_accepts(ev.peer and peer_id.intern(ev.peer), ev)
+  ep._core:decide(ev.decision, yes)
+  ep._rearm(ep._handle)
+end
+
+local function dispatch(ep, ev)
+  local handler = on[ev.kind]
+  if handler then
+    handler(ep, ev)
+  end
+  local hub = ep._hub
+  if hub:wants(ev.kind) then
+    hub:emit(hub:present(ev))
+  end
+end
+
+--- One turn. With |block| it waits in the core first, at most |seconds|.
+---@param ep antquic.Endpoint
+---@param block boolean?
+---@param seconds number?
+function pump.turn(ep, block, seconds)
+  local core = ep._core
+  local more, message, code
+  if block then
+    more, message, code = core:wait(seconds)
+  else
+    more, message, code = core:step()
+  end
+  if more == nil then
+    if ep._fault ~= message then
+      -- Said once: the next turn will most likely meet it again.
+      ep._fault = message
+      ep._hub:emit_error("the endpoint's turn", ("%s (%s)"):format(message, code))
+    end
+  elseif more then
+    ep._rearm(ep._handle)
+  end
+  local poll = core.poll
+  local ev = poll(core)
+  while ev do
+    dispatch(ep, ev)
+    if ep._closed then
+      return
+    end
+    ev = poll(core)
+  end
+end
+
+return pump

@@ -1,0 +1,468 @@
+-- Sessions: reaching a peer by its id. The policy's strategy runs as a task and
+-- takes steps, each one call of the core and a wait for its step_done.
+--
+-- SPDX-License-Identifier: MIT
+
+local core_module = require("antquic.core")
+local errors = require("antquic.errors")
+local options = require("antquic.options")
+local present = require("antquic.present")
+local task = require("antquic.task")
+
+local session = {}
+
+---@class antquic.Session
+---@field id integer
+---@field peer_id antquic.PeerIdObject
+---@field endpoint antquic.Endpoint
+---@field known string[] addresses to try first
+---@field phase string
+---@field state string
+---@field coordinators table[] reachable coordinators, best first
+---@field connection antquic.Connection? once connected
+local methods = {}
+
+local function info(self)
+  return not self._over and self._ep._core:session_info(self.id) or nil
+end
+
+local fields = {}
+
+function fields.phase(self)
+  local i = info(self)
+  return i and i.phase or self._phase
+end
+
+function fields.state(self)
+  local i = info(self)
+  return i and i.state or self._state
+end
+
+function fields.attempt(self)
+  local i = info(self)
+  return i and i.attempt or self._attempt
+end
+
+function fields.coordinators(self)
+  return self._ep:_coordinators(self._policy, self.peer_id)
+end
+
+local Session = {
+  __name = "antquic.Session",
+  __index = function(self, key)
+    local field = fields[key]
+    if field then
+      return field(self)
+    end
+    return methods[key]
+  end,
+}
+
+--- For the endpoint's use.
+function session.new(ep, id, peer, known, timeout)
+  local now = ep._sched.now()
+  local self = setmetatable({
+    id = id,
+    peer_id = peer,
+    endpoint = ep,
+    known = known,
+    started = now,
+    _ep = ep,
+    _policy = ep._policy,
+    _deadline = now + timeout,
+    _phase = "idle",
+    _state = "idle",
+    _attempt = 0,
+    _waiters = 0,
+    _done = task.cond(),
+    _step = task.cond(),
+    _pause = task.cond(),
+  }, Session)
+  ep._sessions[id] = self
+  return self
+end
+
+-- ---- steps, for strategies ---------------------------------------------------
+
+local function over(self)
+  if self.connection then
+    return true
+  end
+  return nil, self._message or "the session is over", self._code or "CANCELLED"
+end
+
+-- Starts a step and waits for its end: the step_done event, or a failure.
+local function step(self, name, verb, a, b)
+  if self._over then
+    return over(self)
+  elseif self._stepping then
+    error(
+      ("session:%s: a session takes one step at a time; '%s' runs"):format(name, self._stepping),
+      3
+    )
+  end
+  local ep = self._ep
+  local core = ep._core
+  local ok, message, code = core[verb](core, self.id, a, b)
+  if not ok then
+    return nil, message, code
+  end
+  self._stepping = name
+  ep._rearm(ep._handle)
+  local event = self._step:wait()
+  self._stepping = nil
+  if not event then
+    return over(self)
+  elseif event.error then
+    return nil, event.text or errors.describe(event.error), event.error
+  end
+  return event
+end
+
+local DIAL_SPACING = 0.25
+
+--- Dials addresses, one after the other a little apart, until one answers with
+--- the peer's key: s:dial { "1.2.3.4:5", ..., timeout =, spacing = } or
+--- s:dial { s.known, timeout = 0.3 }.
+---@async
+---@param what table
+---@return true?
+---@return string? message
+---@return string? code
+function methods:dial(what)
+  if type(what) ~= "table" then
+    error("session:dial: a table with addresses is expected, got " .. type(what), 2)
+  end
+  local addrs = {}
+  for _, item in ipairs(what) do
+    for _, addr in ipairs(type(item) == "table" and item or { item }) do
+      addr = type(addr) == "table" and addr.address or addr
+      if type(addr) ~= "string" then
+        error("session:dial: an address is a string, got " .. type(addr), 2)
+      end
+      addrs[#addrs + 1] = addr
+    end
+  end
+  for key in pairs(what) do
+    if type(key) ~= "number" and key ~= "timeout" and key ~= "spacing" then
+      error(
+        ("session:dial: unknown option '%s' (known: spacing, timeout)"):format(tostring(key)),
+        2
+      )
+    end
+  end
+  options.timeout("session:dial", what.timeout)
+  if #addrs == 0 then
+    return nil, "there is no address to dial", "NO_CANDIDATES"
+  end
+  -- The core takes eight at once; the rest would hardly have its turn.
+  for i = #addrs, 9, -1 do
+    addrs[i] = nil
+  end
+  local ok, message, code = step(self, "dial", "session_dial", {
+    addrs = addrs,
+    timeout = what.timeout,
+    spacing = what.spacing or DIAL_SPACING,
+  })
+  if not ok then
+    return nil, message, code
+  end
+  return true
+end
+
+---@class antquic.Plan
+---@field candidates table[] of the peer
+---@field coordinator integer? connection
+---@field coordination_time number? seconds
+---@field same_nat boolean both have the same public address
+local plan_methods = {}
+local Plan = { __index = plan_methods, __name = "antquic.Plan" }
+
+--- The candidate pairs in the order of the policy.
+---@return table[]
+function plan_methods:pairs()
+  return self.session:_ordered_pairs()
+end
+
+local COORDINATE = {
+  via = { type = "table|integer" },
+  timeout = { type = "number", min = 0, unit = "seconds" },
+}
+
+--- Asks a coordinator for the peer. Without |via| the core takes the best, and
+--- waits for one that is still being reached. Returns a plan.
+---@async
+---@param what { via: table|integer|nil, timeout: number? }?
+---@return antquic.Plan|true|nil
+---@return string? message
+---@return string? code
+function methods:coordinate(what)
+  local given = options.check("session:coordinate", COORDINATE, what)
+  local via = given.via
+  if type(via) == "table" then
+    via = via.conn or via.id
+  end
+  local event, message, code = step(self, "coordinate", "session_coordinate", via, given.timeout)
+  if not event then
+    return nil, message, code
+  end
+  local i = info(self) or { remote = {} }
+  return setmetatable({
+    session = self,
+    candidates = present.candidates(i.remote),
+    coordinator = i.coordinator,
+    coordination_time = i.coordination_time,
+    same_nat = i.same_nat,
+  }, Plan)
+end
+
+local PUNCH = {
+  pairs = { type = "table" },
+  rounds = { type = "integer", min = 1, max = 16 },
+  spacing = { type = "number", min = 0.01, max = 1, unit = "seconds" },
+  openers = { type = "integer", min = 0, max = 2 },
+  opener_ttl = { type = "integer", min = 1, max = 8 },
+  opener_lead = { type = "number", min = 0, max = 0.05, unit = "seconds" },
+  timeout = { type = "number", min = 0, unit = "seconds" },
+}
+session.PUNCH = PUNCH
+
+-- The remote addresses of pairs, each once, as the core takes them.
+local function remotes(list)
+  local order, seen = {}, {}
+  for _, pair in ipairs(list) do
+    local addr = type(pair) == "table" and (pair.remote or pair.address) or pair
+    if type(addr) ~= "string" then
+      error("session:punch: a pair has a remote address", 3)
+    end
+    if not seen[addr] and #order < 32 then
+      seen[addr] = true
+      order[#order + 1] = addr
+    end
+  end
+  return order
+end
+
+--- Punches to the peer's candidates: s:punch { pairs = plan:pairs() }. What
+--- isn't given comes from the policy's punch().
+---@async
+---@param what table?
+---@return true?
+---@return string? message
+---@return string? code
+function methods:punch(what)
+  local given = options.check("session:punch", PUNCH, what)
+  local schedule = self._ep:_punch_schedule(self._policy, self.peer_id)
+  for key, value in pairs(given) do
+    schedule[key] = value
+  end
+  if given.pairs then
+    schedule.pairs = nil
+    schedule.order = remotes(given.pairs)
+  end
+  local ok, message, code = step(self, "punch", "session_punch", schedule)
+  if not ok then
+    return nil, message, code
+  end
+  return true
+end
+
+--- Seconds until the session's time is up.
+---@return number
+function methods:remaining()
+  return math.max(0, self._deadline - self._ep._sched.now())
+end
+
+--- Waits, at most until the session is over. Returns whether it still runs.
+---@async
+---@param seconds number
+---@return boolean
+function methods:sleep(seconds)
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    error("session:sleep: seconds are expected, 0 or more", 2)
+  end
+  if not self._over then
+    self._pause:wait(self._ep._sched.now() + seconds)
+  end
+  return not self._over
+end
+
+--- A random number from 0 up to 1, of the system's entropy.
+---@return number
+function methods:random() -- luacheck: no self
+  local bytes = core_module.random(4)
+  local a, b, c, d = bytes:byte(1, 4)
+  return (((a * 256 + b) * 256 + c) * 256 + d) / 2 ^ 32
+end
+
+--- Is it over, connected or not?
+---@return boolean
+function methods:is_over()
+  return self._over == true
+end
+
+-- ---- for everybody -----------------------------------------------------------
+
+--- The candidate pairs with their state: local_address, remote, priority,
+--- state, remote_source, verified, sent, received.
+---@return table[]
+function methods:pairs()
+  if self._over then
+    return self._pairs or {}
+  end
+  return present.pairs(self._ep._core:session_pairs(self.id) or {})
+end
+
+function methods:_ordered_pairs()
+  return self._ep:_choose(self._policy, "order", self.peer_id, self:pairs())
+end
+
+--- Waits until it is over. Returns the connection, or nil, message, code.
+---@async
+---@param timeout number? seconds
+---@return antquic.Connection?
+---@return string? message
+---@return string? code
+function methods:wait(timeout)
+  options.timeout("session:wait", timeout)
+  local deadline = task.deadline(timeout)
+  self._waiters = self._waiters + 1
+  while not self._over do
+    local _, message, code = self._done:wait(deadline)
+    if code == "TIMEOUT" and not self._over then
+      self._waiters = self._waiters - 1
+      return task.timed_out(timeout, "waiting for " .. tostring(self))
+    elseif code == "CLOSED" and not self._over then
+      self._waiters = self._waiters - 1
+      return nil, message, code
+    end
+  end
+  self._waiters = self._waiters - 1
+  if self.connection then
+    return self.connection
+  end
+  return nil, self._message, self._code
+end
+
+--- Gives up. Idempotent; whoever waits gets CANCELLED.
+---@return true
+function methods:cancel()
+  if not self._over then
+    local ep = self._ep
+    self:_remember()
+    ep._core:session_cancel(self.id)
+    ep._rearm(ep._handle)
+    session.finish(
+      self,
+      nil,
+      ("the attempt to reach %s was cancelled"):format(tostring(self.peer_id)),
+      "CANCELLED"
+    )
+  end
+  return true
+end
+
+--- What was tried so far; tostring reads well.
+---@return antquic.Explanation
+function methods:explain()
+  return require("antquic.explain").session(self)
+end
+
+function methods:_remember()
+  local core = self._ep._core
+  self._explained = core:explain(self.id) or self._explained
+  self._pairs = self:pairs()
+  local i = core:session_info(self.id)
+  if i then
+    self._attempt = i.attempt
+  end
+end
+
+Session.__close = methods.cancel
+
+function Session.__tostring(self)
+  return ("antquic.Session{id=%s, phase=%s, peer=%s}"):format(
+    tostring(self.id),
+    tostring(self.phase),
+    tostring(self.peer_id)
+  )
+end
+
+-- ---- the endpoint's side -----------------------------------------------------
+
+--- Marks it over and wakes everybody.
+function session.finish(self, connection, message, code)
+  if self._over then
+    return
+  end
+  self._over = true
+  self.connection = connection
+  self._message, self._code = message, code
+  self._phase = connection and "connected" or "failed"
+  self._state = connection and "connected" or "closed"
+  self._ep._sessions[self.id] = nil
+  self._step:wake(nil, message, code)
+  self._pause:wake(true)
+  self._done:wake(true)
+end
+
+-- The strategy came to its end without a connection.
+local function give_up(self, message, code)
+  if self._over then
+    return
+  end
+  self._reason = message
+  local ep = self._ep
+  if type(code) ~= "string" or not rawget(errors, code) then
+    code = "TRAVERSAL_FAILED"
+  end
+  local ok = ep._core:session_finish(self.id, code)
+  ep._rearm(ep._handle)
+  if not ok then
+    session.finish(self, nil, message or errors.describe(code), code)
+  end
+end
+
+local function strategy(self, connect)
+  local result, why, code = connect(self)
+  if self._over then
+    return
+  elseif result then
+    local i = info(self)
+    if i and i.phase ~= "connected" then
+      local text = "the strategy claims success but there is no connection"
+      self._ep:_policy_failed(self._policy, "connect", text)
+      give_up(self, text, "TRAVERSAL_FAILED")
+    end
+    return
+  end
+  -- return false, code   or   return nil, message, code
+  if code == nil and type(why) == "string" and rawget(errors, why) then
+    why, code = nil, why
+  end
+  give_up(self, why, code)
+end
+
+--- Runs the strategy of the session's policy; should that fail, the default's.
+function session.run(self)
+  local balanced = require("antquic.policy.balanced")
+  local connect = self._policy.connect or balanced.connect
+  local function start(fn, on_failure)
+    local t = self._ep._sched.spawn(strategy, self, fn)
+    t.on_failure = on_failure
+  end
+  start(connect, function(text)
+    self._stepping = nil
+    self._ep:_policy_failed(self._policy, "connect", text)
+    if not self._over and connect ~= balanced.connect then
+      start(balanced.connect, function(again)
+        self._ep:_policy_failed(balanced, "connect", again)
+        give_up(self, again, "INTERNAL")
+      end)
+    else
+      give_up(self, text, "INTERNAL")
+    end
+  end)
+end
+
+return session
