@@ -173,10 +173,10 @@ static void test_malformed(void **state) {
   const char *const bad[] = {
       "01 02 00 21", /* 33 candidates announced */
       "01 0a 00 c0ffffffffffffff 00",
-      "01 0d 00 01 04 00000001 04 01020304 0005", /* unknown source */
-      "01 0d 00 01 40 00000001 04 01020304 0005",
-      "01 07 00 01 00 00000001 00", /* candidate without address */
-      "01 0d 00 01 00 00000001 05 01020304 0005", /* family 5 */
+      "01 0e 00 01 04 00000001 04 01020304 0005", /* unknown source */
+      "01 0e 00 01 40 00000001 04 01020304 0005",
+      "01 08 00 01 00 00000001 00", /* candidate without address */
+      "01 0e 00 01 00 00000001 05 01020304 0005", /* family 5 */
       "02 02 00 07",
       "02 07 00 04 01020304 00",         /* cut port */
       "07 0b 00 00 c000000100000000 00", /* left over */
@@ -193,7 +193,7 @@ static void test_malformed(void **state) {
   static aq_ctl m;
   size_t used = 0;
   assert_int_equal(
-      parse_hex(&m, "01 0d 00 01 83 00000001 04 01020304 0005", &used), 1);
+      parse_hex(&m, "01 0e 00 01 83 00000001 04 01020304 0005", &used), 1);
   assert_int_equal(m.cand[0].source, AQ_SOURCE_PREDICTED);
   assert_int_equal(m.cand[0].verified, 1);
   /* IPv4-mapped comes out as IPv4; an unknown own address is none. */
