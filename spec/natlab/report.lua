@@ -54,6 +54,7 @@ function report.row(a, b, results, options)
     packets = quantile(sorted_values(results, "packets", true), 0.5) or json.null,
     fail_max_ms = sorted_values(results, "total_ms", false)[#results - #ms] or json.null,
     failures = {},
+    examples = {},
   }
   row.wilson_low, row.wilson_high = wilson(#ms, #results)
   if options.delay and options.delay > 0 and #ms > 0 then
@@ -62,7 +63,7 @@ function report.row(a, b, results, options)
   for _, result in ipairs(results) do
     if not result.ok then
       row.failures[result.code] = (row.failures[result.code] or 0) + 1
-      row.example = row.example or result.error
+      row.examples[result.code] = row.examples[result.code] or result.error
     end
   end
   return row
@@ -82,13 +83,17 @@ function report.complaints(row, options)
     add("could not be tried: %s", row.failed_to_run)
     return list
   elseif matrix.must(row.a, row.b) and row.direct < row.trials then
-    add("must connect, %d of %d did: %s", row.direct, row.trials, tostring(row.example))
+    add("must connect, %d of %d did", row.direct, row.trials)
+    for code, text in pairs(row.examples) do
+      add("%s: %s", code, text)
+    end
+    return list
   elseif matrix.must_not(row.a, row.b) and row.direct > 0 then
     add("is not punchable, yet %d of %d claim success", row.direct, row.trials)
   end
   for _, code in ipairs { "CRASH", "WRONG_PATH", "WRONG_PEER" } do
     if row.failures[code] then
-      add("%s: %s", code, tostring(row.example))
+      add("%s: %s", code, row.examples[code])
     end
   end
   if blocked and row.direct < row.trials then
@@ -96,7 +101,7 @@ function report.complaints(row, options)
       add("took %s ms to fail, at most %d are allowed", row.fail_max_ms, SLOWEST_REFUSAL_MS)
     end
     if row.failures.TIMEOUT or row.failures["nil"] then
-      add("fails without saying why: %s", tostring(row.example))
+      add("fails without saying why: %s", tostring(row.examples.TIMEOUT or row.examples["nil"]))
     end
   end
   if options.delay and options.delay > 0 and matrix.must(row.a, row.b) and row.direct > 0 then

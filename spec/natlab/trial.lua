@@ -132,6 +132,7 @@ local function one(pair, sides, n, timeout)
     done, why = trial.expect(sides.listen, "done", 2)
     if not done then
       sides.listen:kill(9)
+      sides.listen = nil
       result.note = "the target never heard the end: " .. why
     end
     if not result.same_peer then
@@ -142,7 +143,7 @@ local function one(pair, sides, n, timeout)
     end
   else
     sides.listen:kill(9) -- it would wait on
-    sides.listen:wait(2)
+    sides.listen = nil
   end
   return result
 end
