@@ -268,16 +268,17 @@ function Endpoint:poll() end
 ---   coordination_synchronized                 addr, round, duration
 ---   hole_punching_started                     count (of pairs)
 ---   path_validated                            addr, local_addr, rtt
----   traversal_succeeded                       addr, local_addr, duration
----   traversal_failed                          text, fallback_available, duration
----   connection_established,                   addr, local_addr, outgoing, alpn,
----   connection_incoming                       duration
----   connection_lost                           addr, outgoing, reason, code, text
----   dial_failed                               addr, code, text
+---   traversal_succeeded                       addr, local_addr, duration, attempt
+---   traversal_failed                          text, fallback_available, duration, attempt
+---   connection_established                    addr, local_addr, outgoing, alpn, rtt, existing
+---   connection_incoming                       addr, local_addr; established follows
+---   connection_lost                           addr, outgoing, reason, code, text, duration
+---   dial_failed                               addr, code, text, duration
 ---   phase_transition                          from, to, reason, text
 ---   session_state_changed                     from, to, reason, text
 ---   address_observed                          addr, local_addr (who saw it)
----   bootstrap_connected, bootstrap_lost       addr, rtt, text
+---   bootstrap_connected                       addr, rtt
+---   bootstrap_lost                            addr, failures, text
 ---   stream_incoming                           uni
 ---   stream_closed                             code, text
 ---   stream_readable, stream_writable, streams_available,
@@ -309,6 +310,9 @@ function Endpoint:poll() end
 ---@field text? string
 ---@field round? integer
 ---@field count? integer
+---@field attempt? integer
+---@field failures? integer in a row
+---@field existing? antquic.Id the dial found this connection to the peer: conn is another name of it
 ---@field code? integer the peer's application error code
 ---@field step? "dial"|"coordinate"|"punch"
 ---@field decision? integer for Endpoint:decide

@@ -22,7 +22,10 @@ enum {
   CODE = 1 << 14,
   STEP = 1 << 15,
   DECISION = 1 << 16,
-  UNI = 1 << 17
+  UNI = 1 << 17,
+  ATTEMPT = 1 << 18,
+  FAILURES = 1 << 19,
+  EXISTING = 1 << 20
 };
 
 #define K(name) [AQ_EVENT_##name]
@@ -33,18 +36,18 @@ static const uint32_t shape[] = {
     K(HOLE_PUNCHING_STARTED) = COUNT,
     K(PATH_VALIDATED) = ADDR | LOCAL | RTT,
     K(CANDIDATE_VALIDATED) = CAND | ADDR | RTT,
-    K(TRAVERSAL_SUCCEEDED) = ADDR | LOCAL | DURATION,
-    K(CONNECTION_ESTABLISHED) = ADDR | LOCAL | OUTGOING | ALPN | DURATION,
-    K(TRAVERSAL_FAILED) = TEXT | FALLBACK | DURATION,
-    K(CONNECTION_LOST) = ADDR | OUTGOING | REASON | CODE | TEXT,
+    K(TRAVERSAL_SUCCEEDED) = ADDR | LOCAL | DURATION | ATTEMPT,
+    K(CONNECTION_ESTABLISHED) = ADDR | LOCAL | OUTGOING | ALPN | RTT | EXISTING,
+    K(TRAVERSAL_FAILED) = TEXT | FALLBACK | DURATION | ATTEMPT,
+    K(CONNECTION_LOST) = ADDR | OUTGOING | REASON | CODE | TEXT | DURATION,
     K(PHASE_TRANSITION) = PHASES | REASON | TEXT,
     K(SESSION_STATE_CHANGED) = STATES | REASON | TEXT,
     K(CANDIDATE_REMOVED) = CAND | ADDR,
     K(ADDRESS_OBSERVED) = ADDR | LOCAL,
-    K(BOOTSTRAP_CONNECTED) = ADDR | RTT | TEXT,
-    K(BOOTSTRAP_LOST) = ADDR | RTT | TEXT,
-    K(CONNECTION_INCOMING) = ADDR | LOCAL | OUTGOING | ALPN | DURATION,
-    K(DIAL_FAILED) = ADDR | CODE | TEXT,
+    K(BOOTSTRAP_CONNECTED) = ADDR | RTT,
+    K(BOOTSTRAP_LOST) = ADDR | FAILURES | TEXT,
+    K(CONNECTION_INCOMING) = ADDR | LOCAL,
+    K(DIAL_FAILED) = ADDR | CODE | TEXT | DURATION,
     K(STREAM_INCOMING) = UNI,
     K(STREAM_READABLE) = 0,
     K(STREAM_WRITABLE) = 0,
@@ -87,6 +90,15 @@ static void set_values(lua_State *L, const aq_event *e, uint32_t has) {
   }
   if (has & DECISION) {
     laq_set_int(L, "decision", e->value);
+  }
+  if (has & ATTEMPT) {
+    laq_set_int(L, "attempt", e->value);
+  }
+  if (has & FAILURES) {
+    laq_set_int(L, "failures", e->value);
+  }
+  if (has & EXISTING) {
+    laq_set_id(L, "existing", e->value);
   }
   if (has & STEP) {
     set_step(L, e->value);
