@@ -351,7 +351,11 @@ static void on_completed(aq_conn *c) {
       aq_conn_fault(c, err, 0x0a, "no control stream is possible");
     }
   }
-  c->new_token = !c->client;
+  if (!c->client) {
+    /* RFC 9001 section 4.1.2: complete is confirmed for a server. */
+    c->confirmed = 1;
+    c->new_token = 1;
+  }
 }
 
 static void unblock_streams(aq_conn *c) {
