@@ -99,14 +99,11 @@ antquic.run(function()
     alpn = { "demo/1" },
     allow_reserved = true, -- the demo's internet is made of addresses for documentation
   }))
-  local registered = me:on("bootstrap_connected", function()
-    say("the coordinator is there")
-  end)
   say("I am %s", me.peer_id:hex())
+  say("the coordinator is at %s", assert(me:wait_bootstrap(5)).address)
   if friend then
     talk(me)
   else
     wait(me)
   end
-  registered()
 end)

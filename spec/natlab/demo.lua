@@ -136,7 +136,7 @@ local function converse(agent, folder, isolated)
   local bob = at.spawn(at.bob, lua, script, ready.address, at.bind, folder)
   show(bob, "bob")
   local id = hear(bob, "^I am (%x+)$", 10)
-  local registered = id and hear(bob, "^(the coordinator is there)$", 5)
+  local registered = id and hear(bob, "^the coordinator is at (.*)$", 5)
   if not registered then
     error("bob does not get as far as the coordinator", 0)
   end

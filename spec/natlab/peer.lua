@@ -47,20 +47,6 @@ local function open(options)
   return assert(antquic.endpoint(copy))
 end
 
---- Waits until a coordinator answers. Returns whether one did.
-local function register(ep)
-  local there = false
-  local off = ep:on("bootstrap_connected", function()
-    there = true
-  end)
-  local deadline = antquic.now() + REGISTER_WAIT
-  while not there and antquic.now() < deadline do
-    antquic.sleep(0.005)
-  end
-  off()
-  return there
-end
-
 local function describe(path)
   return {
     kind = path.kind,
@@ -152,7 +138,7 @@ end
 
 function modes.listen()
   trials(function(ep, n, seconds)
-    local registered = register(ep)
+    local registered = ep:wait_bootstrap(REGISTER_WAIT) ~= nil
     emit("ready", { trial = n, id = ep.peer_id:hex(), registered = registered })
     local conn, message, code = ep:accept(seconds)
     if not conn then
@@ -169,7 +155,7 @@ end
 function modes.dial()
   trials(function(ep, n, seconds, peer)
     local opened = antquic.now()
-    local registered = register(ep)
+    local registered = ep:wait_bootstrap(REGISTER_WAIT) ~= nil
     local before = ep:statistics().datagrams_sent
     local started = antquic.now()
     local conn, message, code = ep:connect(peer, { timeout = seconds })
@@ -186,7 +172,6 @@ function modes.dial()
       result.same_peer = conn.peer_id:hex() == peer
       result.echo_ms = (antquic.now() - connected) * 1e3
       conn:close()
-      antquic.sleep(0.002) -- the news that it is closed leaves before the endpoint does
     else
       result = failure(message, code)
       result.stage = "connect"
@@ -205,7 +190,7 @@ end
 function modes.serve()
   antquic.run(function()
     local ep = open(parse(arg, 2))
-    emit("ready", { id = ep.peer_id:hex(), registered = register(ep) })
+    emit("ready", { id = ep.peer_id:hex(), registered = ep:wait_bootstrap(REGISTER_WAIT) ~= nil })
     while true do
       local conn = ep:accept()
       if conn then
@@ -222,7 +207,7 @@ end
 function modes.talk()
   antquic.run(function()
     local ep = open(parse(arg, 3))
-    emit("ready", { id = ep.peer_id:hex(), registered = register(ep) })
+    emit("ready", { id = ep.peer_id:hex(), registered = ep:wait_bootstrap(REGISTER_WAIT) ~= nil })
     local conn, message, code = ep:connect(arg[2], { timeout = 10 })
     if not conn then
       emit("lost", failure(message, code))
