@@ -1,0 +1,369 @@
+/* test_guard.c - forbidden targets and punch budgets.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "support/util.h"
+
+#include "base/addr.h"
+#include "proto/guard.h"
+
+static aq_guard guard;
+static const aq_peer_id asker = {.bytes = {1}};
+
+static aq_guard_request request(const aq_addr *target) {
+  return (aq_guard_request){
+      .target = target, .session_key = 1, .peer = &asker, .len = 40};
+}
+
+/* What a row's flags turn on, one at a time. */
+enum { NAT = 1, PRIV = 2, LOOP = 4, RES = 8, SEEN = 16, NONE = 0 };
+
+/* |allows| are the flags of which each, alone, makes the target allowed;
+ * ALWAYS: allowed without any. */
+enum { ALWAYS = 32 };
+
+static const struct {
+  const char *text;
+  int allows;
+} targets[] = {
+    {"8.8.8.8:4433", ALWAYS},
+    {"1.1.1.1:65535", ALWAYS},
+    {"[2606:4700::1]:4433", ALWAYS},
+    {"8.8.8.8:1024", ALWAYS},
+    {"8.8.8.8:0", NONE},
+    {"8.8.8.8:1023", SEEN},
+    {"8.8.8.8:53", SEEN},
+    {"8.8.8.8:123", SEEN},
+    {"8.8.8.8:443", SEEN},
+    {"8.8.8.8:1900", SEEN},
+    {"8.8.8.8:3702", SEEN},
+    {"8.8.8.8:5353", SEEN},
+    {"8.8.8.8:5355", SEEN},
+    {"8.8.8.8:11211", SEEN},
+    {"0.0.0.0:4433", NONE},
+    {"0.1.2.3:4433", NONE},
+    {"10.0.0.1:4433", NAT | PRIV},
+    {"172.16.5.5:4433", NAT | PRIV},
+    {"172.31.255.255:4433", NAT | PRIV},
+    {"172.32.0.1:4433", ALWAYS},
+    {"192.168.1.1:4433", NAT | PRIV},
+    {"192.168.1.1:53", NONE},
+    {"100.64.0.1:4433", NAT | PRIV | RES},
+    {"100.127.255.1:4433", NAT | PRIV | RES},
+    {"127.0.0.1:4433", LOOP},
+    {"127.1.2.3:4433", LOOP},
+    {"127.0.0.1:22", NONE},
+    {"169.254.169.254:4433", NONE},
+    {"169.254.1.1:80", NONE},
+    {"192.0.0.10:4433", NONE},
+    {"192.0.2.1:4433", RES},
+    {"198.51.100.1:4433", RES},
+    {"203.0.113.1:4433", RES},
+    {"198.18.0.1:4433", RES},
+    {"198.19.255.1:4433", RES},
+    {"198.20.0.1:4433", ALWAYS},
+    {"192.88.99.1:4433", NONE},
+    {"224.0.0.1:4433", NONE},
+    {"224.0.0.251:5353", NONE},
+    {"239.255.255.250:1900", NONE},
+    {"240.0.0.1:4433", NONE},
+    {"255.255.255.255:4433", NONE},
+    {"[::]:4433", NONE},
+    {"[::1]:4433", LOOP},
+    {"[::2]:4433", NONE},
+    {"[::127.0.0.1]:4433", NONE},
+    {"[::ffff:127.0.0.1]:4433", LOOP},
+    {"[::ffff:10.0.0.1]:4433", NAT | PRIV},
+    {"[::ffff:169.254.169.254]:4433", NONE},
+    {"[::ffff:224.0.0.1]:4433", NONE},
+    {"[::ffff:8.8.8.8]:4433", ALWAYS},
+    {"[64:ff9b::7f00:1]:4433", NONE},
+    {"[64:ff9b::808:808]:4433", NONE},
+    {"[2002:7f00:1::1]:4433", NONE},
+    {"[2002:a9fe:a9fe::1]:4433", NONE},
+    {"[2001::1]:4433", NONE},
+    {"[2001:db8::1]:4433", RES},
+    {"[3fff::1]:4433", RES},
+    {"[2001:2::1]:4433", RES},
+    {"[100::1]:4433", NONE},
+    {"[fc00::1]:4433", NAT | PRIV},
+    {"[fd12:3456::1]:4433", NAT | PRIV},
+    {"[fe80::1]:4433", NONE},
+    {"[fe80::1%2]:4433", NONE},
+    {"[ff02::1]:4433", NONE},
+    {"[ff0e::1]:4433", NONE},
+};
+
+static void test_targets(void **state) {
+  (void)state;
+  size_t n = sizeof(targets) / sizeof(targets[0]);
+  assert_true(n >= 60);
+  for (size_t i = 0; i < n; i++) {
+    aq_addr a = util_addr(targets[i].text);
+    for (int flag = 0; flag <= SEEN; flag = flag == 0 ? 1 : flag * 2) {
+      aq_guard_request r = request(&a);
+      r.same_nat = flag == NAT;
+      r.allow_private = flag == PRIV;
+      r.allow_loopback = flag == LOOP;
+      r.allow_reserved = flag == RES;
+      r.verified = flag == SEEN;
+      int want = targets[i].allows == ALWAYS || (targets[i].allows & flag);
+      if ((aq_guard_classify(&r) == AQ_GUARD_OK) != want) {
+        fail_msg("%s with flag %d: want %d", targets[i].text, flag, want);
+      }
+      aq_guard_init(&guard, i);
+      assert_int_equal(aq_guard_take(&guard, AQ_S, &r) == AQ_GUARD_OK, want);
+    }
+  }
+  /* Not normalized by anybody before. */
+  aq_addr mapped = {.family = 6,
+                    .port = 4433,
+                    .ip = {[10] = 255, [11] = 255, [12] = 127, [15] = 1}};
+  aq_guard_request r = request(&mapped);
+  assert_int_equal(aq_guard_classify(&r), AQ_GUARD_FORBIDDEN);
+  aq_addr none = {.port = 4433};
+  r.target = &none;
+  r.verified = r.allow_loopback = r.allow_private = r.allow_reserved = 1;
+  assert_int_equal(aq_guard_classify(&r), AQ_GUARD_FORBIDDEN);
+}
+
+/* Whatever is asked, when, and on whose behalf: in no 10 s does a claimed
+ * address get more than nine datagrams and 600 bytes. */
+static void test_victim(void **state) {
+  (void)state;
+  uint64_t rnd = 11;
+  for (int trial = 0; trial < 20; trial++) {
+    aq_guard_init(&guard, util_random(&rnd));
+    enum { MAX = 4096 };
+    static aq_tstamp at[MAX];
+    static size_t bytes[MAX];
+    size_t sent = 0;
+    aq_tstamp now = 12345 * AQ_S;
+    for (int i = 0; i < 10000; i++) {
+      aq_addr a = util_addr("8.8.8.8:4433");
+      a.port = (uint16_t)(2000 + util_random(&rnd) % 3000);
+      if (util_random(&rnd) % 4 == 0) {
+        a.ip[3] = (uint8_t)util_random(&rnd); /* somebody else */
+      }
+      aq_peer_id peer = {.bytes = {(uint8_t)util_random(&rnd)}};
+      aq_guard_request r = request(&a);
+      r.session_key = (uint32_t)util_random(&rnd) % 50;
+      r.peer = &peer;
+      r.len = 20 + util_random(&rnd) % 80;
+      if (aq_guard_take(&guard, now, &r) == AQ_GUARD_OK && a.ip[3] == 8) {
+        assert_true(sent < MAX);
+        at[sent] = now;
+        bytes[sent++] = r.len;
+      }
+      now += util_random(&rnd) % (20 * AQ_MS);
+    }
+    assert_true(sent >= 9);
+    for (size_t i = 0; i < sent; i++) {
+      size_t count = 0;
+      size_t sum = 0;
+      for (size_t k = i; k < sent && at[k] < at[i] + 10 * AQ_S; k++) {
+        count++;
+        sum += bytes[k];
+      }
+      assert_true(count <= 9 && sum <= 600);
+    }
+  }
+}
+
+static void test_target_figures(void **state) {
+  (void)state;
+  aq_addr a = util_addr("8.8.8.8:4433");
+  aq_guard_request r = request(&a);
+  aq_guard_init(&guard, 1);
+  for (int i = 0; i < 9; i++) {
+    assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_OK);
+  }
+  assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_TARGET);
+  assert_int_equal(aq_guard_take(&guard, 11 * AQ_S - 1, &r), AQ_GUARD_TARGET);
+  assert_int_equal(aq_guard_take(&guard, 11 * AQ_S, &r), AQ_GUARD_OK);
+
+  aq_guard_init(&guard, 1);
+  r.len = 200;
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_OK);
+  }
+  assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_TARGET);
+  r.len = 1200; /* an Initial */
+  aq_guard_init(&guard, 1);
+  assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_TARGET);
+
+  /* A claimed address counts with all its ports, a verified one by port. */
+  for (int verified = 0; verified < 2; verified++) {
+    aq_guard_init(&guard, 1);
+    r.len = 40;
+    r.verified = (uint8_t)verified;
+    int ok = 0;
+    for (uint16_t port = 0; port < 30; port++) {
+      a.port = (uint16_t)(4000 + port);
+      ok += aq_guard_take(&guard, AQ_S, &r) == AQ_GUARD_OK;
+    }
+    assert_int_equal(ok, verified ? 30 : 9);
+  }
+}
+
+/* Eight candidates, an opener and six rounds 20 ms apart, three attempts far
+ * enough from each other: a normal session is never in the way of a limit. */
+static void test_normal_session(void **state) {
+  (void)state;
+  const char *const nets[][8] = {
+      {"8.8.8.1:5000", "8.8.8.2:5000", "8.8.8.3:5000", "8.8.8.4:5000",
+       "8.8.8.5:5000", "8.8.8.6:5000", "8.8.8.7:5000", "8.8.8.8:5000"},
+      {"8.8.8.1:5000", "8.1.8.2:5000", "1.8.8.3:5000", "2.8.8.4:5000",
+       "[2606::1]:5000", "[2607::1]:5000", "[2608::1]:5000", "9.9.9.9:5000"},
+  };
+  int shared = 0;
+  for (uint64_t salt = 0; salt < 200; salt++) {
+    int refused = 0;
+    aq_guard_init(&guard, salt);
+    for (int attempt = 0; attempt < 3; attempt++) {
+      for (int round = 0; round < 7; round++) {
+        for (int c = 0; c < 8; c++) {
+          aq_addr a = util_addr(nets[salt % 2][c]);
+          aq_guard_request r = request(&a);
+          aq_tstamp now = (aq_tstamp)attempt * 12 * AQ_S +
+                          (aq_tstamp)round * 20 * AQ_MS + AQ_S;
+          aq_guard_verdict v = aq_guard_take(&guard, now, &r);
+          assert_true(v == AQ_GUARD_OK || v == AQ_GUARD_TARGET);
+          refused += v != AQ_GUARD_OK;
+        }
+      }
+    }
+    shared += refused > 0;
+  }
+  /* Two of eight targets share one of 1024 slots in 2.7 % of the salts. */
+  assert_true(shared <= 14);
+}
+
+static int take_many(aq_tstamp now, int n, aq_guard_verdict *last, int spread,
+                     int peers, int sessions) {
+  int ok = 0;
+  static uint32_t serial;
+  for (int i = 0; i < n; i++) {
+    serial++;
+    aq_addr a = aq_addr_v4(
+        (const uint8_t[4]){8, (uint8_t)(spread ? serial >> 8 : 1),
+                           (uint8_t)(spread ? serial : 1), (uint8_t)serial},
+        4433);
+    aq_peer_id peer = {.bytes = {(uint8_t)(peers ? serial : 0),
+                                 (uint8_t)(peers ? serial >> 8 : 0)}};
+    aq_guard_request r = request(&a);
+    r.peer = &peer;
+    r.session_key = sessions ? serial : 0;
+    *last = aq_guard_take(&guard, now, &r);
+    ok += *last == AQ_GUARD_OK;
+  }
+  return ok;
+}
+
+static void test_other_figures(void **state) {
+  (void)state;
+  aq_guard_verdict v;
+  aq_guard_init(&guard, 3);
+  assert_int_equal(take_many(AQ_S, 65, &v, 0, 1, 1), 64);
+  assert_int_equal(v, AQ_GUARD_PREFIX);
+  int ok = take_many(2 * AQ_S, 64, &v, 0, 1, 1);
+  assert_int_equal(ok, 32);
+  assert_int_equal(v, AQ_GUARD_PREFIX);
+
+  aq_guard_init(&guard, 3);
+  assert_int_equal(take_many(AQ_S, 201, &v, 1, 0, 1), 200);
+  assert_int_equal(v, AQ_GUARD_PEER);
+  assert_int_equal(take_many(2 * AQ_S, 300, &v, 1, 0, 1), 100);
+
+  aq_guard_init(&guard, 3);
+  assert_int_equal(take_many(AQ_S, 201, &v, 1, 1, 0), 200);
+  assert_int_equal(v, AQ_GUARD_SESSION);
+  assert_int_equal(take_many(60 * AQ_S, 10, &v, 1, 1, 0), 0);
+
+  aq_guard_init(&guard, 3);
+  assert_int_equal(take_many(AQ_S, 600, &v, 1, 1, 1), 400);
+  assert_int_equal(v, AQ_GUARD_ENDPOINT);
+  ok = take_many(2 * AQ_S, 600, &v, 1, 1, 1);
+  assert_int_equal(ok, 200);
+
+  /* 10 000 requests naming 1000 victims in 10 s: the endpoint's rate holds. */
+  aq_guard_init(&guard, 4);
+  ok = 0;
+  for (int i = 0; i < 100; i++) {
+    ok += take_many(AQ_S + (aq_tstamp)i * 100 * AQ_MS, 100, &v, 1, 1, 1);
+  }
+  assert_true(ok <= 400 + 10 * 200);
+  assert_true(ok >= 1900);
+}
+
+/* What is refused by one limit is not paid for in another. */
+static void test_all_or_nothing(void **state) {
+  (void)state;
+  aq_addr victim = util_addr("8.8.8.8:4433");
+  aq_addr other = util_addr("8.8.8.9:4433");
+  aq_guard_request r = request(&victim);
+  aq_guard_init(&guard, 3);
+  for (int i = 0; i < 9; i++) {
+    assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_OK);
+  }
+  for (int i = 0; i < 1000; i++) {
+    assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_TARGET);
+  }
+  r.target = &other;
+  assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_OK);
+}
+
+static void test_session_slots(void **state) {
+  (void)state;
+  /* Far more sessions than slots, one after the other: each has its own. */
+  aq_guard_init(&guard, 9);
+  uint64_t rnd = 1;
+  for (uint32_t session = 0; session < 3000; session++) {
+    for (uint32_t i = 0; i < 10; i++) {
+      uint64_t ip = util_random(&rnd);
+      aq_addr a = aq_addr_v4(
+          (const uint8_t[4]){8, (uint8_t)ip, (uint8_t)(ip >> 8), 1}, 4433);
+      aq_peer_id peer = {.bytes = {(uint8_t)session, (uint8_t)(session >> 8)}};
+      aq_guard_request r = request(&a);
+      r.session_key = session;
+      r.peer = &peer;
+      aq_guard_verdict v =
+          aq_guard_take(&guard, AQ_S + session * 100 * AQ_MS, &r);
+      assert_int_not_equal(v, AQ_GUARD_SESSION);
+    }
+  }
+}
+
+static void test_clock_back(void **state) {
+  (void)state;
+  aq_addr a = util_addr("8.8.8.8:4433");
+  aq_guard_request r = request(&a);
+  aq_guard_init(&guard, 1);
+  int ok = 0;
+  for (int i = 0; i < 100; i++) {
+    ok += aq_guard_take(&guard, (aq_tstamp)(100 - i) * AQ_S, &r) == AQ_GUARD_OK;
+  }
+  assert_int_equal(ok, 9);
+}
+
+static void test_names(void **state) {
+  (void)state;
+  for (int v = AQ_GUARD_OK; v <= AQ_GUARD_ENDPOINT; v++) {
+    assert_string_not_equal(aq_guard_name((aq_guard_verdict)v), "unknown");
+  }
+  assert_string_equal(aq_guard_name((aq_guard_verdict)99), "unknown");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_targets),
+      cmocka_unit_test(test_victim),
+      cmocka_unit_test(test_target_figures),
+      cmocka_unit_test(test_normal_session),
+      cmocka_unit_test(test_other_figures),
+      cmocka_unit_test(test_all_or_nothing),
+      cmocka_unit_test(test_session_slots),
+      cmocka_unit_test(test_clock_back),
+      cmocka_unit_test(test_names),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
