@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int is_same_node(const aq_boot *b, const aq_addr *addr) {
+  return b->used && aq_addr_equal(&b->conf.addr, addr);
+}
+
+int aq_endpoint_add_bootstrap(aq_endpoint *ep, aq_tstamp now,
+                              const aq_bootstrap_addr *conf) {
+  aq_ep_enter(ep, now);
+  aq_addr_kind kind = aq_addr_classify(&conf->addr);
+  if (conf->addr.port == 0 || kind == AQ_ADDR_NONE ||
+      kind == AQ_ADDR_UNSPECIFIED || kind == AQ_ADDR_MULTICAST ||
+      kind == AQ_ADDR_BROADCAST) {
+    return AQ_ERR_ADDRESS;
+  }
+  aq_boot *b = NULL;
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    if (is_same_node(&ep->boot[i], &conf->addr)) {
+      return AQ_ERR_INVAL;
+    }
+    if (b == NULL && !ep->boot[i].used) {
+      b = &ep->boot[i];
+    }
+  }
+  if (b == NULL) {
+    return AQ_ERR_LIMIT;
+  }
+  memset(b, 0, sizeof(*b));
+  b->used = 1;
+  b->index = (uint32_t)(b - ep->boot);
+  b->conf = *conf;
+  b->has_peer = conf->pinned;
+  b->peer = conf->peer;
+  b->backoff = AQ_BOOT_BACKOFF_MIN;
+  b->retry_at = ep->now;
+  ep->nboot++;
+  aq_boot_timeout(ep);
+  aq_ep_settle(ep);
+  return 0;
+}
+
+int aq_endpoint_remove_bootstrap(aq_endpoint *ep, aq_tstamp now,
+                                 const aq_addr *addr) {
+  aq_ep_enter(ep, now);
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    aq_boot *b = &ep->boot[i];
+    if (!is_same_node(b, addr)) {
+      continue;
+    }
+    aq_link *l = b->link;
+    b->link = NULL;
+    b->used = 0;
+    ep->nboot--;
+    if (l != NULL) {
+      l->boot = NULL;
+      if (!l->reported && !l->user) {
+        aq_link_close(l, 1, 0, "", 0);
+      }
+      aq_session_coordinators(ep, l);
+    }
+    aq_ep_settle(ep);
+    return 0;
+  }
+  return AQ_ERR_INVAL;
+}
+
+size_t aq_endpoint_get_bootstrap(const aq_endpoint *ep, aq_bootstrap_info *out,
+                                 size_t max) {
+  size_t n = 0;
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    const aq_boot *b = &ep->boot[i];
+    if (!b->used) {
+      continue;
+    }
+    if (n < max) {
+      aq_bootstrap_info *o = &out[n];
+      memset(o, 0, sizeof(*o));
+      o->addr = b->conf.addr;
+      o->connected = b->connected;
+      o->can_coordinate = b->can_coordinate;
+      o->has_peer = b->has_peer;
+      o->peer = b->peer;
+      o->last_seen = b->last_seen;
+      o->rtt = b->rtt;
+      o->coordination_count = b->coordination_count;
+      o->failures = b->failures;
+      o->observed = b->observed;
+      if (b->connected && b->link != NULL) {
+        aq_conn_info info;
+        memset(&info, 0, sizeof(info));
+        aq_conn_get_info_of(b->link->c, ep->now, &info);
+        o->conn = b->link->pub;
+        o->rtt = info.rtt;
+        o->last_seen = aq_time_max(b->last_seen, info.last_activity);
+        if (b->link->observed.family != 0) {
+          o->observed = b->link->observed;
+        }
+      }
+    }
+    n++;
+  }
+  return n;
+}
+
+/* ---- dialing
+ * ------------------------------------------------------------------ */
+
+static void back_off(aq_endpoint *ep, aq_boot *b) {
+  aq_duration jitter = aq_rand_below(&ep->rand, b->backoff / 4 + 1);
+  b->retry_at = aq_time_add(ep->now, b->backoff + jitter);
+  b->backoff =
+      aq_time_clamp(b->backoff * 2, AQ_BOOT_BACKOFF_MIN, AQ_BOOT_BACKOFF_MAX);
+}
+
+/* The connection to that peer that is there anyway. */
+static aq_link *known_link(aq_endpoint *ep, const aq_boot *b) {
+  if (!b->conf.pinned) {
+    return NULL;
+  }
+  aq_contact *k = aq_contact_find(ep, &b->conf.peer);
+  return k != NULL ? k->exposed : NULL;
+}
+
+static void dial(aq_endpoint *ep, aq_boot *b) {
+  aq_link *l = known_link(ep, b);
+  b->retry_at = AQ_NEVER;
+  if (l != NULL && l->boot == NULL) {
+    aq_boot_up(b, l);
+    return;
+  }
+  aq_dial_params p;
+  memset(&p, 0, sizeof(p));
+  p.addr = &b->conf.addr;
+  p.expect = b->conf.pinned ? &b->conf.peer : NULL;
+  p.timeout = AQ_BOOT_DIAL_TIMEOUT;
+  p.socket = UINT32_MAX;
+  int rv = aq_link_dial(ep, &p, &l);
+  if (rv != 0) {
+    aq_boot_down(ep, b, rv, aq_error_text(rv));
+    return;
+  }
+  l->boot = b;
+  b->link = l;
+}
+
+void aq_boot_timeout(aq_endpoint *ep) {
+  if (ep->closing || ep->nboot == 0) {
+    return;
+  }
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    aq_boot *b = &ep->boot[i];
+    if (b->used && b->link == NULL && b->retry_at <= ep->now &&
+        aq_ep_socket_for(ep, &b->conf.addr) != NULL) {
+      dial(ep, b);
+    }
+  }
+}
+
+aq_tstamp aq_boot_next(const aq_endpoint *ep) {
+  aq_tstamp t = AQ_NEVER;
+  if (ep->closing || ep->nboot == 0) {
+    return t;
+  }
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    const aq_boot *b = &ep->boot[i];
+    if (b->used && b->link == NULL &&
+        aq_ep_socket_for(ep, &b->conf.addr) != NULL) {
+      t = aq_time_min(t, b->retry_at);
+    }
+  }
+  return t;
+}
+
+/* ---- what becomes of it
+ * -------------------------------------------------------- */
+
+static aq_event *boot_event(aq_endpoint *ep, const aq_boot *b,
+                            aq_event_kind kind) {
+  aq_event *e = aq_ep_event(ep, kind);
+  e->addr = b->conf.addr;
+  if (b->has_peer) {
+    aq_ep_event_peer(e, &b->peer);
+  }
+  e->conn = b->link != NULL ? b->link->pub : 0;
+  e->duration = b->rtt;
+  return e;
+}
+
+void aq_boot_up(aq_boot *b, aq_link *l) {
+  aq_endpoint *ep = l->ep;
+  b->link = l;
+  l->boot = b;
+  b->connected = 1;
+  b->retry_at = AQ_NEVER;
+  b->backoff = AQ_BOOT_BACKOFF_MIN;
+  b->failures = 0;
+  b->has_peer = 1;
+  b->peer = l->peer;
+  b->rtt = aq_link_rtt(l);
+  b->last_seen = ep->now;
+  boot_event(ep, b, AQ_EVENT_BOOTSTRAP_CONNECTED);
+  aq_ctl_register(l);
+  aq_link_touch(l);
+}
+
+void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
+  int was = b->connected;
+  aq_link *l = b->link;
+  if (l != NULL) {
+    l->boot = NULL;
+  }
+  b->connected = 0;
+  b->can_coordinate = 0;
+  if (!was) {
+    b->failures++;
+  }
+  back_off(ep, b);
+  if (was || b->failures == 1) {
+    aq_event *e = boot_event(ep, b, AQ_EVENT_BOOTSTRAP_LOST);
+    e->error = error;
+    e->value = b->failures;
+    snprintf(e->text, sizeof(e->text), "%s", why);
+  }
+  b->link = NULL;
+  aq_session_coordinators(ep, l);
+}
+
+void aq_boot_registered(aq_endpoint *ep, aq_boot *b, uint64_t capabilities,
+                        const aq_addr *observed) {
+  b->can_coordinate = (capabilities & AQ_CTL_CAP_COORDINATE) != 0;
+  b->last_seen = ep->now;
+  b->rtt = aq_link_rtt(b->link);
+  if (observed->family != 0) {
+    b->observed = *observed;
+  }
+  b->link->registered = 1;
+  aq_session_coordinators(ep, NULL);
+}
+
+aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried) {
+  aq_boot *best = NULL;
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    aq_boot *b = &ep->boot[i];
+    if (!b->used || !b->connected || !b->can_coordinate ||
+        (tried & (1u << b->index))) {
+      continue;
+    }
+    b->rtt = aq_link_rtt(b->link);
+    if (best == NULL || b->rtt < best->rtt) {
+      best = b;
+    }
+  }
+  return best;
+}
+
+int aq_boot_hope(const aq_endpoint *ep) {
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    const aq_boot *b = &ep->boot[i];
+    if (!b->used) {
+      continue;
+    }
+    if (b->connected ? (aq_conn_has_control(b->link->c) &&
+                        (b->can_coordinate || !b->link->registered))
+                     : b->failures == 0) {
+      return 1;
+    }
+  }
+  return 0;
+}

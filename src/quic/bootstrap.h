@@ -1,0 +1,53 @@
+/* bootstrap.h - the connections to bootstrap nodes: dialed, kept, measured.
+ *
+ * Layer:  quic
+ * Owner:  an array inside aq_endpoint
+ * Time:   ep->now; retry deadlines are looked at in aq_boot_timeout
+ * Spec:   docs/protocol.md section 3
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef AQ_QUIC_BOOTSTRAP_H
+#define AQ_QUIC_BOOTSTRAP_H
+
+#include "antquic.h"
+
+/* Pause before a lost or failed node is dialed again: doubles from the first
+ * to the second, plus up to a quarter at random. */
+#define AQ_BOOT_BACKOFF_MIN (500 * AQ_MS)
+#define AQ_BOOT_BACKOFF_MAX (30 * AQ_S)
+/* Long enough for two lost Initials, short enough to say why a user waits. */
+#define AQ_BOOT_DIAL_TIMEOUT (3 * AQ_S)
+
+struct aq_link;
+
+typedef struct aq_boot {
+  aq_bootstrap_addr conf;
+  uint8_t used, connected, can_coordinate, has_peer;
+  uint32_t index; /* bit in aq_session.tried */
+  aq_peer_id peer;
+  struct aq_link *link; /* dialing or connected */
+  aq_tstamp retry_at;   /* AQ_NEVER while there is a link */
+  aq_duration backoff;
+  aq_tstamp last_seen;
+  aq_duration rtt;
+  uint32_t coordination_count, failures;
+  aq_addr observed;
+} aq_boot;
+
+/* Dials what is due. */
+void aq_boot_timeout(aq_endpoint *ep);
+aq_tstamp aq_boot_next(const aq_endpoint *ep);
+/* aq_boot_up: |l| is the connection to |b| now. */
+void aq_boot_up(aq_boot *b, struct aq_link *l);
+/* aq_boot_down: its link failed or was lost. */
+void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why);
+/* A REGISTERED came on the node's connection. */
+void aq_boot_registered(aq_endpoint *ep, aq_boot *b, uint64_t capabilities,
+                        const aq_addr *observed);
+/* The connected coordinator with the least rtt that is not in |tried|. */
+aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried);
+/* 1 when some node may still become a coordinator: it is being dialed, waits
+ * for its turn, or has not said yet what it can do. */
+int aq_boot_hope(const aq_endpoint *ep);
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include <ngtcp2/ngtcp2_crypto.h>
+#include <string.h>
+
+#define AQ_MIN_INITIAL 1200 /* RFC 9000 section 14.1 */
+#define AQ_RETRY_LIFE (10 * AQ_S)
+#define AQ_TOKEN_LIFE (24 * 3600 * AQ_S)
+/* RFC 9000 10.3: a smaller one can't hold a reset and look like a packet, and
+ * a reset is always smaller than what it answers. */
+#define AQ_MIN_RESET_TRIGGER 43
+#define AQ_MAX_RESET 64
+#define AQ_MIN_RESET 21
+
+int aq_demux_out(aq_endpoint *ep, uint32_t socket, const aq_addr *local,
+                 const aq_addr *to, uint8_t ttl, const uint8_t *data,
+                 size_t len) {
+  if (ep->out == NULL) {
+    ep->out = aq_mem_array(&ep->mem, AQ_OUT_RING, sizeof(*ep->out));
+  }
+  if (ep->out == NULL || len > AQ_OUT_LEN || aq_ring_is_full(&ep->out_ring)) {
+    ep->stats.datagrams_dropped_limit++;
+    return 0;
+  }
+  aq_out *o = &ep->out[aq_ring_push(&ep->out_ring)];
+  memset(&o->t, 0, sizeof(o->t));
+  o->t.socket = socket;
+  o->t.remote = *to;
+  if (local != NULL) {
+    o->t.local = *local;
+  }
+  o->t.ttl = ttl;
+  o->t.len = len;
+  o->t.segment = len;
+  memcpy(o->data, data, len);
+  return 1;
+}
+
+static void answer(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
+                   size_t len) {
+  aq_demux_out(ep, d->socket, &d->local, &d->remote, 0, data, len);
+}
+
+/* ---- answers without a connection
+ * ---------------------------------------------- */
+
+static void send_version_negotiation(aq_endpoint *ep, const aq_datagram *d,
+                                     const ngtcp2_version_cid *vc, size_t len) {
+  if (len < AQ_MIN_INITIAL || !ep->shared.params.accept ||
+      !aq_limits_version(&ep->limits, ep->now, &d->remote)) {
+    ep->stats.datagrams_dropped_unknown++;
+    return;
+  }
+  uint8_t buf[AQ_OUT_LEN];
+  uint32_t versions[2] = {0x1a2a3a4a, NGTCP2_PROTO_VER_V1}; /* RFC 9000 15 */
+  ngtcp2_ssize n = ngtcp2_pkt_write_version_negotiation(
+      buf, sizeof(buf), (uint8_t)aq_rand_u64(&ep->rand), vc->scid, vc->scidlen,
+      vc->dcid, vc->dcidlen, versions, 2);
+  if (n > 0) {
+    ep->stats.version_negotiations_sent++;
+    answer(ep, d, buf, (size_t)n);
+  }
+}
+
+static void send_stateless_reset(aq_endpoint *ep, const aq_datagram *d,
+                                 const uint8_t *data, size_t len) {
+  if (len < AQ_MIN_RESET_TRIGGER) {
+    ep->stats.datagrams_dropped_unknown++;
+    return;
+  }
+  if (!aq_limits_reset(&ep->limits, ep->now, &d->remote)) {
+    AQ_LIMIT_HIT(ep, limit_stateless_reset);
+    return;
+  }
+  ngtcp2_cid cid;
+  ngtcp2_cid_init(&cid, data + 1, AQ_CID_LEN);
+  ngtcp2_stateless_reset_token token;
+  uint8_t raw[NGTCP2_STATELESS_RESET_TOKENLEN];
+  uint8_t random[AQ_MAX_RESET];
+  size_t size = len - 1 < AQ_MAX_RESET ? len - 1 : AQ_MAX_RESET;
+  if (aq_crypto_reset_token(raw, &ep->shared.secrets, &cid) != 0 ||
+      aq_crypto_random(&ep->env, random, sizeof(random)) != 0) {
+    return;
+  }
+  memcpy(token.data, raw, sizeof(raw));
+  uint8_t buf[AQ_MAX_RESET];
+  ngtcp2_ssize n = ngtcp2_pkt_write_stateless_reset2(
+      buf, size, &token, random, size - NGTCP2_STATELESS_RESET_TOKENLEN);
+  if (n > 0) {
+    ep->stats.stateless_resets_sent++;
+    answer(ep, d, buf, (size_t)n);
+  }
+}
+
+static void send_retry(aq_endpoint *ep, const aq_datagram *d,
+                       const ngtcp2_pkt_hd *hd) {
+  struct sockaddr_storage ss;
+  socklen_t sslen = aq_addr_to_sockaddr(&ss, &d->remote, 0);
+  ngtcp2_cid scid;
+  uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2];
+  uint8_t buf[AQ_OUT_LEN];
+  scid.datalen = AQ_CID_LEN;
+  if (aq_crypto_random(&ep->env, scid.data, AQ_CID_LEN) != 0) {
+    return;
+  }
+  ngtcp2_ssize n = ngtcp2_crypto_generate_retry_token2(
+      token, ep->shared.secrets.token, sizeof(ep->shared.secrets.token),
+      hd->version, (const ngtcp2_sockaddr *)&ss, (ngtcp2_socklen)sslen, &scid,
+      &hd->dcid, ep->now);
+  if (n < 0) {
+    return;
+  }
+  n = ngtcp2_crypto_write_retry(buf, sizeof(buf), hd->version, &hd->scid, &scid,
+                                &hd->dcid, token, (size_t)n);
+  if (n > 0) {
+    ep->stats.retries_sent++;
+    answer(ep, d, buf, (size_t)n);
+  }
+}
+
+static void send_invalid_token(aq_endpoint *ep, const aq_datagram *d,
+                               const ngtcp2_pkt_hd *hd) {
+  uint8_t buf[AQ_OUT_LEN];
+  ngtcp2_ssize n = ngtcp2_crypto_write_connection_close(
+      buf, sizeof(buf), hd->version, &hd->scid, &hd->dcid, NGTCP2_INVALID_TOKEN,
+      NULL, 0);
+  ep->stats.handshakes_refused++;
+  if (n > 0) {
+    answer(ep, d, buf, (size_t)n);
+  }
+}
+
+/* ---- new handshakes
+ * -------------------------------------------------------------- */
+
+typedef enum token_verdict {
+  TOKEN_NONE,
+  TOKEN_RETRY,
+  TOKEN_NEW,
+  TOKEN_BAD
+} token_verdict;
+
+static token_verdict check_token(aq_endpoint *ep, const aq_datagram *d,
+                                 const ngtcp2_pkt_hd *hd, ngtcp2_cid *odcid) {
+  if (hd->tokenlen == 0) {
+    return TOKEN_NONE;
+  }
+  struct sockaddr_storage ss;
+  socklen_t sslen = aq_addr_to_sockaddr(&ss, &d->remote, 0);
+  const uint8_t *secret = ep->shared.secrets.token;
+  size_t secretlen = sizeof(ep->shared.secrets.token);
+  if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2) {
+    int rv = ngtcp2_crypto_verify_retry_token2(
+        odcid, hd->token, hd->tokenlen, secret, secretlen, hd->version,
+        (const ngtcp2_sockaddr *)&ss, (ngtcp2_socklen)sslen, &hd->dcid,
+        AQ_RETRY_LIFE, ep->now);
+    if (rv == 0) {
+      return TOKEN_RETRY;
+    }
+    /* A token of another server, or of us before a restart: RFC 9000 8.1.3
+     * treats what can't be read as none. */
+    return rv == NGTCP2_CRYPTO_ERR_VERIFY_TOKEN ? TOKEN_BAD : TOKEN_NONE;
+  }
+  if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_REGULAR &&
+      ngtcp2_crypto_verify_regular_token(
+          hd->token, hd->tokenlen, secret, secretlen,
+          (const ngtcp2_sockaddr *)&ss, (ngtcp2_socklen)sslen, AQ_TOKEN_LIFE,
+          ep->now) == 0) {
+    return TOKEN_NEW;
+  }
+  return TOKEN_NONE;
+}
+
+/* Returns 1 when the newcomer may get a connection. */
+static int admit(aq_endpoint *ep, const aq_datagram *d, const ngtcp2_pkt_hd *hd,
+                 token_verdict token) {
+  const aq_endpoint_params *p = &ep->shared.params;
+  if (ep->nlinks >= p->max_connections) {
+    AQ_LIMIT_HIT(ep, limit_connections);
+    ep->stats.datagrams_dropped_limit++;
+    return 0;
+  }
+  int proven = token == TOKEN_RETRY || token == TOKEN_NEW;
+  aq_admit verdict =
+      aq_limits_admit(&ep->limits, &d->remote, proven, p->max_half_open);
+  if (verdict == AQ_ADMIT_YES && p->always_retry && token != TOKEN_RETRY) {
+    verdict = AQ_ADMIT_RETRY;
+  }
+  switch (verdict) {
+  case AQ_ADMIT_YES:
+    return 1;
+  case AQ_ADMIT_RETRY:
+    send_retry(ep, d, hd);
+    return 0;
+  case AQ_ADMIT_HALF_OPEN:
+    AQ_LIMIT_HIT(ep, limit_half_open);
+    break;
+  case AQ_ADMIT_PREFIX:
+    AQ_LIMIT_HIT(ep, limit_prefix_half_open);
+    break;
+  }
+  ep->stats.datagrams_dropped_limit++;
+  return 0;
+}
+
+static void feed(aq_link *l, const aq_datagram *d, const uint8_t *data,
+                 size_t len, const ngtcp2_pkt_hd *hd) {
+  aq_endpoint *ep = l->ep;
+  /* A client's own address is the kernel's choice, so its socket names the
+   * path; a server answers from the address that was asked. */
+  const aq_local_socket *s = aq_ep_socket(ep, d->socket);
+  const aq_addr *local = l->client && s != NULL ? &s->bound : &d->local;
+  aq_conn_verdict v = aq_conn_handle_packet(l->c, ep->now, d->socket, local,
+                                            &d->remote, d->ecn, data, len);
+  if (v == AQ_CONN_OK) {
+    aq_link_touch(l);
+    return;
+  }
+  if (v == AQ_CONN_SEND_RETRY && hd != NULL) {
+    send_retry(ep, d, hd);
+  }
+  aq_link_drop(l);
+}
+
+static void on_initial(aq_endpoint *ep, const aq_datagram *d,
+                       const uint8_t *data, size_t len) {
+  ngtcp2_pkt_hd hd;
+  if (len < AQ_MIN_INITIAL || ngtcp2_accept(&hd, data, len) != 0) {
+    ep->stats.datagrams_dropped_unknown++;
+    return;
+  }
+  if (!ep->shared.params.accept || ep->closing) {
+    ep->stats.handshakes_refused++;
+    return;
+  }
+  ngtcp2_cid odcid;
+  token_verdict token = check_token(ep, d, &hd, &odcid);
+  if (token == TOKEN_BAD) {
+    send_invalid_token(ep, d, &hd);
+    return;
+  }
+  if (!admit(ep, d, &hd, token)) {
+    return;
+  }
+  int type = token == TOKEN_RETRY ? NGTCP2_TOKEN_TYPE_RETRY
+             : token == TOKEN_NEW ? NGTCP2_TOKEN_TYPE_NEW_TOKEN
+                                  : NGTCP2_TOKEN_TYPE_UNKNOWN;
+  if (token == TOKEN_NONE) {
+    hd.token = NULL;
+    hd.tokenlen = 0;
+  }
+  aq_link *l =
+      aq_link_accept(ep, d, &hd, token == TOKEN_RETRY ? &odcid : NULL, type);
+  if (l == NULL) {
+    ep->stats.datagrams_dropped_limit++;
+    return;
+  }
+  feed(l, d, data, len, &hd);
+}
+
+/* ---- one datagram
+ * ----------------------------------------------------------------- */
+
+static void on_long(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
+                    size_t len) {
+  ngtcp2_version_cid vc;
+  int rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, AQ_CID_LEN);
+  if (rv == NGTCP2_ERR_VERSION_NEGOTIATION ||
+      (rv == 0 && vc.version != 0 && vc.version != NGTCP2_PROTO_VER_V1)) {
+    send_version_negotiation(ep, d, &vc, len);
+    return;
+  }
+  if (rv != 0) {
+    ep->stats.datagrams_dropped_malformed++;
+    return;
+  }
+  aq_link *l = vc.dcidlen <= AQ_HASH_MAX_KEY
+                   ? aq_hash_get(&ep->cids, vc.dcid, vc.dcidlen)
+                   : NULL;
+  if (l != NULL && !l->doomed && l->c != NULL) {
+    feed(l, d, data, len, NULL);
+  } else {
+    on_initial(ep, d, data, len);
+  }
+}
+
+/* A stateless reset carries no ID of ours: its token belongs to the connection
+ * with that address (RFC 9000 10.3.1). Returns 1 when it was one. */
+static int is_reset(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
+                    size_t len) {
+  aq_link *l = aq_place_get(ep, &d->remote);
+  if (l == NULL || len < AQ_MIN_RESET || aq_conn_is_closed(l->c)) {
+    return 0;
+  }
+  feed(l, d, data, len, NULL);
+  return l->doomed || aq_conn_is_closed(l->c);
+}
+
+static void on_short(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
+                     size_t len) {
+  if (len < 1 + AQ_CID_LEN) {
+    ep->stats.datagrams_dropped_malformed++;
+    return;
+  }
+  aq_link *l = aq_hash_get(&ep->cids, data + 1, AQ_CID_LEN);
+  if (l == NULL || l->doomed || l->c == NULL) {
+    if (is_reset(ep, d, data, len)) {
+      return;
+    }
+    send_stateless_reset(ep, d, data, len);
+    return;
+  }
+  feed(l, d, data, len, NULL);
+}
+
+void aq_demux_handle(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
+                     size_t len) {
+  if (len == 0) {
+    ep->stats.datagrams_dropped_malformed++;
+    return;
+  }
+  if (data[0] & 0x80) {
+    on_long(ep, d, data, len);
+  } else if (data[0] & 0x40) {
+    on_short(ep, d, data, len);
+  } else {
+    aq_session_punched(ep, d, data, len);
+  }
+}

@@ -1,0 +1,533 @@
+/* endpoint_act.c - carries out what sessions ask: requests, punches, dials.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void aq_session_touch(aq_session *s) {
+  if (!s->over && !aq_list_is_linked(&s->dirty_node)) {
+    aq_list_push_back(&s->ep->dirty_sessions, &s->dirty_node);
+  }
+}
+
+/* ---- requests to a coordinator
+ * ------------------------------------------------- */
+
+static int is_active_phase(aq_phase p) {
+  return p == AQ_PHASE_COORDINATION || p == AQ_PHASE_SYNCHRONIZATION ||
+         p == AQ_PHASE_PUNCHING || p == AQ_PHASE_VALIDATION;
+}
+
+static void wake_waiting(aq_endpoint *ep) {
+  aq_list_each(node, &ep->sessions) {
+    aq_session *s = aq_list_entry(node, aq_session, node);
+    if (s->want_request) {
+      aq_session_touch(s);
+    }
+  }
+}
+
+static void set_active(aq_session *s, int active) {
+  aq_endpoint *ep = s->ep;
+  if (s->active == active) {
+    return;
+  }
+  s->active = (uint8_t)active;
+  if (active) {
+    ep->nactive++;
+  } else {
+    ep->nactive--;
+    wake_waiting(ep);
+  }
+}
+
+static int send_request(aq_session *s, aq_link *l) {
+  aq_endpoint *ep = s->ep;
+  aq_ctl m;
+  memset(&m, 0, sizeof(m));
+  m.type = AQ_CTL_REQUEST;
+  m.request = ++ep->next_request;
+  m.peer = s->peer;
+  if (aq_crypto_random(&ep->env, m.nonce, sizeof(m.nonce)) != 0) {
+    return AQ_ERR_INTERNAL;
+  }
+  m.cand_count = aq_endpoint_get_candidates(ep, m.cand, AQ_MAX_CANDIDATES);
+  if (m.cand_count > AQ_MAX_CANDIDATES) {
+    m.cand_count = AQ_MAX_CANDIDATES;
+  }
+  int rv = aq_ctl_send(l, &m);
+  if (rv != 0) {
+    return rv;
+  }
+  s->request = m.request;
+  s->via = l->id;
+  s->tried |= 1u << l->boot->index;
+  s->info.coordinator_addr = l->remote;
+  ep->stats.coordinations_requested++;
+  aq_trav_handle_requested(s->trav, ep->now, l->pub, m.request);
+  return 0;
+}
+
+static aq_link *choose_coordinator(aq_session *s) {
+  aq_endpoint *ep = s->ep;
+  if (s->want_via != 0) {
+    aq_link *l = aq_link_get(ep, s->want_via);
+    return l != NULL && l->boot != NULL && l->boot->connected ? l : NULL;
+  }
+  aq_boot *b = aq_boot_best(ep, s->tried);
+  return b != NULL ? b->link : NULL;
+}
+
+static void try_request(aq_session *s) {
+  aq_endpoint *ep = s->ep;
+  if (aq_trav_phase(s->trav) != AQ_PHASE_COORDINATION) {
+    s->want_request = 0; /* it has given up waiting */
+    return;
+  }
+  if (!s->active && ep->nactive >= ep->shared.params.max_concurrent_attempts) {
+    return; /* woken when another session is done */
+  }
+  aq_link *l = choose_coordinator(s);
+  if (l != NULL) {
+    s->want_request = 0;
+    set_active(s, 1);
+    int rv = send_request(s, l);
+    if (rv != 0) {
+      aq_trav_handle_error(s->trav, ep->now, AQ_ERR_COORDINATION_FAILED, 0);
+    }
+  } else if (s->want_via != 0) {
+    s->want_request = 0;
+    aq_trav_handle_error(s->trav, ep->now, AQ_ERR_PEER_NOT_CONNECTED, 0);
+  } else if (!aq_boot_hope(ep)) {
+    s->want_request = 0;
+    aq_trav_handle_error(s->trav, ep->now, AQ_ERR_NO_BOOTSTRAP_NODES, 0);
+  }
+}
+
+void aq_session_coordinators(aq_endpoint *ep, aq_link *lost) {
+  aq_list_each(node, &ep->sessions) {
+    aq_session *s = aq_list_entry(node, aq_session, node);
+    if (s->over) {
+      continue;
+    }
+    if (lost != NULL && s->via == lost->id && s->request != 0 &&
+        aq_trav_phase(s->trav) == AQ_PHASE_COORDINATION) {
+      s->request = 0;
+      s->want_request = 1;
+    }
+    if (s->want_request) {
+      aq_session_touch(s);
+    }
+  }
+}
+
+static void send_cancel(aq_session *s) {
+  aq_link *l = aq_link_get(s->ep, s->via);
+  if (s->request == 0 || l == NULL) {
+    return;
+  }
+  aq_ctl m;
+  memset(&m, 0, sizeof(m));
+  m.type = AQ_CTL_CANCEL;
+  m.request = s->request;
+  const uint8_t *id = aq_trav_session(s->trav);
+  if (id != NULL) {
+    memcpy(m.session, id, sizeof(m.session));
+  }
+  (void)aq_ctl_send(l, &m);
+  s->request = 0;
+}
+
+static void send_veto(aq_link *l, const uint8_t *session, int error) {
+  aq_ctl m;
+  memset(&m, 0, sizeof(m));
+  m.type = AQ_CTL_VETO;
+  memcpy(m.session, session, sizeof(m.session));
+  m.error = aq_ctl_error_wire(error);
+  (void)aq_ctl_send(l, &m);
+}
+
+/* ---- punches
+ * --------------------------------------------------------------------- */
+
+static void guard_request(aq_session *s, const aq_trav_action *a,
+                          aq_guard_request *r) {
+  memset(r, 0, sizeof(*r));
+  r->target = &a->addr;
+  r->verified = a->verified;
+  r->allow_private = r->same_nat = (uint8_t)aq_trav_allows_private(s->trav);
+  r->allow_loopback = s->ep->loopback;
+  r->allow_reserved = s->ep->shared.params.allow_reserved;
+  r->session_key = (uint32_t)(s->id ^ s->id >> 32);
+  r->peer = &s->peer;
+}
+
+static void count_refusal(aq_endpoint *ep, aq_guard_verdict v) {
+  switch (v) {
+  case AQ_GUARD_OK:
+    break;
+  case AQ_GUARD_FORBIDDEN:
+    AQ_LIMIT_HIT(ep, limit_punch_forbidden);
+    break;
+  case AQ_GUARD_SESSION:
+    AQ_LIMIT_HIT(ep, limit_punch_session);
+    break;
+  case AQ_GUARD_TARGET:
+    AQ_LIMIT_HIT(ep, limit_punch_target);
+    break;
+  case AQ_GUARD_PREFIX:
+    AQ_LIMIT_HIT(ep, limit_punch_prefix);
+    break;
+  case AQ_GUARD_PEER:
+    AQ_LIMIT_HIT(ep, limit_punch_peer);
+    break;
+  case AQ_GUARD_ENDPOINT:
+    AQ_LIMIT_HIT(ep, limit_punch_endpoint);
+    break;
+  }
+}
+
+static void punch(aq_session *s, const aq_trav_action *a) {
+  aq_endpoint *ep = s->ep;
+  int is_answer = a->punch.type == AQ_PUNCH_ANSWER;
+  aq_guard_request r;
+  guard_request(s, a, &r);
+  r.len = AQ_PUNCH_LEN;
+  aq_guard_verdict v =
+      aq_guard_take(is_answer ? &ep->answer_guard : &ep->guard, ep->now, &r);
+  if (v != AQ_GUARD_OK) {
+    count_refusal(ep, v);
+    aq_trav_handle_refused(s->trav, ep->now, &a->addr, aq_guard_name(v));
+    return;
+  }
+  const uint8_t *key = aq_trav_key(s->trav);
+  uint8_t buf[AQ_PUNCH_LEN];
+  if (key == NULL ||
+      aq_punch_format(buf, &a->punch, key, aq_crypto_mac16) != 0 ||
+      !aq_demux_out(ep, a->socket, NULL, &a->addr, a->ttl, buf, sizeof(buf))) {
+    return;
+  }
+  if (is_answer) {
+    ep->stats.punches_answered++;
+  } else if (a->punch.type == AQ_PUNCH_OPENER) {
+    ep->stats.openers_sent++;
+  } else {
+    ep->stats.punches_sent++;
+  }
+}
+
+/* Keeps ep->punches in step with the session id in force. */
+static void rehash(aq_session *s) {
+  aq_endpoint *ep = s->ep;
+  const uint8_t *id = s->trav != NULL ? aq_trav_session(s->trav) : NULL;
+  if (s->hashed &&
+      (id == NULL || memcmp(id, s->hash_key, sizeof(s->hash_key)) != 0)) {
+    if (aq_hash_get(&ep->punches, s->hash_key, sizeof(s->hash_key)) == s) {
+      aq_hash_remove(&ep->punches, s->hash_key, sizeof(s->hash_key));
+    }
+    s->hashed = 0;
+  }
+  if (!s->hashed && id != NULL &&
+      aq_hash_get(&ep->punches, id, sizeof(s->hash_key)) == NULL &&
+      aq_hash_put(&ep->punches, id, sizeof(s->hash_key), s) == 0) {
+    memcpy(s->hash_key, id, sizeof(s->hash_key));
+    s->hashed = 1;
+  }
+}
+
+void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
+                        const uint8_t *data, size_t len) {
+  aq_punch p;
+  if (aq_punch_peek(&p, data, len) != 0) {
+    ep->stats.datagrams_dropped_malformed++;
+    return;
+  }
+  aq_session *s = aq_hash_get(&ep->punches, p.session, sizeof(p.session));
+  if (s == NULL || s->over) {
+    ep->stats.datagrams_dropped_unknown++;
+    return;
+  }
+  const uint8_t *key = aq_trav_key(s->trav);
+  if (key == NULL || aq_punch_verify(data, len, key, aq_crypto_mac16) != 0) {
+    ep->stats.punches_bad++;
+    return;
+  }
+  ep->stats.punches_received++;
+  aq_trav_handle_punch(s->trav, ep->now, d->socket, &d->remote, &p);
+  aq_session_touch(s);
+}
+
+/* ---- dials
+ * ------------------------------------------------------------------------- */
+
+static int is_known(const aq_session *s, const aq_addr *a) {
+  for (size_t i = 0; i < s->nknown; i++) {
+    if (aq_addr_equal(&s->known[i], a)) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+static void dial(aq_session *s, const aq_trav_action *a) {
+  aq_endpoint *ep = s->ep;
+  aq_guard_request r;
+  guard_request(s, a, &r);
+  int rv = 0;
+  if (!is_known(s, &a->addr) && aq_guard_classify(&r) != AQ_GUARD_OK) {
+    AQ_LIMIT_HIT(ep, limit_punch_forbidden);
+    rv = AQ_ERR_ADDRESS;
+  }
+  aq_link *l = NULL;
+  aq_dial_params p;
+  memset(&p, 0, sizeof(p));
+  p.addr = &a->addr;
+  p.expect = &s->peer;
+  p.timeout = a->timeout;
+  p.rtt = a->rtt;
+  p.socket = a->socket;
+  if (rv == 0) {
+    rv = aq_link_dial(ep, &p, &l);
+  }
+  if (rv != 0) {
+    aq_trav_handle_dial(s->trav, ep->now, a->dial, rv, 0);
+    return;
+  }
+  l->session = s->id;
+  l->dial = a->dial;
+  size_t at = s->ndial < AQ_TRAV_MAX_DIALS ? s->ndial++ : 0;
+  s->dials[at].dial = a->dial;
+  s->dials[at].link = l->id;
+}
+
+static void hang_up(aq_session *s, uint32_t dial) {
+  for (size_t i = 0; i < s->ndial; i++) {
+    if (s->dials[i].dial == dial) {
+      aq_link *l = aq_idmap_get(&s->ep->ids, AQ_KIND_CONN, s->dials[i].link);
+      s->dials[i] = s->dials[--s->ndial];
+      if (l != NULL && l->state == AQ_LINK_DIALING) {
+        aq_pair_hangup(l);
+      }
+      return;
+    }
+  }
+}
+
+void aq_session_dialed(aq_link *l, int error) {
+  aq_session *s = aq_session_get(l->ep, l->session);
+  if (s == NULL || s->over) {
+    return;
+  }
+  for (size_t i = 0; i < s->ndial; i++) {
+    if (s->dials[i].link == l->id) {
+      s->dials[i] = s->dials[--s->ndial];
+      break;
+    }
+  }
+  aq_trav_handle_dial(s->trav, l->ep->now, l->dial, error, 0);
+  aq_session_touch(s);
+}
+
+void aq_session_connected(aq_session *s, aq_link *l) {
+  aq_duration rtt = aq_link_rtt(l);
+  if (l->session == s->id && l->client && l->dial != 0) {
+    aq_trav_handle_dial(s->trav, l->ep->now, l->dial, 0, rtt);
+  }
+  if (!aq_trav_is_over(s->trav)) {
+    aq_trav_handle_connected(s->trav, l->ep->now, &l->remote, rtt);
+  }
+  aq_session_touch(s);
+}
+
+/* ---- driving
+ * ------------------------------------------------------------------------- */
+
+static void act(aq_session *s, const aq_trav_action *a) {
+  aq_link *l;
+  switch (a->kind) {
+  case AQ_TRAV_REQUEST:
+    s->want_request = 1;
+    s->want_via = a->conn;
+    s->tried = 0;
+    s->request = 0;
+    break;
+  case AQ_TRAV_CANCEL:
+    send_cancel(s);
+    break;
+  case AQ_TRAV_VETO:
+    l = aq_link_get(s->ep, a->conn);
+    s->ep->stats.offers_refused++;
+    if (l != NULL) {
+      send_veto(l, s->via_session, a->error);
+    }
+    break;
+  case AQ_TRAV_PUNCH:
+    punch(s, a);
+    break;
+  case AQ_TRAV_DIAL:
+    dial(s, a);
+    break;
+  case AQ_TRAV_HANGUP:
+    hang_up(s, a->dial);
+    break;
+  case AQ_TRAV_DONE:
+    break; /* aq_trav_is_over tells */
+  }
+}
+
+static void tell(aq_session *s, const aq_event *from) {
+  aq_endpoint *ep = s->ep;
+  aq_event *e = aq_ep_event(ep, from->kind);
+  *e = *from;
+  e->time = ep->now;
+  e->session = s->id;
+  e->outgoing = s->initiator;
+  aq_ep_event_peer(e, &s->peer);
+  if (from->kind == AQ_EVENT_TRAVERSAL_SUCCEEDED) {
+    e->conn = s->conn;
+  }
+}
+
+void aq_session_drive(aq_session *s) {
+  aq_endpoint *ep = s->ep;
+  aq_trav_action a;
+  aq_event e;
+  if (s->over) {
+    return;
+  }
+  rehash(s);
+  while (aq_trav_poll_action(s->trav, ep->now, &a)) {
+    act(s, &a);
+  }
+  if (s->want_request) {
+    try_request(s);
+  }
+  while (aq_trav_poll_event(s->trav, &e)) {
+    tell(s, &e);
+  }
+  rehash(s);
+  if (aq_trav_is_over(s->trav)) {
+    /* What was queued by the last arrivals: a CANCEL, hang-ups. */
+    while (aq_trav_poll_action(s->trav, ep->now, &a)) {
+      act(s, &a);
+    }
+    aq_session_end(s);
+    return;
+  }
+  if (s->active && !is_active_phase(aq_trav_phase(s->trav))) {
+    set_active(s, 0);
+  }
+  (void)aq_timer_set(&ep->session_timers, &s->timer,
+                     aq_trav_next_timeout(s->trav));
+}
+
+void aq_session_timeout(aq_session *s) {
+  if (!s->over) {
+    aq_trav_handle_timeout(s->trav, s->ep->now);
+    aq_session_touch(s);
+  }
+}
+
+void aq_session_end_active(aq_session *s) {
+  set_active(s, 0);
+  rehash(s);
+}
+
+/* ---- what coordinators say
+ * --------------------------------------------------------------- */
+
+static aq_session *by_request(aq_link *l, uint64_t request) {
+  aq_list_each(node, &l->ep->sessions) {
+    aq_session *s = aq_list_entry(node, aq_session, node);
+    if (!s->over && s->request == request && s->via == l->id && request != 0) {
+      return s;
+    }
+  }
+  return NULL;
+}
+
+void aq_session_answer(aq_link *l, const aq_ctl *m) {
+  aq_endpoint *ep = l->ep;
+  aq_session *s = by_request(l, m->request);
+  if (s == NULL || aq_trav_phase(s->trav) != AQ_PHASE_COORDINATION) {
+    return;
+  }
+  aq_trav_handle_answer(s->trav, ep->now, m);
+  if (aq_trav_phase(s->trav) != AQ_PHASE_COORDINATION) {
+    aq_session_info info;
+    aq_trav_get_info(s->trav, &info);
+    ep->stats.coordinations_completed++;
+    ep->stats.coordination_time_total_ns += info.coordination_time;
+    l->boot->coordination_count++;
+  }
+  aq_session_touch(s);
+}
+
+void aq_session_error(aq_link *l, const aq_ctl *m) {
+  aq_endpoint *ep = l->ep;
+  aq_session *s = by_request(l, m->request);
+  if (s == NULL) {
+    return;
+  }
+  int error = aq_ctl_error_code(m->error);
+  if (error == AQ_ERR_UNKNOWN_TARGET && s->want_via == 0 &&
+      aq_trav_phase(s->trav) == AQ_PHASE_COORDINATION &&
+      aq_boot_best(ep, s->tried) != NULL) {
+    s->request = 0;
+    s->want_request = 1; /* another coordinator may know it */
+  } else {
+    uint64_t ms = m->retry_after_ms < 3600000 ? m->retry_after_ms : 3600000;
+    aq_trav_handle_error(s->trav, ep->now, error, ms * AQ_MS);
+  }
+  aq_session_touch(s);
+}
+
+void aq_session_cancelled(aq_link *l, const aq_ctl *m) {
+  aq_list_each(node, &l->ep->sessions) {
+    aq_session *s = aq_list_entry(node, aq_session, node);
+    if (!s->over && s->offered && s->via == l->id &&
+        memcmp(s->via_session, m->session, sizeof(m->session)) == 0) {
+      aq_trav_handle_cancel(s->trav, l->ep->now);
+      aq_session_touch(s);
+      return;
+    }
+  }
+}
+
+static void refuse(aq_link *l, const aq_ctl *m, int error) {
+  l->ep->stats.offers_refused++;
+  send_veto(l, m->session, error);
+}
+
+void aq_session_offer(aq_link *l, const aq_ctl *m) {
+  aq_endpoint *ep = l->ep;
+  ep->stats.offers_received++;
+  if (aq_peer_id_compare(&m->peer, &ep->self) == 0) {
+    return;
+  }
+  if (!ep->shared.params.accept || ep->closing) {
+    refuse(l, m, AQ_ERR_REFUSED);
+    return;
+  }
+  if (!aq_session_allowed(ep, &m->peer)) {
+    refuse(l, m, AQ_ERR_NOT_ALLOWED);
+    return;
+  }
+  aq_contact *k = aq_contact_make(ep, &m->peer);
+  aq_session *s = k != NULL ? k->session : NULL;
+  if (k == NULL) {
+    refuse(l, m, AQ_ERR_OVERLOADED);
+  } else if (s != NULL && !s->over) {
+    s->offered = 1;
+    s->via = l->id;
+    memcpy(s->via_session, m->session, sizeof(m->session));
+    aq_trav_handle_offer(s->trav, ep->now, m, l->pub);
+    aq_session_touch(s);
+  } else if (ep->ntargets >= AQ_MAX_TARGET_SESSIONS ||
+             aq_session_accept(ep, k, l, m) != 0) {
+    refuse(l, m, AQ_ERR_OVERLOADED);
+    aq_contact_release(ep, k);
+  }
+}

@@ -1,0 +1,218 @@
+/* endpoint_ctl.c - the control stream of a connection: registering, being
+ * registered with, and what coordinators say.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void aq_link_violation(aq_link *l, const char *why) {
+  aq_endpoint *ep = l->ep;
+  l->close_error = AQ_ERR_PROTOCOL;
+  snprintf(l->close_text, sizeof(l->close_text), "%s", why);
+  aq_trace(&ep->env, AQ_LOG_WARN, "closing a connection: %s", why);
+  aq_link_close(l, 0, NGTCP2_PROTOCOL_VIOLATION, why, strlen(why));
+}
+
+int aq_ctl_send(aq_link *l, const aq_ctl *m) {
+  uint8_t buf[AQ_CTL_MAX];
+  if (l == NULL || l->c == NULL || l->doomed || aq_conn_is_closed(l->c)) {
+    return AQ_ERR_CLOSED;
+  }
+  size_t len = aq_ctl_format(buf, sizeof(buf), m);
+  if (len == 0) {
+    return AQ_ERR_INTERNAL;
+  }
+  int rv = aq_conn_control_write(l->c, buf, len);
+  if (rv == 0) {
+    l->ep->stats.control_messages_sent++;
+    aq_link_touch(l);
+  }
+  return rv;
+}
+
+void aq_ctl_accepted(aq_link *l) {
+  if (aq_conn_has_control(l->c)) {
+    aq_ctl m;
+    memset(&m, 0, sizeof(m));
+    m.type = AQ_CTL_ACCEPTED;
+    (void)aq_ctl_send(l, &m);
+  }
+}
+
+void aq_ctl_register(aq_link *l) {
+  aq_endpoint *ep = l->ep;
+  l->reg_gen = ep->cand_gen;
+  if (!aq_conn_has_control(l->c)) {
+    return;
+  }
+  aq_ctl m;
+  memset(&m, 0, sizeof(m));
+  m.type = AQ_CTL_REGISTER;
+  m.capabilities = ep->coord != NULL ? AQ_CTL_CAP_COORDINATE : 0;
+  m.cand_count = aq_endpoint_get_candidates(ep, m.cand, AQ_MAX_CANDIDATES);
+  if (m.cand_count > AQ_MAX_CANDIDATES) {
+    m.cand_count = AQ_MAX_CANDIDATES;
+  }
+  (void)aq_ctl_send(l, &m);
+}
+
+/* ---- our role as coordinator
+ * -------------------------------------------------- */
+
+static void fill_peer(aq_coord_peer *p, aq_link *l) {
+  memset(p, 0, sizeof(*p));
+  p->conn = l->id;
+  p->peer = l->peer;
+  p->addr = l->remote;
+  p->rtt = aq_link_rtt(l);
+}
+
+static void coordinate(aq_link *l, const aq_ctl *m) {
+  aq_endpoint *ep = l->ep;
+  aq_coord_peer from, target;
+  const aq_coord_peer *to = NULL;
+  aq_coord_msg out[AQ_COORD_OUT_MAX];
+  uint8_t random[AQ_CTL_SESSION_LEN + AQ_PUNCH_KEY_LEN];
+  memset(random, 0, sizeof(random));
+  fill_peer(&from, l);
+  if (m->type == AQ_CTL_REQUEST) {
+    aq_link *t = aq_link_get(ep, aq_coord_lookup(ep->coord, &m->peer));
+    if (t != NULL && t->c != NULL && !aq_conn_is_closed(t->c)) {
+      fill_peer(&target, t);
+      to = &target;
+    }
+    if (aq_crypto_random(&ep->env, random, sizeof(random)) != 0) {
+      return;
+    }
+  } else if (m->type == AQ_CTL_REGISTER) {
+    l->is_registrant = 1;
+  }
+  size_t n = aq_coord_handle(ep->coord, ep->now, &from, m, to, random, out,
+                             &ep->stats);
+  for (size_t i = 0; i < n; i++) {
+    aq_link *t = aq_link_get(ep, out[i].conn);
+    if (t != NULL) {
+      (void)aq_ctl_send(t, &out[i].m);
+    }
+  }
+  aq_mem_wipe(random, sizeof(random));
+  aq_mem_wipe(out, sizeof(out));
+}
+
+/* Not a coordinator: say so, rather than nothing. */
+static void decline(aq_link *l, const aq_ctl *m) {
+  aq_ctl r;
+  memset(&r, 0, sizeof(r));
+  if (m->type == AQ_CTL_REGISTER) {
+    r.type = AQ_CTL_REGISTERED;
+    r.observed = l->remote;
+  } else if (m->type == AQ_CTL_REQUEST) {
+    r.type = AQ_CTL_ERROR;
+    r.request = m->request;
+    r.error = AQ_CTL_ERR_UNKNOWN_TARGET;
+  } else {
+    return;
+  }
+  (void)aq_ctl_send(l, &r);
+}
+
+/* ---- what came
+ * ------------------------------------------------------------------- */
+
+static void registered(aq_link *l, const aq_ctl *m) {
+  aq_endpoint *ep = l->ep;
+  if (l->boot == NULL || !l->boot->connected) {
+    return;
+  }
+  l->coordinates = (m->capabilities & AQ_CTL_CAP_COORDINATE) != 0;
+  if (m->observed.family != 0 && !l->obs_frames) {
+    l->observed = m->observed;
+    if (aq_disc_observe(&ep->disc, ep->now, l->id, &l->remote, l->socket,
+                        l->obs_seen, &m->observed, 1)) {
+      aq_ep_disc_changed(ep);
+    }
+  }
+  aq_boot_registered(ep, l->boot, m->capabilities, &m->observed);
+}
+
+static void message(aq_link *l, const aq_ctl *m) {
+  /* Only a node that we chose may send us somewhere. */
+  int ours = l->boot != NULL && l->boot->connected;
+  switch (m->type) {
+  case AQ_CTL_REGISTER:
+  case AQ_CTL_REQUEST:
+  case AQ_CTL_VETO:
+    if (l->ep->coord != NULL) {
+      coordinate(l, m);
+    } else {
+      decline(l, m);
+    }
+    break;
+  case AQ_CTL_CANCEL:
+    if (ours) {
+      aq_session_cancelled(l, m);
+    }
+    if (l->ep->coord != NULL) {
+      coordinate(l, m);
+    }
+    break;
+  case AQ_CTL_REGISTERED:
+    registered(l, m);
+    break;
+  case AQ_CTL_ANSWER:
+    if (ours) {
+      aq_session_answer(l, m);
+    }
+    break;
+  case AQ_CTL_OFFER:
+    if (ours) {
+      aq_session_offer(l, m);
+    }
+    break;
+  case AQ_CTL_ERROR:
+    if (ours) {
+      aq_session_error(l, m);
+    }
+    break;
+  case AQ_CTL_ACCEPTED:
+    if (l->client) {
+      aq_pair_accepted(l);
+    }
+    break;
+  default:
+    break;
+  }
+}
+
+void aq_ctl_drain(aq_link *l) {
+  aq_endpoint *ep = l->ep;
+  aq_ctl m;
+  while (l->c != NULL && !l->doomed && l->has_peer &&
+         !aq_conn_is_closed(l->c)) {
+    const uint8_t *data;
+    size_t used = 0;
+    size_t len = aq_conn_control_peek(l->c, &data);
+    int rv = len > 0 ? aq_ctl_parse(&m, data, len, &used) : 0;
+    if (rv == 0) {
+      return;
+    }
+    if (rv < 0) {
+      aq_link_violation(l, rv == AQ_ERR_TOO_LARGE
+                               ? "a control message is too long"
+                               : "a control message is malformed");
+      return;
+    }
+    ep->stats.control_messages_received++;
+    if (!aq_rate_take(&l->ctl_rate, ep->now, AQ_CTL_RATE, AQ_CTL_BURST)) {
+      aq_link_violation(l, "too many control messages");
+      return;
+    }
+    aq_conn_control_consume(l->c, used);
+    aq_link_touch(l);
+    if (rv == 1) {
+      message(l, &m);
+    }
+  }
+}

@@ -1,0 +1,297 @@
+/* endpoint_frame.c - extension frames: what peers see of us, what we announce,
+ * what they announce.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include <string.h>
+
+size_t aq_endpoint_get_candidates(const aq_endpoint *ep, aq_candidate *out,
+                                  size_t max) {
+  size_t n = ep->disc.ncand;
+  for (size_t i = 0; i < n && i < max; i++) {
+    out[i] = ep->disc.cand[i];
+  }
+  return n;
+}
+
+/* ---- our own addresses
+ * ---------------------------------------------------------- */
+
+void aq_ep_disc_changed(aq_endpoint *ep) {
+  aq_disc_change c;
+  int any = 0;
+  while (aq_disc_poll_change(&ep->disc, &c)) {
+    aq_event *e = aq_ep_event(ep, c.removed ? AQ_EVENT_CANDIDATE_REMOVED
+                                            : AQ_EVENT_CANDIDATE_DISCOVERED);
+    e->cand = c.cand;
+    e->addr = c.cand.addr;
+    any = 1;
+  }
+  if (!any) {
+    return;
+  }
+  /* Connections learn of it when they next have something to do; the
+   * coordinators, which strangers ask, at once. */
+  ep->cand_gen++;
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    if (ep->boot[i].used && ep->boot[i].connected) {
+      aq_link_touch(ep->boot[i].link);
+    }
+  }
+}
+
+static int is_current(const aq_endpoint *ep, uint64_t seq) {
+  for (size_t i = 0; i < ep->disc.ncand; i++) {
+    if (ep->disc.cand[i].seq == seq) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+static int is_announced(const aq_link *l, uint64_t seq) {
+  for (size_t i = 0; i < l->nannounced; i++) {
+    if (l->announced[i] == seq) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+static int announce(aq_link *l, const aq_addr *addr, uint64_t seq) {
+  aq_endpoint *ep = l->ep;
+  if (l->announced == NULL) {
+    l->announced =
+        aq_mem_array(&ep->mem, AQ_MAX_ANNOUNCED, sizeof(*l->announced));
+    if (l->announced == NULL) {
+      return AQ_ERR_NOMEM;
+    }
+  }
+  if (l->nannounced == AQ_MAX_ANNOUNCED) {
+    return AQ_ERR_LIMIT;
+  }
+  aq_frame f;
+  memset(&f, 0, sizeof(f));
+  f.kind = AQ_FRAME_ADD_ADDRESS;
+  f.seq = seq;
+  f.addr = *addr;
+  int rv = aq_conn_send_frame(l->c, &f);
+  if (rv == 0) {
+    l->announced[l->nannounced++] = seq;
+    ep->stats.add_address_sent++;
+  }
+  return rv;
+}
+
+static int withdraw(aq_link *l, uint64_t seq) {
+  aq_frame f;
+  memset(&f, 0, sizeof(f));
+  f.kind = AQ_FRAME_REMOVE_ADDRESS;
+  f.seq = seq;
+  int rv = aq_conn_send_frame(l->c, &f);
+  if (rv != 0) {
+    return rv;
+  }
+  l->ep->stats.remove_address_sent++;
+  for (size_t i = 0; i < l->nannounced; i++) {
+    if (l->announced[i] == seq) {
+      l->announced[i] = l->announced[--l->nannounced];
+      break;
+    }
+  }
+  return 0;
+}
+
+/* Sequence numbers of addresses that the application announced itself; apart
+ * from those of discovery. */
+#define AQ_USER_SEQ (UINT64_C(1) << 40)
+
+void aq_frame_sync(aq_link *l) {
+  aq_endpoint *ep = l->ep;
+  if (l->told_gen == ep->cand_gen) {
+    return;
+  }
+  l->told_gen = ep->cand_gen;
+  for (size_t i = l->nannounced; i-- > 0;) {
+    uint64_t seq = l->announced[i];
+    if (seq < AQ_USER_SEQ && !is_current(ep, seq) && withdraw(l, seq) != 0) {
+      return;
+    }
+  }
+  for (size_t i = 0; i < ep->disc.ncand; i++) {
+    const aq_candidate *c = &ep->disc.cand[i];
+    if (!is_announced(l, c->seq) && announce(l, &c->addr, c->seq) != 0) {
+      return;
+    }
+  }
+}
+
+void aq_frame_send_observed(aq_link *l) {
+  if (aq_addr_equal(&l->told_observed, &l->remote)) {
+    return;
+  }
+  aq_frame f;
+  memset(&f, 0, sizeof(f));
+  f.kind = AQ_FRAME_OBSERVED_ADDRESS;
+  f.seq = l->obs_seq;
+  f.addr = l->remote;
+  if (aq_conn_send_frame(l->c, &f) == 0) {
+    l->obs_seq++;
+    l->told_observed = l->remote;
+    l->ep->stats.observed_address_sent++;
+  }
+}
+
+int aq_conn_add_address(aq_endpoint *ep, aq_tstamp now, aq_id conn,
+                        const aq_addr *addr, uint64_t *seq) {
+  aq_ep_enter(ep, now);
+  aq_link *l = aq_link_get(ep, conn);
+  if (l == NULL || l->state != AQ_LINK_EXPOSED) {
+    return AQ_ERR_CLOSED;
+  }
+  uint64_t next = AQ_USER_SEQ + l->next_user_seq;
+  int rv = announce(l, addr, next);
+  if (rv == 0) {
+    l->next_user_seq++;
+    *seq = next;
+    aq_link_touch(l);
+    aq_ep_settle(ep);
+  }
+  return rv;
+}
+
+int aq_conn_remove_address(aq_endpoint *ep, aq_tstamp now, aq_id conn,
+                           uint64_t seq) {
+  aq_ep_enter(ep, now);
+  aq_link *l = aq_link_get(ep, conn);
+  if (l == NULL || l->state != AQ_LINK_EXPOSED) {
+    return AQ_ERR_CLOSED;
+  }
+  if (!is_announced(l, seq)) {
+    return AQ_ERR_INVAL;
+  }
+  int rv = withdraw(l, seq);
+  if (rv == 0) {
+    aq_link_touch(l);
+    aq_ep_settle(ep);
+  }
+  return rv;
+}
+
+/* ---- what the peer says
+ * ----------------------------------------------------------- */
+
+static void observed(aq_link *l, const aq_frame *f) {
+  aq_endpoint *ep = l->ep;
+  ep->stats.observed_address_received++;
+  if (l->obs_frames && f->seq <= l->obs_seen) {
+    return; /* an older one that was late */
+  }
+  int news = !aq_addr_equal(&l->observed, &f->addr);
+  l->obs_frames = 1;
+  l->obs_seen = f->seq;
+  l->observed = f->addr;
+  if (l->boot != NULL) {
+    l->boot->observed = f->addr;
+  }
+  if (news) {
+    aq_event *e = aq_ep_event(ep, AQ_EVENT_ADDRESS_OBSERVED);
+    e->conn = l->pub;
+    aq_ep_event_peer(e, &l->peer);
+    e->addr = f->addr;
+    e->local = l->remote;
+    e->value = f->seq;
+  }
+  if (aq_disc_observe(&ep->disc, ep->now, l->id, &l->remote, l->socket, f->seq,
+                      &f->addr, l->boot != NULL)) {
+    aq_ep_disc_changed(ep);
+  }
+}
+
+static aq_session *session_of(const aq_link *l) {
+  aq_session *s = l->contact != NULL ? l->contact->session : NULL;
+  return s != NULL && !s->over ? s : NULL;
+}
+
+static void tell_session(aq_link *l, const aq_candidate *c) {
+  aq_session *s = session_of(l);
+  if (s != NULL) {
+    aq_trav_handle_candidate(s->trav, l->ep->now, c);
+    aq_session_touch(s);
+  }
+}
+
+static void added(aq_link *l, const aq_frame *f) {
+  aq_endpoint *ep = l->ep;
+  ep->stats.add_address_received++;
+  if (l->rcand == NULL) {
+    l->rcand = aq_mem_alloc(&ep->mem, sizeof(*l->rcand));
+    if (l->rcand == NULL) {
+      return;
+    }
+  }
+  for (size_t i = 0; i < l->rcand->n; i++) {
+    if (l->rcand->v[i].seq == f->seq) {
+      return; /* sent again */
+    }
+  }
+  if (l->rcand->n == AQ_MAX_REMOTE_CANDS) {
+    AQ_LIMIT_HIT(ep, limit_extension_frames);
+    aq_link_violation(l, "too many addresses were announced");
+    return;
+  }
+  aq_candidate *c = &l->rcand->v[l->rcand->n++];
+  memset(c, 0, sizeof(*c));
+  c->addr = f->addr;
+  c->seq = f->seq;
+  c->source = AQ_SOURCE_OBSERVED;
+  c->state = AQ_CAND_NEW;
+  c->priority = aq_cand_priority(AQ_SOURCE_OBSERVED,
+                                 (uint32_t)(65535 - (l->rcand->n & 0xff)));
+  tell_session(l, c);
+}
+
+static void removed(aq_link *l, const aq_frame *f) {
+  l->ep->stats.remove_address_received++;
+  for (size_t i = 0; l->rcand != NULL && i < l->rcand->n; i++) {
+    aq_candidate *c = &l->rcand->v[i];
+    if (c->seq == f->seq) {
+      c->state = AQ_CAND_REMOVED;
+      tell_session(l, c);
+      *c = l->rcand->v[--l->rcand->n];
+      return;
+    }
+  }
+}
+
+void aq_frame_received(aq_link *l, const aq_frame *f) {
+  switch (f->kind) {
+  case AQ_FRAME_OBSERVED_ADDRESS:
+    observed(l, f);
+    break;
+  case AQ_FRAME_ADD_ADDRESS:
+    added(l, f);
+    break;
+  case AQ_FRAME_REMOVE_ADDRESS:
+    removed(l, f);
+    break;
+  case AQ_FRAME_PUNCH_ME_NOW:
+    /* Anybody could aim us with it: only a coordinator's offer, which both
+     * sides' keys vouch for, makes us send anything. */
+    l->ep->stats.punch_me_now_received++;
+    break;
+  }
+}
+
+size_t aq_conn_get_remote_candidates(const aq_endpoint *ep, aq_id conn,
+                                     aq_candidate *out, size_t max) {
+  const aq_link *l = aq_link_get(ep, conn);
+  if (l == NULL || l->rcand == NULL) {
+    return 0;
+  }
+  for (size_t i = 0; i < l->rcand->n && i < max; i++) {
+    out[i] = l->rcand->v[i];
+  }
+  return l->rcand->n;
+}

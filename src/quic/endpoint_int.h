@@ -1,0 +1,389 @@
+/* endpoint_int.h - the endpoint's structs and what its files share.
+ *
+ * Layer:  quic
+ * Owner:  aq_endpoint owns links, contacts and sessions
+ * Time:   ep->now is the last |now| of a public call; never goes back
+ * Spec:   docs/architecture.md
+ *
+ * How one call runs: a public function calls aq_ep_enter, works, and ends with
+ * aq_ep_settle. Work on a connection or session marks it dirty; settle drains
+ * the notices and actions of what is dirty until nothing is, and only then
+ * frees what was doomed. So nobody holds a pointer that is freed under him,
+ * and the cost is in what changed, never in how many connections there are.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef AQ_QUIC_ENDPOINT_INT_H
+#define AQ_QUIC_ENDPOINT_INT_H
+
+#include "base/hash.h"
+#include "base/heap.h"
+#include "base/idmap.h"
+#include "base/list.h"
+#include "base/rand.h"
+#include "base/ring.h"
+#include "base/time.h"
+#include "base/trace.h"
+#include "proto/coord.h"
+#include "proto/disc.h"
+#include "proto/guard.h"
+#include "proto/trav.h"
+#include "proto/trav_int.h"
+#include "quic/bootstrap.h"
+#include "quic/conn.h"
+#include "quic/crypto.h"
+#include "quic/demux.h"
+#include "quic/endpoint.h"
+#include "quic/limits.h"
+#include "quic/tls.h"
+
+/* Kinds in ep->ids; streams are any other kind. */
+#define AQ_KIND_CONN 0xc0u
+#define AQ_KIND_SESSION 0x5eu
+
+#define AQ_MAX_SESSIONS 256       /* running, initiator's and target's */
+#define AQ_MAX_TARGET_SESSIONS 64 /* of those: punching for others */
+#define AQ_MAX_TOMBS 64           /* ended sessions that explain may ask for */
+#define AQ_TOMB_LIFE (60 * AQ_S)
+#define AQ_MAX_REMOTE_CANDS 32 /* announced by one peer; more: it is closed */
+#define AQ_MAX_ANNOUNCED 16    /* of ours, to one peer */
+#define AQ_MAX_TOKENS 64       /* NEW_TOKENs kept */
+#define AQ_MAX_TOKEN_LEN 256
+#define AQ_OUT_RING 256
+#define AQ_OUT_LEN 1280
+#define AQ_CTL_RATE 100.0 /* control messages a second, from one peer */
+#define AQ_CTL_BURST 200.0
+/* How long a connection waits for AQ_CTL_ACCEPTED, or a dial that was closed as
+ * a duplicate for the connection that replaced it. */
+#define AQ_ACCEPT_WAIT (3 * AQ_S)
+#define AQ_DECISION_WAIT (100 * AQ_MS)
+
+typedef struct aq_link aq_link;
+typedef struct aq_contact aq_contact;
+typedef struct aq_session aq_session;
+
+typedef enum aq_link_state {
+  AQ_LINK_DIALING,     /* client, handshake runs */
+  AQ_LINK_ARRIVING,    /* server, handshake runs */
+  AQ_LINK_WAIT_ACCEPT, /* client, complete; the server decides */
+  AQ_LINK_HELD,        /* complete; another connection may be the one */
+  AQ_LINK_EXPOSED,     /* the connection to this peer */
+  AQ_LINK_DUP_WAIT,    /* closed as duplicate; the other one is expected */
+  AQ_LINK_FORWARD,     /* its id now means another link */
+  AQ_LINK_GONE         /* closed; answers late packets, then goes */
+} aq_link_state;
+
+/* aq_ready_event: readiness of one stream that poll_event has not told yet. */
+typedef struct aq_ready_event {
+  aq_list node; /* in link->events */
+  aq_id stream;
+  uint32_t bits; /* 1 << (kind - AQ_NOTICE_STREAM_INCOMING) */
+  uint64_t code;
+  int error;
+  aq_link *link;
+} aq_ready_event;
+
+typedef struct aq_remote_cand {
+  aq_candidate v[AQ_MAX_REMOTE_CANDS];
+  size_t n;
+} aq_remote_cand;
+
+/* aq_link: what the endpoint knows of one connection. */
+struct aq_link {
+  aq_endpoint *ep;
+  aq_conn *c; /* NULL: FORWARD */
+  aq_id id;   /* the connection's own */
+  aq_id pub;  /* the application's name for it; may be an older dial's id */
+  aq_link_state state;
+  uint8_t client, user, reported, doomed, half_open, dirty, confirmed;
+  uint8_t told_flag; /* server: the peer was told that we are dialing */
+  uint8_t told_known;
+  uint8_t registered;    /* sent REGISTER at least once */
+  uint8_t is_registrant; /* REGISTERed with us */
+  uint8_t coordinates;   /* it said that it can */
+  uint8_t obs_frames;    /* OBSERVED_ADDRESS came as a frame */
+  uint32_t socket;
+  aq_addr local, remote;
+  aq_tstamp created, completed, told_at, exposed_at, deadline, last_seen;
+  aq_timer timer;
+  aq_list ready_node, dirty_node, doom_node, all_node, loose_node;
+  aq_list events, events_node;
+  uint32_t conn_bits; /* readiness of the connection itself */
+  ngtcp2_cid *cid;
+  size_t ncid, cidcap;
+  /* who */
+  uint8_t has_peer;
+  aq_peer_id peer;
+  aq_contact *contact;
+  aq_list contact_node;
+  aq_boot *boot;
+  aq_id target;     /* FORWARD: the link that is meant */
+  aq_list forwards; /* links whose target this is */
+  aq_list fwd_node;
+  int close_error; /* why we closed it, when the notice can't say */
+  char close_text[80];
+  aq_tstamp pinged; /* someone is held behind this one since then; 0: no */
+  uint64_t ping_bytes;
+  /* session */
+  aq_id session;
+  uint32_t dial;
+  aq_step_record *steps;
+  size_t nsteps;
+  /* extension frames and control */
+  aq_rate ctl_rate;
+  uint64_t obs_seq; /* ours, of OBSERVED_ADDRESS */
+  uint64_t obs_seen;
+  aq_addr observed; /* us, as the peer sees it */
+  aq_addr told_observed;
+  aq_addr place; /* under which it is in ep->places */
+  uint64_t told_gen;
+  uint64_t reg_gen;
+  uint64_t *announced;
+  size_t nannounced;
+  uint64_t next_user_seq;
+  aq_remote_cand *rcand;
+};
+
+/* aq_contact: all that concerns one proven or wanted peer. */
+struct aq_contact {
+  aq_peer_id id;
+  aq_link *exposed;
+  aq_list members; /* dialing (pinned), waiting, held, dup-waiting links */
+  aq_session *session;
+};
+
+struct aq_session {
+  aq_endpoint *ep;
+  aq_id id;
+  aq_contact *contact;
+  aq_peer_id peer;
+  uint8_t initiator, over, dirty, active, hashed, doomed;
+  uint8_t want_request; /* REQUEST waits for a slot or a coordinator */
+  uint8_t offered;      /* by a coordinator */
+  aq_id want_via;
+  uint32_t tried; /* boots asked in this attempt */
+  uint64_t request;
+  aq_id via;                               /* link of the coordinator */
+  uint8_t via_session[AQ_CTL_SESSION_LEN]; /* of the offer, for VETO */
+  uint8_t hash_key[AQ_CTL_SESSION_LEN];
+  uint64_t decision;
+  aq_id conn; /* that came of it */
+  aq_timer timer;
+  aq_list dirty_node, node;
+  aq_tstamp ended;
+  size_t ndial;
+  struct {
+    uint32_t dial;
+    aq_id link;
+  } dials[AQ_TRAV_MAX_DIALS];
+  size_t nknown;
+  aq_addr known[8];
+  aq_session_info info; /* once over */
+  size_t nsteps;
+  aq_step_record *steps; /* once over */
+  aq_trav *trav;         /* NULL once over */
+};
+
+typedef struct aq_out {
+  aq_transmit t;
+  uint8_t data[AQ_OUT_LEN];
+} aq_out;
+
+typedef struct aq_saved_token {
+  aq_addr addr;
+  uint16_t len;
+  uint8_t data[AQ_MAX_TOKEN_LEN];
+} aq_saved_token;
+
+struct aq_endpoint {
+  aq_env env;
+  aq_mem mem;
+  aq_conn_shared shared;
+  aq_statistics stats;
+  aq_peer_id self;
+  aq_tstamp now;
+  uint8_t closing, settling;
+  aq_rand rand;
+  uint64_t salt[2];
+
+  aq_idmap ids; /* connections, sessions, streams */
+  aq_hash cids; /* connection id -> link */
+  aq_hash contacts;
+  aq_hash places;  /* remote address -> link, for stateless resets */
+  aq_hash punches; /* punch session -> aq_session */
+  aq_hash readies; /* stream -> aq_ready_event */
+  aq_timer_heap link_timers, session_timers;
+  aq_list links, tombs, sessions;
+  aq_list ready, dirty, dirty_sessions, doomed, readable;
+  aq_list loose; /* unfinished dials without an expected key */
+  uint32_t nlinks, nsessions, ntargets, ntombs, narriving;
+  uint32_t nactive; /* sessions in coordination or punching */
+
+  size_t nsock;
+  aq_local_socket sock[AQ_MAX_SOCKETS];
+  uint8_t loopback; /* some socket is bound to loopback */
+
+  aq_limits limits;
+  aq_guard guard;
+  aq_guard answer_guard; /* answers have a budget of their own */
+  aq_disc disc;
+  uint64_t cand_gen; /* grows when our candidates change */
+  aq_coord *coord;
+  aq_punch_step punch;
+
+  size_t nboot;
+  aq_boot boot[AQ_MAX_BOOTSTRAP];
+
+  uint64_t next_request, next_decision;
+  size_t ntoken;
+  aq_saved_token *token;
+
+  aq_ring ring;
+  aq_event *event;
+  uint64_t events_lost;
+  aq_ring out_ring;
+  aq_out *out;
+};
+
+/* ---- endpoint.c -----------------------------------------------------------
+ */
+
+void aq_ep_enter(aq_endpoint *ep, aq_tstamp now);
+void aq_ep_settle(aq_endpoint *ep);
+/* The socket to reach |to| with; NULL when none is of its family. */
+const aq_local_socket *aq_ep_socket_for(const aq_endpoint *ep,
+                                        const aq_addr *to);
+const aq_local_socket *aq_ep_socket(const aq_endpoint *ep, uint32_t index);
+
+/* ---- endpoint_event.c -----------------------------------------------------
+ */
+
+/* aq_ep_event gives a zeroed event with its time, which is queued; when the
+ * ring is full a scratch one that is counted as lost. */
+aq_event *aq_ep_event(aq_endpoint *ep, aq_event_kind kind);
+void aq_ep_event_peer(aq_event *e, const aq_peer_id *peer);
+/* aq_ep_limit tells of a limit's first hit. */
+void aq_ep_limit(aq_endpoint *ep, const char *name);
+#define AQ_LIMIT_HIT(ep, counter)                                              \
+  do {                                                                         \
+    if ((ep)->stats.counter++ == 0) {                                          \
+      aq_ep_limit((ep), #counter);                                             \
+    }                                                                          \
+  } while (0)
+void aq_ep_ready(aq_link *l, const aq_notice *n);
+void aq_ep_ready_forget(aq_link *l);
+void aq_ep_ready_drop(aq_ready_event *r);
+void aq_ep_readable(aq_link *l); /* the link was exposed */
+
+/* ---- endpoint_link.c: life of links, their notices and timers -------------
+ */
+
+typedef struct aq_dial_params {
+  const aq_addr *addr;
+  const aq_peer_id *expect;
+  const char *alpn;
+  aq_duration timeout, rtt;
+  uint32_t socket; /* UINT32_MAX: any of the right family */
+} aq_dial_params;
+/* Returns 0 or AQ_ERR_ADDRESS, AQ_ERR_LIMIT, AQ_ERR_NOMEM, AQ_ERR_TLS. */
+int aq_link_dial(aq_endpoint *ep, const aq_dial_params *p, aq_link **out);
+/* As server; NULL when it can't be made. */
+aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
+                        const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid,
+                        int token_type);
+void aq_link_touch(aq_link *l); /* marks it dirty */
+void aq_link_settle(aq_link *l);
+void aq_link_timeout(aq_link *l);
+/* aq_link_drop forgets it without a word; freed when settled. */
+void aq_link_drop(aq_link *l);
+void aq_link_free(aq_link *l);
+void aq_link_close(aq_link *l, int app, uint64_t code, const char *reason,
+                   size_t len);
+int aq_link_add_cid(aq_link *l, const ngtcp2_cid *cid);
+/* aq_link_get follows forwards; NULL when stale. */
+aq_link *aq_link_get(const aq_endpoint *ep, aq_id id);
+/* Leaves ARRIVING or DIALING: the counters of handshakes. */
+void aq_link_handshake_over(aq_link *l);
+void aq_link_arm(aq_link *l);
+aq_duration aq_link_rtt(const aq_link *l);
+
+/* Which link has that remote address; for the exposed ones. */
+aq_link *aq_place_get(const aq_endpoint *ep, const aq_addr *remote);
+void aq_place_set(aq_link *l);
+void aq_place_clear(aq_link *l);
+
+/* ---- endpoint_pair.c: one connection per pair of peers --------------------
+ */
+
+aq_contact *aq_contact_find(const aq_endpoint *ep, const aq_peer_id *id);
+aq_contact *aq_contact_make(aq_endpoint *ep, const aq_peer_id *id);
+void aq_contact_release(aq_endpoint *ep, aq_contact *k); /* frees when empty */
+void aq_contact_join(aq_contact *k, aq_link *l);
+void aq_contact_leave(aq_link *l);
+/* The handshake of |l| is complete: expose, hold or wait. */
+void aq_pair_complete(aq_link *l);
+void aq_pair_accepted(aq_link *l); /* AQ_CTL_ACCEPTED came */
+void aq_pair_deadline(aq_link *l); /* l->deadline is due */
+void aq_pair_alive(aq_link *l);    /* bytes came after the ping */
+void aq_pair_hangup(aq_link *l);   /* forgets an unfinished dial */
+/* |l| is closed or dropped and leaves its contact. */
+void aq_pair_gone(aq_link *l, const aq_notice *why);
+/* CONNECTION_ESTABLISHED once more, for an id |as| that now means |l|. */
+void aq_pair_report(aq_link *l, aq_id as);
+/* An unfinished dial of ours to the contact; NULL: none. */
+aq_link *aq_contact_dialing(const aq_contact *k);
+
+/* ---- endpoint_ctl.c: control stream, coordinator, frames ------------------
+ */
+
+void aq_ctl_drain(aq_link *l);
+int aq_ctl_send(aq_link *l, const aq_ctl *m);
+void aq_ctl_register(aq_link *l);
+void aq_ctl_accepted(aq_link *l);
+void aq_link_violation(aq_link *l, const char *why);
+
+/* ---- endpoint_frame.c ------------------------------------------------------
+ */
+
+void aq_frame_received(aq_link *l, const aq_frame *f);
+void aq_frame_send_observed(aq_link *l);
+/* aq_frame_sync announces our candidates as far as they changed. */
+void aq_frame_sync(aq_link *l);
+void aq_ep_disc_changed(aq_endpoint *ep);
+
+/* ---- endpoint_act.c: sessions ----------------------------------------------
+ */
+
+void aq_session_touch(aq_session *s);
+void aq_session_drive(aq_session *s);
+void aq_session_timeout(aq_session *s);
+void aq_session_answer(aq_link *l, const aq_ctl *m);
+void aq_session_error(aq_link *l, const aq_ctl *m);
+void aq_session_offer(aq_link *l, const aq_ctl *m);
+void aq_session_cancelled(aq_link *l, const aq_ctl *m);
+/* The dial |l| of a session ended. */
+void aq_session_dialed(aq_link *l, int error);
+void aq_session_connected(aq_session *s, aq_link *l);
+void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
+                        const uint8_t *data, size_t len);
+/* A coordinator came or went: requests that wait look again. */
+void aq_session_coordinators(aq_endpoint *ep, aq_link *lost);
+/* Gives back the slot of an attempt and the punch key's place. */
+void aq_session_end_active(aq_session *s);
+
+/* ---- endpoint_session.c: their life, and the public calls ------------------
+ */
+
+void aq_session_end(aq_session *s);
+/* As target of an offer that was found good. */
+int aq_session_accept(aq_endpoint *ep, aq_contact *k, aq_link *via,
+                      const aq_ctl *offer);
+void aq_session_free(aq_session *s);
+void aq_session_bury(aq_endpoint *ep); /* tombs that are old enough */
+aq_tstamp aq_session_bury_at(const aq_endpoint *ep);
+aq_session *aq_session_get(const aq_endpoint *ep, aq_id id);
+int aq_session_allowed(const aq_endpoint *ep, const aq_peer_id *peer);
+/* Begins as initiator; the caller looked for a running one before. */
+int aq_session_begin(aq_endpoint *ep, aq_contact *k, const aq_addr *known,
+                     size_t nknown, aq_duration timeout, aq_session **out);
+
+#endif

@@ -1,0 +1,420 @@
+/* endpoint_session.c - sessions: begun, ended, remembered; the public calls.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define AQ_SESSION_TIMEOUT (30 * AQ_S)
+
+aq_session *aq_session_get(const aq_endpoint *ep, aq_id id) {
+  return aq_idmap_get(&ep->ids, AQ_KIND_SESSION, id);
+}
+
+int aq_session_allowed(const aq_endpoint *ep, const aq_peer_id *peer) {
+  const aq_endpoint_params *p = &ep->shared.params;
+  if (p->allow == NULL) {
+    return 1;
+  }
+  for (size_t i = 0; i < p->allow_count; i++) {
+    if (aq_peer_id_compare(&p->allow[i], peer) == 0) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/* ---- begin
+ * ------------------------------------------------------------------- */
+
+static int session_new(aq_endpoint *ep, aq_contact *k, aq_session **out) {
+  if (ep->nsessions >= AQ_MAX_SESSIONS) {
+    return AQ_ERR_LIMIT;
+  }
+  aq_session *s = aq_mem_alloc(&ep->mem, sizeof(*s));
+  if (s == NULL) {
+    return AQ_ERR_NOMEM;
+  }
+  s->ep = ep;
+  s->contact = k;
+  s->peer = k->id;
+  aq_list_init(&s->dirty_node);
+  aq_list_init(&s->node);
+  s->trav = aq_mem_alloc(&ep->mem, sizeof(*s->trav));
+  if (s->trav == NULL ||
+      aq_timer_heap_reserve(&ep->session_timers,
+                            ep->session_timers.count + 1) != 0 ||
+      aq_idmap_add(&ep->ids, AQ_KIND_SESSION, s, &s->id) != 0) {
+    aq_mem_free(&ep->mem, s->trav);
+    aq_mem_free(&ep->mem, s);
+    return AQ_ERR_NOMEM;
+  }
+  k->session = s;
+  aq_list_push_back(&ep->sessions, &s->node);
+  ep->nsessions++;
+  *out = s;
+  return 0;
+}
+
+static void fill_params(aq_session *s, aq_trav_params *p) {
+  aq_endpoint *ep = s->ep;
+  const aq_endpoint_params *ec = &ep->shared.params;
+  memset(p, 0, sizeof(*p));
+  p->self = ep->self;
+  p->peer = s->peer;
+  p->strategy = ec->strategy;
+  p->allow_loopback = ep->loopback;
+  p->allow_reserved = ec->allow_reserved;
+  p->timeout = AQ_SESSION_TIMEOUT;
+  p->coordination_timeout = ec->coordination_timeout;
+  p->nlocal = aq_endpoint_get_candidates(ep, p->local, AQ_MAX_CANDIDATES);
+  if (p->nlocal > AQ_MAX_CANDIDATES) {
+    p->nlocal = AQ_MAX_CANDIDATES;
+  }
+  p->nsock = ep->nsock;
+  memcpy(p->sock, ep->sock, ep->nsock * sizeof(ep->sock[0]));
+  p->seed = aq_rand_u64(&ep->rand);
+}
+
+int aq_session_begin(aq_endpoint *ep, aq_contact *k, const aq_addr *known,
+                     size_t nknown, aq_duration timeout, aq_session **out) {
+  aq_session *s;
+  int rv = session_new(ep, k, &s);
+  if (rv != 0) {
+    return rv;
+  }
+  aq_trav_params p;
+  fill_params(s, &p);
+  s->initiator = 1;
+  for (size_t i = 0; i < nknown && p.nknown < 8; i++) {
+    p.known[p.nknown] = known[i];
+    aq_addr_normalize(&p.known[p.nknown]);
+    s->known[p.nknown] = p.known[p.nknown];
+    p.nknown++;
+  }
+  s->nknown = p.nknown;
+  if (timeout > 0) {
+    p.timeout = timeout;
+  }
+  aq_trav_init(s->trav, ep->now, &p);
+  aq_trav_set_punch(s->trav, &ep->punch);
+  ep->stats.total_attempts++;
+  aq_session_touch(s);
+  *out = s;
+  return 0;
+}
+
+int aq_session_accept(aq_endpoint *ep, aq_contact *k, aq_link *via,
+                      const aq_ctl *offer) {
+  aq_session *s;
+  int rv = session_new(ep, k, &s);
+  if (rv != 0) {
+    return rv;
+  }
+  aq_trav_params p;
+  fill_params(s, &p);
+  s->offered = 1;
+  s->via = via->id;
+  memcpy(s->via_session, offer->session, sizeof(s->via_session));
+  s->info.coordinator_addr = via->remote;
+  ep->ntargets++;
+  int ask = ep->shared.params.ask_accept;
+  aq_trav_init_target(s->trav, ep->now, &p, offer, via->pub, ask,
+                      aq_time_add(ep->now, AQ_DECISION_WAIT));
+  aq_trav_set_punch(s->trav, &ep->punch);
+  if (ask) {
+    s->decision = ++ep->next_decision;
+    aq_event *e = aq_ep_event(ep, AQ_EVENT_DECISION);
+    e->session = s->id;
+    e->conn = via->pub;
+    aq_ep_event_peer(e, &s->peer);
+    e->value = s->decision;
+    e->duration = AQ_DECISION_WAIT;
+    snprintf(e->text, sizeof(e->text), "accept");
+  }
+  aq_session_touch(s);
+  return 0;
+}
+
+/* ---- end
+ * ----------------------------------------------------------------------- */
+
+static aq_step_record *copy_steps(aq_endpoint *ep, const aq_step_record *v,
+                                  size_t n) {
+  aq_step_record *c = n > 0 ? aq_mem_array(&ep->mem, n, sizeof(*v)) : NULL;
+  if (c != NULL) {
+    memcpy(c, v, n * sizeof(*v));
+  }
+  return c;
+}
+
+static void keep_steps(aq_session *s) {
+  aq_endpoint *ep = s->ep;
+  aq_step_record v[AQ_MAX_STEPS];
+  size_t n = aq_trav_get_steps(s->trav, v, AQ_MAX_STEPS);
+  if (n > AQ_MAX_STEPS) {
+    n = AQ_MAX_STEPS;
+  }
+  s->steps = copy_steps(ep, v, n);
+  s->nsteps = s->steps != NULL ? n : 0;
+  aq_link *l = s->conn != 0 ? aq_link_get(ep, s->conn) : NULL;
+  if (l != NULL && l->steps == NULL) {
+    l->steps = copy_steps(ep, v, n);
+    l->nsteps = l->steps != NULL ? n : 0;
+  }
+}
+
+static void keep_info(aq_session *s) {
+  aq_addr coordinator = s->info.coordinator_addr;
+  aq_trav_get_info(s->trav, &s->info);
+  s->info.coordinator_addr = coordinator;
+}
+
+void aq_session_end(aq_session *s) {
+  aq_endpoint *ep = s->ep;
+  keep_info(s);
+  keep_steps(s);
+  if (s->info.phase == AQ_PHASE_CONNECTED) {
+    if (s->initiator) {
+      ep->stats.successful_connections++;
+      ep->stats.direct_connections++;
+    }
+  } else if (s->initiator) {
+    ep->stats.failed_attempts++;
+  }
+  s->over = 1;
+  s->ended = ep->now;
+  s->want_request = 0;
+  if (!s->initiator) {
+    ep->ntargets--;
+  }
+  aq_mem_wipe(s->trav, sizeof(*s->trav));
+  aq_mem_free(&ep->mem, s->trav);
+  s->trav = NULL;
+  aq_session_end_active(s);
+  aq_timer_remove(&ep->session_timers, &s->timer);
+  aq_list_remove(&s->dirty_node);
+  aq_list_remove(&s->node);
+  ep->nsessions--;
+  aq_contact *k = s->contact;
+  s->contact = NULL;
+  k->session = NULL;
+  aq_contact_release(ep, k);
+  aq_list_push_back(&ep->tombs, &s->node);
+  if (++ep->ntombs > AQ_MAX_TOMBS) {
+    aq_session_free(aq_list_entry(aq_list_first(&ep->tombs), aq_session, node));
+  }
+}
+
+void aq_session_free(aq_session *s) {
+  aq_endpoint *ep = s->ep;
+  if (s->over) {
+    ep->ntombs--;
+  }
+  if (s->trav != NULL) {
+    aq_mem_wipe(s->trav, sizeof(*s->trav));
+    aq_mem_free(&ep->mem, s->trav);
+  }
+  aq_timer_remove(&ep->session_timers, &s->timer);
+  aq_list_remove(&s->node);
+  aq_list_remove(&s->dirty_node);
+  aq_idmap_remove(&ep->ids, s->id);
+  aq_mem_free(&ep->mem, s->steps);
+  aq_mem_free(&ep->mem, s);
+}
+
+aq_tstamp aq_session_bury_at(const aq_endpoint *ep) {
+  const aq_list *node = aq_list_first(&ep->tombs);
+  if (node == NULL) {
+    return AQ_NEVER;
+  }
+  return aq_time_add(aq_list_entry(node, aq_session, node)->ended,
+                     AQ_TOMB_LIFE);
+}
+
+void aq_session_bury(aq_endpoint *ep) {
+  while (aq_session_bury_at(ep) <= ep->now) {
+    aq_session_free(aq_list_entry(aq_list_first(&ep->tombs), aq_session, node));
+  }
+}
+
+/* ---- public
+ * ---------------------------------------------------------------------- */
+
+int aq_session_start(aq_endpoint *ep, aq_tstamp now, const aq_peer_id *peer,
+                     const aq_addr *known, size_t nknown, aq_duration timeout,
+                     aq_id *out_session, aq_id *out_conn) {
+  aq_ep_enter(ep, now);
+  *out_session = 0;
+  *out_conn = 0;
+  if (ep->closing) {
+    return AQ_ERR_CLOSED;
+  }
+  if (aq_peer_id_compare(peer, &ep->self) == 0) {
+    return AQ_ERR_INVAL;
+  }
+  if (!aq_session_allowed(ep, peer)) {
+    return AQ_ERR_NOT_ALLOWED;
+  }
+  aq_contact *k = aq_contact_make(ep, peer);
+  if (k == NULL) {
+    return AQ_ERR_NOMEM;
+  }
+  if (k->exposed != NULL) {
+    *out_conn = k->exposed->pub;
+    if (!k->exposed->reported) {
+      aq_pair_report(k->exposed, k->exposed->pub);
+    }
+    return 0;
+  }
+  if (k->session != NULL && !k->session->over && k->session->initiator) {
+    *out_session = k->session->id;
+    return 0;
+  }
+  if (k->session != NULL) {
+    /* The peer is reaching for us already, and that goes on; now it is ours
+     * to tell of as well. */
+    k->session->initiator = 1;
+    ep->ntargets--;
+    ep->stats.total_attempts++;
+    *out_session = k->session->id;
+    return 0;
+  }
+  aq_session *s;
+  int rv = aq_session_begin(ep, k, known, nknown, timeout, &s);
+  if (rv != 0) {
+    aq_contact_release(ep, k);
+    return rv;
+  }
+  *out_session = s->id;
+  aq_ep_settle(ep);
+  return 0;
+}
+
+static aq_session *running(aq_endpoint *ep, aq_tstamp now, aq_id id) {
+  aq_ep_enter(ep, now);
+  aq_session *s = aq_session_get(ep, id);
+  return s != NULL && !s->over ? s : NULL;
+}
+
+static int stepped(aq_session *s, int rv) {
+  aq_session_touch(s);
+  aq_ep_settle(s->ep);
+  return rv;
+}
+
+int aq_session_dial(aq_endpoint *ep, aq_tstamp now, aq_id session,
+                    const aq_dial_step *step) {
+  aq_session *s = running(ep, now, session);
+  if (s == NULL) {
+    return AQ_ERR_CLOSED;
+  }
+  /* What the application names itself needs no coordinator's word. */
+  s->nknown = step->count < 8 ? step->count : 8;
+  memcpy(s->known, step->addrs, s->nknown * sizeof(s->known[0]));
+  return stepped(s, aq_trav_step_dial(s->trav, ep->now, step));
+}
+
+int aq_session_coordinate(aq_endpoint *ep, aq_tstamp now, aq_id session,
+                          aq_id via, aq_duration timeout) {
+  aq_session *s = running(ep, now, session);
+  if (s == NULL) {
+    return AQ_ERR_CLOSED;
+  }
+  if (via != 0) {
+    const aq_link *l = aq_link_get(ep, via);
+    if (l == NULL || l->boot == NULL) {
+      return AQ_ERR_INVAL;
+    }
+  }
+  return stepped(s, aq_trav_step_coordinate(s->trav, ep->now, via, timeout));
+}
+
+int aq_session_punch(aq_endpoint *ep, aq_tstamp now, aq_id session,
+                     const aq_punch_step *step) {
+  aq_session *s = running(ep, now, session);
+  if (s == NULL) {
+    return AQ_ERR_CLOSED;
+  }
+  return stepped(s, aq_trav_step_punch(s->trav, ep->now, step));
+}
+
+int aq_session_finish(aq_endpoint *ep, aq_tstamp now, aq_id session,
+                      int error) {
+  aq_session *s = running(ep, now, session);
+  if (s == NULL) {
+    return AQ_ERR_CLOSED;
+  }
+  aq_trav_finish(s->trav, ep->now, error);
+  return stepped(s, 0);
+}
+
+int aq_session_cancel(aq_endpoint *ep, aq_tstamp now, aq_id session) {
+  return aq_session_finish(ep, now, session, AQ_ERR_CANCELLED);
+}
+
+int aq_endpoint_decide(aq_endpoint *ep, aq_tstamp now, uint64_t decision,
+                       int accept) {
+  aq_ep_enter(ep, now);
+  aq_list_each(node, &ep->sessions) {
+    aq_session *s = aq_list_entry(node, aq_session, node);
+    if (!s->over && s->decision == decision && decision != 0) {
+      s->decision = 0;
+      aq_trav_decide(s->trav, ep->now, accept);
+      return stepped(s, 0);
+    }
+  }
+  return AQ_ERR_EXPIRED;
+}
+
+void aq_endpoint_set_punch_defaults(aq_endpoint *ep,
+                                    const aq_punch_step *step) {
+  ep->punch = *step;
+  aq_trav_clamp_punch(&ep->punch);
+}
+
+int aq_session_get_info(const aq_endpoint *ep, aq_id session,
+                        aq_session_info *out) {
+  const aq_session *s = aq_session_get(ep, session);
+  if (s == NULL) {
+    return AQ_ERR_CLOSED;
+  }
+  if (s->over) {
+    *out = s->info;
+    return 0;
+  }
+  aq_trav_get_info(s->trav, out);
+  out->coordinator_addr = s->info.coordinator_addr;
+  return 0;
+}
+
+size_t aq_session_get_pairs(const aq_endpoint *ep, aq_id session,
+                            aq_pair_info *out, size_t max) {
+  const aq_session *s = aq_session_get(ep, session);
+  return s != NULL && !s->over ? aq_trav_get_pairs(s->trav, out, max) : 0;
+}
+
+size_t aq_explain(const aq_endpoint *ep, aq_id id, aq_step_record *out,
+                  size_t max) {
+  const aq_session *s = aq_session_get(ep, id);
+  const aq_step_record *v = NULL;
+  size_t n = 0;
+  if (s != NULL && !s->over) {
+    return aq_trav_get_steps(s->trav, out, max);
+  }
+  if (s != NULL) {
+    v = s->steps;
+    n = s->nsteps;
+  } else {
+    const aq_link *l = aq_link_get(ep, id);
+    if (l != NULL) {
+      v = l->steps;
+      n = l->nsteps;
+    }
+  }
+  for (size_t i = 0; i < n && i < max; i++) {
+    out[i] = v[i];
+  }
+  return n;
+}
