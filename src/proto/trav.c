@@ -175,7 +175,7 @@ void aq_trav_request(aq_trav *t, aq_id via, aq_duration timeout) {
   t->coordinator = via;
   aq_trav_move(t, AQ_PHASE_COORDINATION, "a request is sent");
   t->request = 0;
-  t->requested = 1;
+  t->requested = t->cancel_due = 1;
   t->requested_at = t->now;
   t->timer[AQ_TRAV_TIMER_REQUEST] = aq_time_add(t->now, timeout);
   t->rec_coordinate = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, NULL);

@@ -213,7 +213,12 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
     known_ended(t);
     return;
   }
-  t->pair[was.pair].state = AQ_PAIR_FAILED;
+  aq_trav_pair *p = &t->pair[was.pair];
+  if (!was.heard && error == AQ_ERR_UNREACHABLE) {
+    p->dialed = 0; /* it may still answer */
+  } else {
+    p->state = AQ_PAIR_FAILED;
+  }
   aq_trav_dial_heard(t);
   if (t->phase == AQ_PHASE_VALIDATION && !hears(t)) {
     aq_trav_move(t, AQ_PHASE_PUNCHING, "the handshake failed");

@@ -123,7 +123,8 @@ struct aq_trav {
   uint64_t rng;
 
   /* Coordination. */
-  uint8_t requested; /* a REQUEST is running */
+  uint8_t requested;  /* a REQUEST is running */
+  uint8_t cancel_due; /* when we fail, the other side should hear of it */
   uint8_t has_key;
   uint8_t synced;  /* an answer or offer waits for its start, or was used */
   uint8_t decided; /* the application accepted, or wasn't asked */
@@ -205,6 +206,8 @@ aq_trav_action *aq_trav_push(aq_trav *t, aq_trav_action_kind kind);
 /* aq_trav_drop takes back actions of |kind| that were not polled, of |dial|
  * when that isn't 0. Returns how many. */
 uint32_t aq_trav_drop(aq_trav *t, aq_trav_action_kind kind, uint32_t dial);
+/* aq_trav_cancel tells the other side, once, when it may be at work for us. */
+void aq_trav_cancel(aq_trav *t);
 /* aq_trav_tell queues an event that must be kept, aq_trav_note one that may
  * be lost when nobody polls. Never NULL: a lost one is written to |spare|. */
 aq_event *aq_trav_tell(aq_trav *t, aq_event_kind kind);
@@ -225,6 +228,8 @@ int aq_trav_is_private(const aq_addr *a);
 /* aq_trav_arm sets the start of the punch step that is wanted now. */
 void aq_trav_arm(aq_trav *t, const aq_punch_step *s);
 void aq_trav_start_punch(aq_trav *t); /* START is due: openers */
+/* Openers alone, for an offer that is not followed. */
+void aq_trav_open_early(aq_trav *t);
 void aq_trav_lead_over(aq_trav *t);   /* LEAD is due: dials, probes */
 void aq_trav_send_probes(aq_trav *t); /* PROBE is due */
 void aq_trav_answer(aq_trav *t, aq_trav_pair *pair, const aq_punch *probe);

@@ -53,6 +53,16 @@ uint32_t aq_trav_drop(aq_trav *t, aq_trav_action_kind kind, uint32_t dial) {
   return dropped;
 }
 
+void aq_trav_cancel(aq_trav *t) {
+  if (t->cancel_due && !aq_trav_drop(t, AQ_TRAV_REQUEST, 0)) {
+    aq_trav_action *a = aq_trav_push(t, AQ_TRAV_CANCEL);
+    if (a) {
+      a->conn = t->coordinator;
+    }
+  }
+  t->cancel_due = 0;
+}
+
 int aq_trav_poll_action(aq_trav *t, aq_tstamp now, aq_trav_action *out) {
   aq_trav_clock(t, now);
   if (t->action_count) {

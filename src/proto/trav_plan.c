@@ -296,14 +296,15 @@ void aq_trav_arm(aq_trav *t, const aq_punch_step *s) {
 }
 
 /* The lead is longer where the way to the peer is so short that it would not
- * make up for a late opener there. */
+ * make up for a late opener there. Through the coordinator it is rtt / 2, and
+ * straight it may well be half of that. */
 static aq_duration lead_of(const aq_trav *t, uint32_t openers) {
   if (!openers) {
     return 0;
   }
   aq_duration lead = t->punch.opener_lead;
-  if (lead + t->rtt / 2 < SKEW) {
-    lead = SKEW - t->rtt / 2;
+  if (lead + t->rtt / 4 < SKEW) {
+    lead = SKEW - t->rtt / 4;
   }
   return t->initiator ? lead : lead + TARGET_DELAY;
 }
@@ -324,8 +325,15 @@ static uint32_t send_openers(aq_trav *t) {
   return n;
 }
 
-void aq_trav_start_punch(aq_trav *t) {
-  t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER;
+static void start_pair(const aq_trav *t, aq_trav_pair *p) {
+  if (p->state == AQ_PAIR_WAITING) {
+    p->state = AQ_PAIR_IN_PROGRESS;
+    p->left = (uint8_t)t->punch.rounds;
+    p->next = t->now;
+  }
+}
+
+static void make_pairs(aq_trav *t) {
   t->npair = 0;
   t->nprobe = 0;
   t->dials_used = 0;
@@ -334,6 +342,17 @@ void aq_trav_start_punch(aq_trav *t) {
     aq_trav_pairs_of(t, &t->remote[i]);
   }
   sort_pairs(t);
+}
+
+void aq_trav_open_early(aq_trav *t) {
+  t->punch = t->schedule;
+  make_pairs(t);
+  send_openers(t);
+}
+
+void aq_trav_start_punch(aq_trav *t) {
+  t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER;
+  make_pairs(t);
   t->rec_punch = aq_trav_record_open(t, AQ_TRAV_STEP_PUNCH, NULL);
   if (t->npair == 0) {
     aq_trav_attempt_failed(t, AQ_ERR_NO_CANDIDATES,
@@ -349,7 +368,15 @@ void aq_trav_start_punch(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_LEAD] = t->now + lead;
   if (!lead) {
     aq_trav_lead_over(t);
+    return;
   }
+  /* Inside one network there is no NAT that could be spoilt. */
+  for (size_t i = 0; i < t->npair; i++) {
+    if (t->pair[i].is_private) {
+      start_pair(t, &t->pair[i]);
+    }
+  }
+  aq_trav_send_probes(t);
 }
 
 void aq_trav_lead_over(aq_trav *t) {
@@ -360,9 +387,7 @@ void aq_trav_lead_over(aq_trav *t) {
     if (p->state == AQ_PAIR_FAILED) {
       continue;
     }
-    p->state = AQ_PAIR_IN_PROGRESS;
-    p->left = (uint8_t)t->punch.rounds;
-    p->next = t->now;
+    start_pair(t, p);
     /* The one address that may get a QUIC Initial unasked: the coordinator
      * itself saw the peer there. */
     if (t->initiator && p->verified && !dialed[p->remote.family]) {

@@ -32,7 +32,7 @@ static aq_duration capped(uint64_t n, aq_duration unit, aq_duration max) {
 /* One key is in force: the newest that was accepted. Datagrams of an older
  * session id find no session; both sides start their schedules anew with a new
  * key, so nothing is lost with them. */
-static void synchronize(aq_trav *t, const aq_ctl *m) {
+static void adopt(aq_trav *t, const aq_ctl *m) {
   memcpy(t->session, m->session, sizeof(t->session));
   memcpy(t->key, m->key, sizeof(t->key));
   t->has_key = 1;
@@ -45,6 +45,10 @@ static void synchronize(aq_trav *t, const aq_ctl *m) {
   t->expires = m->expiry_ms ? t->now + capped(m->expiry_ms, AQ_MS, 300 * AQ_S)
                             : AQ_NEVER;
   aq_trav_set_remote(t, m);
+}
+
+static void synchronize(aq_trav *t, const aq_ctl *m) {
+  adopt(t, m);
   aq_event spare;
   aq_event *e = aq_trav_note(t, AQ_EVENT_COORDINATION_SYNCHRONIZED, &spare);
   e->value = t->attempt;
@@ -70,7 +74,7 @@ static void become_target(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
   aq_trav_record_close(t, t->rec_coordinate, AQ_OK, "the peer asked for us");
   t->rec_coordinate = 0;
   t->timer[AQ_TRAV_TIMER_RETRY] = AQ_NEVER;
-  t->waiting = 0;
+  t->waiting = t->cancel_due = 0;
   if (t->step == AQ_TRAV_STEP_DIAL) {
     aq_trav_step_done(t, AQ_ERR_CANCELLED, "the peer asked for us");
   } else if (t->step == AQ_TRAV_STEP_COORDINATE) {
@@ -95,8 +99,13 @@ void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
     aq_trav_take_offer(t, offer, coordinator);
   } else if (!is_live(t) || aq_peer_id_compare(&t->p.self, &t->p.peer) > 0) {
     become_target(t, offer, coordinator);
+  } else if (t->requested) {
+    /* Ours goes on: the peer hears of it and becomes the target. Until then it
+     * dials us, which may spoil a NAT of ours that wasn't opened. */
+    adopt(t, offer);
+    t->synced = 0;
+    aq_trav_open_early(t);
   }
-  /* Else ours goes on: the peer hears of it and becomes the target. */
 }
 
 void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
@@ -138,6 +147,8 @@ void aq_trav_handle_error(aq_trav *t, aq_tstamp now, int error,
   if (t->over || !t->initiator || !is_live(t) || !error) {
     return;
   }
+  t->cancel_due = 0; /* whoever sent it has forgotten us already */
+  t->requested = 0;
   t->retry_after = aq_time_clamp(retry_after, 0, 60 * AQ_S);
   char text[80];
   snprintf(text, sizeof(text), "coordinator: %s", aq_error_text(error));

@@ -285,15 +285,7 @@ void aq_trav_fail(aq_trav *t, int error, const char *why) {
   snprintf(text, sizeof(text), "%s", why && *why ? why : aq_error_text(error));
   t->error = error;
   /* The other side need not go on. */
-  if (t->initiator && (t->requested || t->has_key)) {
-    uint32_t unsent = aq_trav_drop(t, AQ_TRAV_REQUEST, 0);
-    if (!unsent) {
-      aq_trav_action *a = aq_trav_push(t, AQ_TRAV_CANCEL);
-      if (a) {
-        a->conn = t->coordinator;
-      }
-    }
-  }
+  aq_trav_cancel(t);
   t->requested = 0;
   close_all(t, AQ_PHASE_FAILED, error, text);
   aq_event *e = aq_trav_tell(t, AQ_EVENT_TRAVERSAL_FAILED);

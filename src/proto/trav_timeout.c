@@ -59,12 +59,7 @@ static void step_due(aq_trav *t) {
 }
 
 static void request_due(aq_trav *t) {
-  if (!aq_trav_drop(t, AQ_TRAV_REQUEST, 0)) {
-    aq_trav_action *a = aq_trav_push(t, AQ_TRAV_CANCEL);
-    if (a) {
-      a->conn = t->coordinator;
-    }
-  }
+  aq_trav_cancel(t);
   t->requested = 0;
   aq_trav_attempt_failed(t, AQ_ERR_TIMEOUT, "the coordinator did not answer");
 }
