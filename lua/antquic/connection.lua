@@ -344,11 +344,11 @@ function methods:_end(message, code)
   for _, s in pairs(self._streams) do
     stream.on_lost(s, message, code)
   end
-  self._changed:wake(nil, message, code)
-  self._incoming:wake(nil, message, code)
-  self._can_open:wake(nil, message, code)
-  self._dgram_in:wake(nil, message, code)
-  self._dgram_out:wake(nil, message, code)
+  self._changed:close(message, code)
+  self._incoming:close(message, code)
+  self._can_open:close(message, code)
+  self._dgram_in:close(message, code)
+  self._dgram_out:close(message, code)
 end
 
 --- Closes at once, with an application error code and a reason for the peer.

@@ -230,7 +230,9 @@ end
 ---@return string? message
 ---@return string? code
 function methods:connect(target, opts)
-  return reach.connect(self, target, opts)
+  -- No tail call, here and below: errors count the frames up to the caller.
+  local conn, message, code = reach.connect(self, target, opts)
+  return conn, message, code
 end
 
 --- Starts reaching a peer without waiting for it. With a connection already
@@ -241,7 +243,8 @@ end
 ---@return string? message
 ---@return string? code
 function methods:start_traversal(target, opts)
-  return reach.start(self, target, opts)
+  local s, message, code = reach.start(self, target, opts)
+  return s, message, code
 end
 
 --- The next connection that a peer made.
@@ -536,14 +539,16 @@ end
 ---@async
 ---@param kinds string[]?
 function methods:events(kinds)
-  return self._hub:iterate(kinds)
+  local step, state, control, closing = self._hub:iterate(kinds)
+  return step, state, control, closing
 end
 
 --- A subscription to keep: sub:next(timeout), sub:close().
 ---@param kinds string[]?
 ---@return antquic.Subscription
 function methods:subscribe(kinds)
-  return self._hub:subscribe("ep:subscribe", kinds, 2)
+  local subscription = self._hub:subscribe("ep:subscribe", kinds, 2)
+  return subscription
 end
 
 --- Calls fn(event) in a task for each event of a kind, one after the other.
@@ -552,7 +557,8 @@ end
 ---@param fn fun(event: table)
 ---@return fun()
 function methods:on(kind, fn)
-  return self._hub:on(kind, fn)
+  local off = self._hub:on(kind, fn)
+  return off
 end
 
 -- ---- turning and the end -----------------------------------------------------

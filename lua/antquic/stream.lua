@@ -433,8 +433,9 @@ local function release(self)
   core:stream_release(self.id)
   ep._streams[self.id] = nil
   ep._rearm(ep._handle)
-  self._readable:wake(nil, "the stream was closed", "CLOSED")
-  self._writable:wake(nil, "the stream was closed", "CLOSED")
+  local message = label(self) .. " is closed"
+  self._readable:close(message, "CLOSED")
+  self._writable:close(message, "CLOSED")
 end
 
 --- Finishes the writing side and lets go of the stream: what was written is
@@ -503,8 +504,8 @@ end
 
 -- The connection is gone.
 function stream.on_lost(self, message, code)
-  self._readable:wake(nil, message, code)
-  self._writable:wake(nil, message, code)
+  self._readable:close(message, code)
+  self._writable:close(message, code)
 end
 
 return stream

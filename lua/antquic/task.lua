@@ -21,6 +21,9 @@ end
 --- (nil: none): nil, "timed out", "TIMEOUT".
 ---@param deadline number? of sched.now()
 function Cond:wait(deadline)
+  if self.over then
+    return nil, self.over, self.over_code
+  end
   local s = sched.current()
   -- The first waiter parks in the condition itself, so the usual wait makes
   -- no garbage.
@@ -62,6 +65,16 @@ function Cond:wake(a, b, c)
     end
   end
   return woke
+end
+
+--- Wakes everybody with nil, message, code; whoever waits later gets the same.
+---@param message string
+---@param code string
+function Cond:close(message, code)
+  if not self.over then
+    self.over, self.over_code = message, code
+    self:wake(nil, message, code)
+  end
 end
 
 --- A deadline for a timeout in seconds; nil for none.
@@ -189,7 +202,7 @@ end
 function Queue:close(message, code)
   if not self.closed then
     self.closed, self.closed_message, self.closed_code = true, message, code
-    self.cond:wake(nil, message, code)
+    self.cond:close(message, code)
   end
 end
 

@@ -26,6 +26,7 @@ local heap_at, heap_slot, heap_n = {}, {}, 0
 local sources, source_count = {}, 0
 local current -- the task that runs
 local turning = false
+local satisfied = false -- what the loop is turned for has happened: don't wait
 local parked = {} -- slots of parked tasks, so that none is collected
 
 local function heap_push(at, slot)
@@ -89,6 +90,7 @@ end
 local function finish(task, ok, ...)
   task.done = true
   task.co = nil
+  satisfied = satisfied or task.main == true
   if ok then
     task.results = compat.pack(...)
   end
@@ -206,6 +208,7 @@ function loop.wake(slot, a, b, c)
     ready[tail] = task
   else
     task.woken = true
+    satisfied = true
     task.a, task.b, task.c = a, b, c
   end
   return true
@@ -303,7 +306,7 @@ local function turn()
   if heap_n > 0 then
     fire_timers()
   end
-  if head <= tail then
+  if head <= tail or satisfied then
     return true
   end
   local seconds = turn_max
@@ -343,7 +346,7 @@ function loop.turn(max)
   if turning then
     error("antquic: the loop is already turning", 2)
   end
-  turning, turn_max = true, max
+  turning, turn_max, satisfied = true, max, false
   local ok, result = xpcall(turn, describe)
   turning, current = false, nil
   if not ok then
@@ -361,7 +364,7 @@ function loop.run(main, ...)
     error("antquic.run: the loop already runs; use antquic.spawn", 2)
   end
   local task = loop.spawn(main, ...)
-  task.guarded = true
+  task.guarded, task.main = true, true
   while not task.done do
     loop.turn()
   end

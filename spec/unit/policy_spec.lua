@@ -1,0 +1,438 @@
+-- SPDX-License-Identifier: MIT
+
+local fake = require("spec.unit.fake")
+
+local PEER = ("\34"):rep(32)
+local HEX = ("22"):rep(32)
+
+describe("policies", function()
+  local antquic, core, ep, inner
+  after_each(function()
+    if ep then
+      ep:close()
+      ep = nil
+    end
+    fake.unload()
+  end)
+
+  -- An endpoint whose steps are answered by |script|: name -> function(core
+  -- endpoint, step) -> error code or nil.
+  local function start(policy, script)
+    antquic, core = fake.load()
+    policy = type(policy) == "function" and policy() or policy
+    ep = assert(antquic.endpoint({
+      policy = policy,
+      bootstrap_nodes = { "198.18.0.1:9000" },
+      role = "client",
+    }))
+    inner = core.endpoints[1]
+    inner.answers.session_start = function(self)
+      self.sessions[5] = { peer = PEER, phase = "discovery", state = "connecting", remote = {} }
+      return 5
+    end
+    inner.answers.session_finish = function(self, id, code)
+      self.sessions[id] = nil
+      self:push({ kind = "traversal_failed", session = id, error = code, peer = PEER })
+      return true
+    end
+    for name, answer in pairs(script or {}) do
+      inner.answers["session_" .. name] = function(self, id, step)
+        local code = answer(self, step)
+        if code == nil then
+          self.sessions[id].phase = name == "coordinate" and "synchronization" or "connected"
+        end
+        self:push({ kind = "step_done", session = id, error = code, step = name })
+        if code == nil and name ~= "coordinate" then
+          self.conns[8] = { peer = PEER, packets_sent = 0, rtt = 0.01, remote = "198.18.0.9:2" }
+          self:push({
+            kind = "connection_established",
+            conn = 8,
+            session = id,
+            peer = PEER,
+            outgoing = true,
+          })
+          self:push({ kind = "traversal_succeeded", conn = 8, session = id, peer = PEER })
+        end
+        return true
+      end
+    end
+  end
+
+  local function never()
+    return "UNREACHABLE"
+  end
+
+  local function works() end
+
+  it("balanced: known addresses first, then the coordinator, then punching", function()
+    start(nil, { dial = never, coordinate = works, punch = works })
+    inner.nodes =
+      { { addr = "198.18.0.1:9000", connected = true, can_coordinate = true, conn = 3 } }
+    for _, node in ipairs(inner.nodes) do
+      node.failures = 0
+    end
+    antquic.run(function()
+      local conn = assert(ep:connect(HEX .. "@198.18.0.7:5", { timeout = 10 }))
+      assert.equal(8, conn.id)
+      assert.equal(HEX, conn.peer_id:hex())
+    end)
+    local dial = inner:called("session_dial")[1][2]
+    assert.same({ "198.18.0.7:5" }, dial.addrs)
+    assert.equal(0.3, dial.timeout)
+    assert.equal(3, inner:called("session_coordinate")[1][2])
+    local punch = inner:called("session_punch")[1][2]
+    assert.same({ "192.168.1.5:1", "198.18.0.9:2" }, punch.order)
+    assert.equal(6, punch.rounds)
+  end)
+
+  it("balanced: asks the nearest coordinator first and the next one after it", function()
+    local asked = {}
+    start(nil, {
+      coordinate = function(_, via)
+        asked[#asked + 1] = via
+        return via == 4 and "UNREACHABLE" or nil
+      end,
+      punch = works,
+    })
+    inner.nodes = {
+      { addr = "a:1", connected = true, can_coordinate = true, conn = 3, rtt = 0.08, failures = 0 },
+      { addr = "b:1", connected = true, can_coordinate = true, conn = 4, rtt = 0.02, failures = 0 },
+      { addr = "c:1", connected = true, can_coordinate = false, conn = 5, failures = 0 },
+      { addr = "d:1", connected = false, can_coordinate = true, failures = 2 },
+    }
+    antquic.run(function()
+      assert(ep:connect(HEX))
+    end)
+    assert.same({ 4, 3 }, asked)
+  end)
+
+  it("balanced: backs off between attempts and ends in time", function()
+    local times = {}
+    start(nil, {
+      coordinate = works,
+      punch = function()
+        times[#times + 1] = core.clock
+        return "PUNCHING_FAILED"
+      end,
+    })
+    antquic.run(function()
+      local begun = antquic.now()
+      local conn, message, code = ep:connect(HEX, { timeout = 10 })
+      assert.is_nil(conn)
+      assert.equal("PUNCHING_FAILED", code)
+      assert.matches("no connection to " .. HEX, message)
+      assert.is_true(antquic.now() - begun <= 10)
+    end)
+    assert.equal(4, #times)
+    for i = 2, 4 do
+      local pause = times[i] - times[i - 1]
+      assert.is_true(pause >= 2 ^ (i - 2) and pause <= 2 ^ (i - 2) + 0.2, tostring(pause))
+    end
+  end)
+
+  it("balanced: gives up soon when no coordinator is there", function()
+    start(nil, {
+      coordinate = function(self, _)
+        self.core.clock = self.core.clock + 3
+        return "NO_BOOTSTRAP_NODES"
+      end,
+    })
+    antquic.run(function()
+      local begun = antquic.now()
+      local _, _, code = ep:connect(HEX, { timeout = 30 })
+      assert.equal("NO_BOOTSTRAP_NODES", code)
+      assert.is_true(antquic.now() - begun < 5)
+    end)
+    assert.equal(1, #inner:called("session_coordinate"))
+  end)
+
+  it("balanced: a refusal ends it", function()
+    start(nil, {
+      coordinate = function()
+        return "REFUSED"
+      end,
+    })
+    antquic.run(function()
+      assert.equal("REFUSED", select(3, ep:connect(HEX)))
+    end)
+    assert.equal(1, #inner:called("session_coordinate"))
+  end)
+
+  it("lan_first: private pairs come first", function()
+    start(function()
+      return antquic.policy.lan_first
+    end)
+    local list = antquic.policy.lan_first.order({}, {
+      { remote = "198.18.0.9:2" },
+      { remote = "192.168.1.5:1" },
+      { remote = "[fd00::1]:3" },
+    })
+    assert.equal("192.168.1.5:1", list[1].remote)
+    assert.equal("[fd00::1]:3", list[2].remote)
+    assert.equal("198.18.0.9:2", list[3].remote)
+  end)
+
+  it("of one's own decide the order and the schedule", function()
+    start(function()
+      return antquic.policy.extend(antquic.policy.balanced, {
+        order = function(view, pairs_)
+          assert(view.peer_id:hex() == HEX)
+          return { pairs_[2] }
+        end,
+        punch = function()
+          return { rounds = 3, spacing = 0.05 }
+        end,
+        keepalive = function()
+          return 7
+        end,
+      })
+    end, { coordinate = works, punch = works })
+    assert.same({ rounds = 3, spacing = 0.05 }, inner:called("set_punch_defaults")[1][1])
+    antquic.run(function()
+      assert(ep:connect(HEX))
+    end)
+    local punch = inner:called("session_punch")[1][2]
+    assert.same({ order = { "198.18.0.9:2" }, rounds = 3, spacing = 0.05 }, punch)
+    assert.same({ name = "conn_keep_alive", 8, 7 }, inner:called("conn_keep_alive")[1])
+  end)
+
+  it("that fail are reported, and the default decides", function()
+    start(function()
+      return {
+        name = "broken",
+        order = function()
+          error("order broke")
+        end,
+        punch = function()
+          return 7
+        end,
+        connect = function(s)
+          s:dial({ "198.18.0.7:5" })
+          error("connect broke")
+        end,
+      }
+    end, { dial = never, coordinate = works, punch = works })
+    local seen = {}
+    antquic.run(function()
+      ep:on("policy_error", function(ev)
+        seen[#seen + 1] = ev
+      end)
+      assert(ep:connect(HEX))
+      antquic.sleep(0.01)
+    end)
+    local texts = {}
+    for _, ev in ipairs(seen) do
+      assert.equal("broken", ev.policy)
+      texts[ev.choice] = ev.traceback
+    end
+    assert.matches("order broke.*stack traceback", texts.order)
+    assert.matches("connect broke.*stack traceback", texts.connect)
+    assert.matches("gave a number, a table is expected", texts.punch)
+    assert.is_true(ep:statistics().policy_errors >= 3)
+    local punch = inner:called("session_punch")[1][2]
+    assert.equal(6, punch.rounds)
+    assert.same({ "192.168.1.5:1", "198.18.0.9:2" }, punch.order)
+  end)
+
+  it("may not wait in a choice", function()
+    start(function()
+      return {
+        accept = function()
+          antquic.sleep(1)
+          return false
+        end,
+      }
+    end)
+    local text
+    antquic.run(function()
+      ep:on("policy_error", function(ev)
+        text = ev.text
+      end)
+      inner:push({ kind = "decision", decision = 77, peer = PEER })
+      antquic.sleep(0.01)
+    end)
+    assert.matches("none is allowed", text)
+    assert.same({ name = "decide", 77, true }, inner:called("decide")[1])
+  end)
+
+  it("accept or refuse a peer, and can be replaced while running", function()
+    start(function()
+      return {
+        accept = function(_, peer)
+          return peer:hex() ~= HEX
+        end,
+      }
+    end)
+    local function decide(n)
+      inner:push({ kind = "decision", decision = n, peer = PEER })
+      ep:step()
+      local calls = inner:called("decide")
+      return calls[#calls][2]
+    end
+    assert.is_false(decide(1))
+    ep:set_policy({
+      accept = function()
+        return true
+      end,
+    })
+    assert.is_true(decide(2))
+    ep:set_policy({
+      accept = function()
+        return "not today"
+      end,
+    })
+    assert.is_false(decide(3))
+  end)
+
+  it("a session keeps the policy that it began with", function()
+    local rounds = {}
+    start(function()
+      return {
+        connect = function(s)
+          s:sleep(1)
+          return s:punch()
+        end,
+        punch = function()
+          return { rounds = 2 }
+        end,
+      }
+    end, {
+      punch = function(_, step)
+        rounds[#rounds + 1] = step.rounds
+      end,
+    })
+    antquic.run(function()
+      local s = assert(ep:start_traversal(HEX))
+      antquic.sleep(0.1)
+      ep:set_policy(antquic.policy.balanced)
+      assert(s:wait(5))
+    end)
+    assert.same({ 2 }, rounds)
+  end)
+
+  it("that claim success without a connection are not believed", function()
+    start({
+      connect = function()
+        return true
+      end,
+    })
+    antquic.run(function()
+      local conn, message, code = ep:connect(HEX)
+      assert.is_nil(conn)
+      assert.matches("claims success", message)
+      assert.equal("TRAVERSAL_FAILED", code)
+    end)
+  end)
+
+  it("are checked when they are given", function()
+    start(nil)
+    for _, bad in ipairs({ { conect = print }, { order = 5 }, { name = 5 }, "balanced" }) do
+      assert.has_error(function()
+        ep:set_policy(bad)
+      end)
+    end
+    assert.error_matches(function()
+      return antquic.policy.balnced
+    end, "no 'balnced'")
+  end)
+
+  describe("sessions", function()
+    it("can be waited for, joined and cancelled", function()
+      start({
+        connect = function(s)
+          return s:sleep(60) and false
+        end,
+      })
+      antquic.run(function()
+        local s = assert(ep:start_traversal(HEX, { timeout = 60 }))
+        assert.equal("discovery", s.phase)
+        assert.equal("connecting", s.state)
+        assert.equal(s, ep:start_traversal(HEX))
+        local waiter = antquic.spawn(ep.connect, ep, HEX, { timeout = 60 })
+        local _, _, code = s:wait(0.5)
+        assert.equal("TIMEOUT", code)
+        assert.equal(2, #s:pairs())
+        s:cancel()
+        s:cancel()
+        assert.equal(1, #inner:called("session_cancel"))
+        local ok, conn, _, name = waiter:wait(1)
+        assert.is_true(ok)
+        assert.is_nil(conn)
+        assert.equal("CANCELLED", name)
+        assert.equal("failed", s.phase)
+        assert.is_true(s:is_over())
+      end)
+    end)
+
+    it("take one step at a time and refuse nonsense", function()
+      local message
+      start({
+        connect = function(s)
+          assert(not pcall(s.dial, s, "x"))
+          assert(not pcall(s.punch, s, { rounds = 99 }))
+          assert(not pcall(s.coordinate, s, { vai = 1 }))
+          local _, _, code = s:dial({})
+          assert(code == "NO_CANDIDATES")
+          antquic.spawn(function()
+            local _
+            _, message = pcall(s.punch, s, {})
+          end)
+          s:coordinate()
+          return false, "REFUSED"
+        end,
+      }, {})
+      inner.answers.session_coordinate = function(self, id)
+        self.delayed = id
+        return true
+      end
+      antquic.run(function()
+        antquic.spawn(function()
+          antquic.sleep(0.1)
+          inner:push({ kind = "step_done", session = 5, error = "EXPIRED" })
+        end)
+        assert.equal("REFUSED", select(3, ep:connect(HEX)))
+      end)
+      assert.matches("one step at a time; 'coordinate' runs", message)
+    end)
+
+    it("are explained, as data and in words", function()
+      start({
+        connect = function(s)
+          s:dial({ "198.18.0.7:5" })
+          return false
+        end,
+      }, { dial = never })
+      inner.records = {
+        {
+          step = "dial",
+          won = false,
+          error = "UNREACHABLE",
+          started = 100,
+          ended = 100.3,
+          addr = "198.18.0.7:5",
+          sent = 4,
+          received = 0,
+        },
+        {
+          step = "coordinate",
+          won = true,
+          started = 100.3,
+          ended = 100.35,
+          sent = 0,
+          received = 0,
+        },
+      }
+      antquic.run(function()
+        local s = assert(ep:start_traversal(HEX))
+        s:wait(5)
+        local list = s:explain()
+        assert.equal(2, #list)
+        assert.equal("198.18.0.7:5", list[1].address)
+        assert.is_true(math.abs(list[1].duration - 0.3) < 1e-6)
+        local text = tostring(antquic.explain(s))
+        assert.matches("dial +198.18.0.7:5 +failed after 0.300 s: unreachable %(4 sent, 0 re", text)
+        assert.matches("coordinate .*worked in 0.050 s", text)
+      end)
+    end)
+  end)
+end)
