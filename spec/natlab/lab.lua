@@ -227,7 +227,7 @@ end
 --- middle of a connection this is a rebinding wherever ports are not preserved.
 function Lab:forget(nat)
   local state = nat.spec.tracked and types.state or {}
-  self.agent:need("flush", nat.id, table.unpack(state))
+  self.agent:check(nat, "", self.agent.tool, "flush", table.unpack(state))
 end
 
 --- Holds every packet that inet forwards: { ms =, jitter = ms, loss = permille }.

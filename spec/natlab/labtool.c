@@ -248,20 +248,6 @@ static void cmd_neigh(uint64_t id, long ns) {
   }
 }
 
-/* cmd_flush forgets all flows, and the elements of the named sets. */
-static void cmd_flush(uint64_t id, long ns, char **words, int count) {
-  int err = lab_ns_enter(ns);
-
-  err = err ? err : lab_flush_conntrack();
-  err = err || count == 0 ? err : lab_flush_sets("nat", words, count);
-  lab_ns_leave();
-  if (err) {
-    lab_answer_errno(id, "flush", err);
-  } else {
-    lab_say("%" PRIu64 " ok\n", id);
-  }
-}
-
 /* ---- sockets ---------------------------------------------------------- */
 
 typedef union {
@@ -481,8 +467,6 @@ static void dispatch(uint64_t id, const char *cmd, char **w, const size_t *len,
     cmd_neigh(id, ns);
   } else if (!strcmp(cmd, "sysctl") && n >= 3) {
     cmd_sysctl(id, ns, w + 1, n - 1);
-  } else if (!strcmp(cmd, "flush") && n >= 1) {
-    cmd_flush(id, ns, w + 1, n - 1);
   } else if (!strcmp(cmd, "ready") && n == 3) {
     cmd_ready(id, ns, w[1], atof(w[2]));
   } else if (!strcmp(cmd, "udp") && n == 3) {
@@ -630,6 +614,17 @@ int lab_agent_main(void) {
   return 0;
 }
 
+/* flush is a command of its own and no request: the kernel takes its time. */
+static int flush_main(char **names, int count) {
+  int err = lab_flush_conntrack();
+
+  err = err ? err : lab_flush_sets("nat", names, count);
+  if (err) {
+    fprintf(stderr, "flush: %s\n", strerror(err));
+  }
+  return err != 0;
+}
+
 int main(int argc, char **argv) {
   if (argc == 2 && !strcmp(argv[1], "agent")) {
     return lab_agent_main();
@@ -637,7 +632,11 @@ int main(int argc, char **argv) {
   if (argc >= 3 && !strcmp(argv[1], "delay")) {
     return lab_delay_main(argc - 2, argv + 2);
   }
-  fprintf(stderr, "usage: labtool agent | labtool delay QUEUE:MS[:JITTER_MS"
+  if (argc >= 2 && !strcmp(argv[1], "flush")) {
+    return flush_main(argv + 2, argc - 2);
+  }
+  fprintf(stderr, "usage: labtool agent | labtool flush [SET]... | labtool "
+                  "delay QUEUE:MS[:JITTER_MS"
                   "[:LOSS_PERMILLE]]...\n");
   return 2;
 }

@@ -98,8 +98,14 @@ end
 
 local function one(pair, sides, n, timeout)
   local lab = pair.lab
-  lab:forget(pair.nat_a)
-  lab:forget(pair.nat_b)
+  lab.agent:all {
+    function()
+      lab:forget(pair.nat_a)
+    end,
+    function()
+      lab:forget(pair.nat_b)
+    end,
+  }
   for _, mode in ipairs { "listen", "dial" } do
     local proc = sides[mode]
     if not proc or proc.status then
