@@ -311,7 +311,12 @@ function methods:ping(timeout)
     if not info then
       return failed(self, message, code)
     end
-    if info.packets_received > before.packets_received and ep._core:flushed(self.id) then
+    local sent = info.packets_sent > before.packets_sent
+    local heard = info.packets_received > before.packets_received
+    -- Quiet means that the ping was acknowledged. A busy connection never is:
+    -- there, whatever came a while after it will do.
+    local answered = ep._core:flushed(self.id) or sched.now() - start > 3 * info.rtt
+    if sent and heard and answered then
       return info.rtt
     elseif sched.now() >= deadline then
       return task.timed_out(timeout, "waiting for a sign of life, " .. self:_label())

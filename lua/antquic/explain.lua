@@ -41,14 +41,14 @@ function Explanation.__tostring(self)
     )
   end
   if #self == 0 then
-    lines[2] = "  nothing was tried"
+    lines[2] = "  " .. self.without_steps
   end
   return table.concat(lines, "\n")
 end
 
 -- Records of the core -> entries with times from the first start.
-local function build(title, records)
-  local list = setmetatable({ title = title }, Explanation)
+local function build(title, records, without_steps)
+  local list = setmetatable({ title = title, without_steps = without_steps }, Explanation)
   local start = records[1] and records[1].started or 0
   for i, r in ipairs(records) do
     list[i] = {
@@ -86,10 +86,11 @@ function explain.connection(conn)
       )
     end
   end
-  if not conn.outgoing and #records == 0 then
-    title = title .. ", which the peer made"
-  end
-  return build(title, records)
+  return build(
+    title,
+    records,
+    conn.outgoing and "dialed by address, in one step" or "the peer made it"
+  )
 end
 
 --- Of a session that runs or ended.
@@ -100,7 +101,8 @@ function explain.session(session)
   local records = session._explained or core:explain(session.id) or {}
   return build(
     ("session to %s: %s"):format(tostring(session.peer_id), tostring(session.phase)),
-    records
+    records,
+    "nothing was tried yet"
   )
 end
 
