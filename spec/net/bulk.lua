@@ -26,7 +26,7 @@ end
 -- A stream of bytes that no two pieces of which are equal: a random piece whose
 -- head is its number.
 local function pieces(total)
-  local random = assert(core.random(PIECE - 16))
+  local random = assert(core.random(1024)):rep(PIECE / 1024):sub(17)
   local count = math.ceil(total / PIECE)
   local i = 0
   return function()
@@ -69,11 +69,12 @@ local function send(mib, limit)
     local ep = assert(antquic.endpoint({ bind = "127.0.0.1:0", role = "server" }))
     local conn = assert(ep:connect(addr, { timeout = 10 }))
     local stream = assert(conn:open_stream())
+    stream:settimeout(20)
     local hash, bytes, t0 = core.sha256_new(), 0, core.now()
     for piece in pieces(mib * 1024 * 1024) do
       hash:update(piece)
       bytes = bytes + #piece
-      assert(stream:write(piece, 20))
+      assert(stream:write(piece))
     end
     stream:finish()
     local answer = assert(stream:read("l", 60))
