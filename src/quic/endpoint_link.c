@@ -500,7 +500,7 @@ void aq_link_settle(aq_link *l) {
     return;
   }
   if (l->state == AQ_LINK_ARRIVING && !l->told_known &&
-      aq_conn_remote_params(l->c) != NULL) {
+      aq_conn_remote_params(l->c)->has_control) {
     /* Our parameters were composed in the call that read theirs. */
     l->told_known = 1;
     l->told_flag = l->ep->shared.dials > 0;

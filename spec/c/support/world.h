@@ -1,0 +1,96 @@
+/* world.h - whole endpoints in virtual time: datagrams fly between them with
+ * delay, loss and NATs, and an attacker may look and inject. Deterministic for
+ * a seed; nothing waits.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef AQ_SPEC_WORLD_H
+#define AQ_SPEC_WORLD_H
+
+#include "base/rand.h"
+#include "support/util.h"
+
+#define WORLD_NODES 8
+#define WORLD_EVENTS 8192
+#define WORLD_PINHOLES 256
+#define WORLD_SEEN 64
+
+typedef struct world world;
+
+typedef struct world_node {
+  world *w;
+  aq_endpoint *ep;
+  aq_identity *identity;
+  aq_peer_id id;
+  aq_endpoint_params params;
+  aq_addr bound;  /* its socket */
+  aq_addr outside; /* behind a NAT (port-restricted cone): its public address */
+  size_t npin;
+  aq_addr pin[WORLD_PINHOLES];
+  int deaf; /* nothing reaches it and nothing leaves it */
+  aq_rand rand;
+  size_t nevent;
+  aq_event event[WORLD_EVENTS];
+  uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes;
+} world_node;
+
+typedef struct world_packet {
+  struct world_packet *next;
+  aq_tstamp at;
+  aq_addr from, to;
+  uint8_t ttl;
+  size_t len;
+  uint8_t data[];
+} world_packet;
+
+typedef struct world_seen {
+  aq_addr to;
+  uint64_t packets, bytes, initials;
+} world_seen;
+
+struct world {
+  aq_tstamp now;
+  aq_duration delay; /* one way */
+  aq_duration jitter;
+  unsigned loss;     /* per mille */
+  aq_rand rand;
+  world_node *node[WORLD_NODES];
+  world_packet *head;
+  size_t nseen; /* what went to addresses that nobody has */
+  world_seen seen[WORLD_SEEN];
+  /* Sees every datagram before it flies; returns 0 to lose it. */
+  int (*tap)(world *w, const aq_addr *from, const aq_addr *to, uint8_t *data,
+             size_t *len);
+  void *user;
+};
+
+world *world_new(uint64_t seed);
+void world_del(world *w);
+
+/* world_node_init gives parameters to change before world_node_start. |addr| is
+ * of the socket; |outside| (may be NULL) puts it behind a NAT. */
+world_node *world_node_init(world *w, size_t at, const char *addr,
+                            const char *outside);
+void world_node_start(world_node *n);
+/* Forgets everything at once, as a crash does; start it again if wanted. */
+void world_node_kill(world_node *n);
+void world_use_bootstrap(world_node *n, const world_node *coordinator,
+                         int pinned);
+
+/* Drains all nodes. */
+void world_flush(world *w);
+/* One turn, not past |until|. Returns 0 when nothing happens before it. */
+int world_turn(world *w, aq_tstamp until);
+void world_run(world *w, aq_duration d);
+/* Until |n| has an event of |kind| after the first |skip|; gives it, or NULL
+ * after |max|. */
+const aq_event *world_wait(world *w, world_node *n, aq_event_kind kind,
+                           aq_duration max);
+const aq_event *world_find(const world_node *n, aq_event_kind kind);
+size_t world_count(const world_node *n, aq_event_kind kind);
+void world_clear(world_node *n);
+/* An attacker's datagram. */
+void world_inject(world *w, const aq_addr *from, const aq_addr *to,
+                  const uint8_t *data, size_t len);
+const world_seen *world_seen_at(const world *w, const aq_addr *to);
+
+#endif
