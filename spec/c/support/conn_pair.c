@@ -149,6 +149,10 @@ static void post(conn_pair *p, int from, const aq_transmit *t,
     p->drop_to[to]--;
     return;
   }
+  if (p->pass_to[to] == 1) {
+    return;
+  }
+  p->pass_to[to] -= p->pass_to[to] > 1;
   if (chance(p, p->reorder)) {
     at += aq_rand_below(&p->rand, 3 * p->delay + 1);
   }

@@ -58,6 +58,7 @@ struct conn_pair {
   int replay;     /* deliver every packet twice more, later */
   int cut;        /* lose everything */
   int drop_to[2]; /* lose the next n to that side */
+  int pass_to[2]; /* not 0: after n - 1 more to that side lose all */
   /* called once per turn, may be NULL */
   void (*app)(conn_pair *p, void *user);
   void *user;
