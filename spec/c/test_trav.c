@@ -1,0 +1,836 @@
+/* test_trav.c - one session alone: phases, steps, limits, what it refuses.
+ * With AQ_WRITE_DOCS set it writes the diagram into docs/session.md.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "proto/trav_int.h"
+
+#include "base/addr.h"
+#include "proto/guard.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static aq_trav T; /* large: not on the stack */
+static aq_trav_params P;
+
+static aq_addr addr(const char *text) {
+  aq_addr a;
+  assert_int_equal(aq_addr_parse(&a, text, strlen(text)), 0);
+  return a;
+}
+
+static int setup(void **state) {
+  (void)state;
+  memset(&P, 0, sizeof(P));
+  memset(P.self.bytes, 1, 32);
+  memset(P.peer.bytes, 2, 32);
+  P.strategy = AQ_STRATEGY_STEPS;
+  P.timeout = 60 * AQ_S;
+  P.nsock = 1;
+  P.sock[0].bound = addr("0.0.0.0:4000");
+  P.seed = 42;
+  return 0;
+}
+
+static aq_ctl message(uint64_t type, uint8_t mark) {
+  aq_ctl m = {.type = type, .request = 1, .peer = P.peer};
+  memset(m.session, mark, sizeof(m.session));
+  memset(m.key, mark, sizeof(m.key));
+  m.rtt_us = 50000;
+  m.expiry_ms = 10000;
+  m.observed = addr("20.0.0.1:4000");
+  m.cand_count = 1;
+  m.cand[0].addr = addr("20.0.0.2:5000");
+  m.cand[0].source = AQ_SOURCE_OBSERVED;
+  m.cand[0].verified = 1;
+  return m;
+}
+
+static void add(aq_ctl *m, const char *text) {
+  aq_candidate *c = &m->cand[m->cand_count++];
+  c->addr = addr(text);
+  c->source = AQ_SOURCE_LOCAL;
+}
+
+static aq_punch punch_of(uint8_t type, uint32_t seq, uint64_t echo) {
+  aq_punch p = {.type = type, .seq = seq, .echo = echo};
+  memcpy(p.session, aq_trav_session(&T), sizeof(p.session));
+  p.flags = T.initiator ? 0 : AQ_PUNCH_FLAG_INITIATOR;
+  return p;
+}
+
+static aq_trav_action actions[AQ_TRAV_MAX_ACTIONS + 1];
+static aq_event events[AQ_TRAV_MAX_EVENTS];
+static size_t nactions, nevents;
+
+static void drain(aq_tstamp now) {
+  nactions = nevents = 0;
+  while (aq_trav_poll_action(&T, now, &actions[nactions])) {
+    nactions++;
+  }
+  while (aq_trav_poll_event(&T, &events[nevents])) {
+    nevents++;
+  }
+}
+
+static size_t count_actions(aq_trav_action_kind kind) {
+  size_t n = 0;
+  for (size_t i = 0; i < nactions; i++) {
+    n += actions[i].kind == kind;
+  }
+  return n;
+}
+
+static const aq_trav_action *action(aq_trav_action_kind kind) {
+  for (size_t i = 0; i < nactions; i++) {
+    if (actions[i].kind == kind) {
+      return &actions[i];
+    }
+  }
+  fail_msg("no action of kind %d", kind);
+  return NULL;
+}
+
+static const aq_event *event(aq_event_kind kind) {
+  for (size_t i = 0; i < nevents; i++) {
+    if (events[i].kind == kind) {
+      return &events[i];
+    }
+  }
+  return NULL;
+}
+
+static void step_ended(uint64_t step, int error) {
+  const aq_event *e = event(AQ_EVENT_STEP_DONE);
+  assert_non_null(e);
+  assert_int_equal(e->value, step);
+  assert_int_equal(e->error, error);
+}
+
+/* As initiator, answered, at |now|. */
+static void coordinated(aq_tstamp now, const aq_ctl *answer) {
+  aq_trav_init(&T, now, &P);
+  assert_int_equal(aq_trav_step_coordinate(&T, now, 7, 0), 0);
+  drain(now);
+  assert_int_equal(action(AQ_TRAV_REQUEST)->conn, 7);
+  aq_trav_handle_requested(&T, now, 7, 1);
+  aq_trav_handle_answer(&T, now, answer);
+}
+
+static void punching(aq_tstamp now, const aq_ctl *answer) {
+  coordinated(now, answer);
+  assert_int_equal(aq_trav_step_punch(&T, now, NULL), 0);
+}
+
+/* ---- the table
+ * --------------------------------------------------------------- */
+
+static void every_phase_can_be_reached_and_left(void **state) {
+  (void)state;
+  size_t n;
+  const aq_trav_rule *r = aq_trav_rules(&n);
+  int in[AQ_PHASE__COUNT] = {0}, out[AQ_PHASE__COUNT] = {0};
+  for (size_t i = 0; i < n; i++) {
+    assert_int_not_equal(r[i].from, r[i].to);
+    assert_true(strlen(r[i].when) > 0);
+    in[r[i].to]++;
+    out[r[i].from]++;
+    for (size_t k = 0; k < i; k++) {
+      assert_false(r[k].from == r[i].from && r[k].to == r[i].to);
+    }
+  }
+  for (int phase = 0; phase < AQ_PHASE__COUNT; phase++) {
+    int end = phase == AQ_PHASE_CONNECTED || phase == AQ_PHASE_FAILED;
+    assert_int_equal(out[phase] == 0, end);
+    assert_int_equal(in[phase] == 0, phase == AQ_PHASE_IDLE);
+  }
+}
+
+static void make_diagram(char *out, size_t cap) {
+  size_t n, at;
+  const aq_trav_rule *r = aq_trav_rules(&n);
+  at = (size_t)snprintf(out, cap,
+                        "```mermaid\nstateDiagram-v2\n  [*] --> idle\n");
+  for (size_t i = 0; i < n; i++) {
+    at += (size_t)snprintf(out + at, cap - at, "  %s --> %s: %s\n",
+                           aq_phase_name(r[i].from), aq_phase_name(r[i].to),
+                           r[i].when);
+  }
+  snprintf(out + at, cap - at, "  connected --> [*]\n  failed --> [*]\n```\n");
+}
+
+static void the_diagram_in_the_docs_is_the_table(void **state) {
+  (void)state;
+  static char diagram[8192], text[65536], fresh[65536];
+  make_diagram(diagram, sizeof(diagram));
+  const char *path = ANTQUIC_SOURCE_DIR "/docs/session.md";
+  FILE *f = fopen(path, "r");
+  assert_non_null(f);
+  size_t n = fread(text, 1, sizeof(text) - 1, f);
+  fclose(f);
+  text[n] = 0;
+  char *start = strstr(text, "```mermaid\n");
+  char *end = start ? strstr(start + 3, "```\n") : NULL;
+  assert_non_null(end);
+  if (getenv("AQ_WRITE_DOCS")) {
+    snprintf(fresh, sizeof(fresh), "%.*s%s%s", (int)(start - text), text,
+             diagram, end + 4);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(fresh, f);
+    fclose(f);
+    return;
+  }
+  end[4] = 0;
+  assert_string_equal(start, diagram);
+}
+
+/* ---- steps
+ * ---------------------------------------------------------------------- */
+
+static void nothing_happens_before_a_step(void **state) {
+  (void)state;
+  aq_trav_init(&T, 0, &P);
+  drain(0);
+  assert_int_equal(nactions, 0);
+  assert_int_equal(nevents, 0);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_IDLE);
+  assert_int_equal(aq_trav_next_timeout(&T), 60 * AQ_S);
+  assert_null(aq_trav_key(&T));
+  assert_null(aq_trav_session(&T));
+  assert_int_equal(aq_trav_step_punch(&T, 0, NULL), AQ_ERR_INVAL);
+}
+
+static void one_step_at_a_time(void **state) {
+  (void)state;
+  aq_dial_step d = {.count = 1};
+  d.addrs[0] = addr("20.0.0.2:5000");
+  aq_trav_init(&T, 0, &P);
+  assert_int_equal(aq_trav_step_dial(&T, 0, &d), 0);
+  assert_int_equal(aq_trav_step_dial(&T, 0, &d), AQ_ERR_INVAL);
+  assert_int_equal(aq_trav_step_coordinate(&T, 0, 0, 0), AQ_ERR_INVAL);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_DISCOVERY);
+  drain(0);
+  uint32_t dial = action(AQ_TRAV_DIAL)->dial;
+  aq_trav_handle_dial(&T, AQ_MS, dial, AQ_ERR_WRONG_KEY, 0);
+  drain(AQ_MS);
+  step_ended(0, AQ_ERR_WRONG_KEY);
+  assert_int_equal(aq_trav_step_coordinate(&T, AQ_MS, 0, 0), 0);
+}
+
+static void a_dial_step_spaces_and_clamps(void **state) {
+  (void)state;
+  aq_dial_step d = {.count = 99, .spacing = 9 * AQ_S, .timeout = 2 * AQ_S};
+  for (int i = 0; i < 8; i++) {
+    d.addrs[i] = addr("20.0.0.2:5000");
+    d.addrs[i].port = (uint16_t)(5000 + i);
+  }
+  aq_trav_init(&T, 0, &P);
+  assert_int_equal(aq_trav_step_dial(&T, 0, &d), 0);
+  size_t dials = 0;
+  for (aq_tstamp now = 0; now <= 2 * AQ_S - 1; now += 250 * AQ_MS) {
+    aq_trav_handle_timeout(&T, now);
+    drain(now);
+    dials += count_actions(AQ_TRAV_DIAL);
+    assert_int_equal(dials, now / (250 * AQ_MS) + 1);
+  }
+  aq_trav_handle_timeout(&T, 2 * AQ_S);
+  drain(2 * AQ_S);
+  assert_int_equal(count_actions(AQ_TRAV_HANGUP), 8);
+  step_ended(0, AQ_ERR_UNREACHABLE);
+}
+
+static void a_coordinate_step_ends_with_the_answer(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  coordinated(5 * AQ_MS, &m);
+  drain(5 * AQ_MS);
+  step_ended(1, AQ_OK);
+  assert_non_null(event(AQ_EVENT_COORDINATION_REQUESTED));
+  assert_int_equal(event(AQ_EVENT_COORDINATION_SYNCHRONIZED)->value, 1);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
+  assert_memory_equal(aq_trav_key(&T), m.key, sizeof(m.key));
+  /* It waits for the caller, with no deadline but the session's. */
+  assert_int_equal(aq_trav_next_timeout(&T), 60 * AQ_S + 5 * AQ_MS);
+  assert_int_equal(count_actions(AQ_TRAV_PUNCH), 0);
+}
+
+static void an_answer_to_something_else_is_ignored(void **state) {
+  (void)state;
+  aq_trav_init(&T, 0, &P);
+  aq_trav_step_coordinate(&T, 0, 7, 0);
+  aq_trav_handle_requested(&T, 0, 7, 1);
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  m.request = 2;
+  aq_trav_handle_answer(&T, 0, &m);
+  m.request = 1;
+  m.peer.bytes[31] ^= 1;
+  aq_trav_handle_answer(&T, 0, &m);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_COORDINATION);
+  assert_null(aq_trav_key(&T));
+}
+
+static void a_punch_step_can_be_tried_again(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  punching(0, &m);
+  aq_tstamp now = 0;
+  size_t probes = 0, openers = 0;
+  while (T.step == AQ_TRAV_STEP_PUNCH) {
+    now = aq_trav_next_timeout(&T);
+    aq_trav_handle_timeout(&T, now);
+    drain(now);
+    for (size_t i = 0; i < nactions; i++) {
+      probes += actions[i].kind == AQ_TRAV_PUNCH &&
+                actions[i].punch.type == AQ_PUNCH_PROBE;
+      openers += actions[i].kind == AQ_TRAV_PUNCH && actions[i].ttl == 2;
+    }
+  }
+  step_ended(2, AQ_ERR_PUNCHING_FAILED);
+  assert_int_equal(probes, 6);
+  assert_int_equal(openers, 1);
+  assert_in_range(now, 3 * AQ_S, 4 * AQ_S);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
+  assert_int_equal(aq_trav_step_punch(&T, now, NULL), 0);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
+  aq_trav_finish(&T, now, AQ_ERR_TRAVERSAL_FAILED);
+  drain(now);
+  assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_TRAVERSAL_FAILED);
+  assert_int_equal(count_actions(AQ_TRAV_CANCEL), 1);
+  assert_int_equal(event(AQ_EVENT_TRAVERSAL_FAILED)->error,
+                   AQ_ERR_TRAVERSAL_FAILED);
+  assert_int_equal(aq_trav_next_timeout(&T), AQ_NEVER);
+}
+
+static void a_veto_between_the_steps_is_told_by_the_next(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  coordinated(0, &m);
+  aq_trav_handle_error(&T, 1, AQ_ERR_REFUSED, 0);
+  drain(1);
+  assert_int_equal(aq_trav_step_punch(&T, 2, NULL), 0);
+  drain(2);
+  step_ended(2, AQ_ERR_REFUSED);
+  assert_int_equal(aq_trav_step_punch(&T, 3, NULL), AQ_ERR_INVAL);
+}
+
+static void a_request_that_times_out_is_cancelled(void **state) {
+  (void)state;
+  aq_trav_init(&T, 0, &P);
+  aq_trav_step_coordinate(&T, 0, 7, 200 * AQ_MS);
+  drain(0);
+  aq_trav_handle_requested(&T, 0, 7, 1);
+  aq_trav_handle_timeout(&T, 200 * AQ_MS);
+  drain(200 * AQ_MS);
+  step_ended(1, AQ_ERR_TIMEOUT);
+  assert_int_equal(count_actions(AQ_TRAV_CANCEL), 1);
+  aq_trav_step_coordinate(&T, 200 * AQ_MS, 7, 200 * AQ_MS);
+  /* One that nobody polled is taken back: there is nothing to cancel. */
+  aq_trav_handle_timeout(&T, AQ_S);
+  drain(AQ_S);
+  assert_int_equal(nactions, 0);
+}
+
+/* ---- whom it sends what
+ * -------------------------------------------------------- */
+
+static void only_the_verified_address_is_dialed_unasked(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  add(&m, "9.9.9.9:53000");
+  add(&m, "8.8.8.8:443");
+  m.cand[m.cand_count++] = m.cand[0]; /* and again */
+  m.cand[3].addr = addr("20.0.0.3:5000");
+  punching(0, &m);
+  for (aq_tstamp now = 0; !aq_trav_is_over(&T) && now < 4 * AQ_S;
+       now = aq_trav_next_timeout(&T)) {
+    aq_trav_handle_timeout(&T, now);
+    drain(now);
+    for (size_t i = 0; i < nactions; i++) {
+      if (actions[i].kind == AQ_TRAV_DIAL) {
+        aq_addr a = addr("20.0.0.2:5000");
+        assert_true(aq_addr_equal(&actions[i].addr, &a));
+        assert_int_equal(actions[i].rtt, 50 * AQ_MS);
+        assert_int_equal(actions[i].verified, 1);
+      }
+    }
+  }
+  assert_int_equal(T.initials_sent, 1);
+}
+
+static void forbidden_targets_get_nothing(void **state) {
+  (void)state;
+  static const char *const bad[] = {
+      "127.0.0.1:5000",   "10.1.2.3:5000",      "192.168.1.1:5000",
+      "169.254.1.1:5000", "224.0.0.1:5000",     "255.255.255.255:5000",
+      "0.0.0.0:5000",     "100.64.0.1:5000",    "198.18.0.1:5000",
+      "240.0.0.1:5000",   "9.9.9.9:0",          "[fe80::1]:5000",
+      "[::1]:5000",       "[2001:db8::1]:5000", "[ff02::1]:5000"};
+  P.nsock = 2;
+  P.sock[1].index = 1;
+  P.sock[1].bound = addr("[::]:4000");
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    add(&m, bad[i]);
+  }
+  punching(0, &m);
+  assert_int_equal(T.npair, 1);
+  P.allow_private = P.allow_loopback = P.allow_reserved = 1;
+  punching(0, &m);
+  /* + loopback x 2, private x 2, shared, benchmark and documentation. */
+  assert_int_equal(T.npair, 8);
+}
+
+static void one_address_for_both_means_one_nat(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  m.observed = addr("20.0.0.2:6000");
+  add(&m, "192.168.1.7:5000");
+  punching(0, &m);
+  assert_int_equal(T.same_nat, 1);
+  assert_int_equal(T.npair, 2);
+  drain(0);
+  /* The host candidate at once, without an opener. */
+  aq_addr host = addr("192.168.1.7:5000");
+  size_t probes = 0;
+  for (size_t i = 0; i < nactions; i++) {
+    if (aq_addr_equal(&actions[i].addr, &host)) {
+      assert_int_equal(actions[i].kind, AQ_TRAV_PUNCH);
+      assert_int_equal(actions[i].ttl, 0);
+      probes++;
+    }
+  }
+  assert_int_equal(probes, 1);
+}
+
+static void the_callers_order_goes_first(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  add(&m, "9.9.9.9:53000");
+  add(&m, "8.8.8.8:44300");
+  coordinated(0, &m);
+  aq_punch_step s;
+  aq_punch_step_init(&s);
+  s.count = 2;
+  s.order[0] = addr("8.8.8.8:44300");
+  s.order[1] = addr("7.7.7.7:1"); /* nobody's */
+  assert_int_equal(aq_trav_step_punch(&T, 0, &s), 0);
+  assert_int_equal(T.npair, 3);
+  assert_true(aq_addr_equal(&T.pair[0].remote, &s.order[0]));
+  assert_int_equal(T.pair[1].verified, 1);
+}
+
+static void the_schedule_is_clamped_and_covers_three_seconds(void **state) {
+  (void)state;
+  aq_punch_step s;
+  aq_punch_step_init(&s);
+  aq_duration sum = 0;
+  static const int at[] = {0, 20, 40, 140, 640, 3140};
+  for (uint32_t k = 0; k < 6; k++) {
+    assert_int_equal(sum, (aq_duration)at[k] * AQ_MS);
+    sum += aq_trav_gap(&s, k);
+  }
+  memset(&s, 0xff, sizeof(s));
+  aq_trav_clamp_punch(&s);
+  assert_int_equal(s.rounds, 16);
+  assert_int_equal(s.spacing, AQ_S);
+  assert_int_equal(s.openers, 2);
+  assert_int_equal(s.opener_ttl, 8);
+  assert_int_equal(s.opener_lead, 50 * AQ_MS);
+  assert_int_equal(s.count, AQ_MAX_CANDIDATES);
+  memset(&s, 0, sizeof(s));
+  aq_trav_clamp_punch(&s);
+  assert_int_equal(s.rounds, 1);
+  assert_int_equal(s.spacing, 10 * AQ_MS);
+  assert_int_equal(s.opener_ttl, 1);
+}
+
+/* ---- punches
+ * --------------------------------------------------------------------- */
+
+static void a_probe_is_answered_dialed_and_followed(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  punching(0, &m);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  drain(5 * AQ_MS);
+  aq_addr from = addr("20.0.0.2:777");
+  aq_punch p = punch_of(AQ_PUNCH_PROBE, 1, 1234);
+  aq_trav_handle_punch(&T, 30 * AQ_MS, 0, &from, &p);
+  drain(30 * AQ_MS);
+  assert_int_equal(action(AQ_TRAV_PUNCH)->punch.type, AQ_PUNCH_ANSWER);
+  assert_int_equal(action(AQ_TRAV_PUNCH)->punch.echo, 1234);
+  assert_true(aq_addr_equal(&action(AQ_TRAV_PUNCH)->addr, &from));
+  assert_true(aq_addr_equal(&action(AQ_TRAV_DIAL)->addr, &from));
+  assert_int_equal(event(AQ_EVENT_CANDIDATE_DISCOVERED)->cand.source,
+                   AQ_SOURCE_PEER);
+  assert_non_null(event(AQ_EVENT_CANDIDATE_VALIDATED));
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_VALIDATION);
+  /* At least three more probes on that pair. */
+  size_t probes = 0;
+  for (aq_tstamp now = 30 * AQ_MS; now < 200 * AQ_MS; now += AQ_MS) {
+    aq_trav_handle_timeout(&T, now);
+    drain(now);
+    for (size_t i = 0; i < nactions; i++) {
+      probes += actions[i].kind == AQ_TRAV_PUNCH &&
+                aq_addr_equal(&actions[i].addr, &from);
+    }
+  }
+  assert_true(probes >= 3);
+}
+
+static void what_is_not_of_the_peer_is_not_heard(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  punching(0, &m);
+  drain(0);
+  aq_addr from = addr("20.0.0.2:777");
+  aq_punch p = punch_of(AQ_PUNCH_PROBE, 5, 1);
+  p.flags ^= AQ_PUNCH_FLAG_INITIATOR; /* ours, reflected */
+  aq_trav_handle_punch(&T, 1, 0, &from, &p);
+  p = punch_of(AQ_PUNCH_PROBE, 5, 1);
+  p.session[0] ^= 1;
+  aq_trav_handle_punch(&T, 1, 0, &from, &p);
+  p = punch_of(AQ_PUNCH_ANSWER, 5, 99); /* to no probe of ours */
+  aq_trav_handle_punch(&T, 1, 0, &from, &p);
+  drain(1);
+  assert_int_equal(nactions, 0);
+  assert_int_equal(T.punches_received, 0);
+  /* A replay, from wherever. */
+  p = punch_of(AQ_PUNCH_PROBE, 6, 1);
+  aq_trav_handle_punch(&T, 1, 0, &from, &p);
+  aq_addr victim = addr("9.9.9.9:9999");
+  aq_trav_handle_punch(&T, 1, 0, &victim, &p);
+  p.seq = 3; /* late, but new */
+  aq_trav_handle_punch(&T, 1, 0, &from, &p);
+  aq_trav_handle_punch(&T, 1, 0, &victim, &p);
+  drain(1);
+  assert_int_equal(T.punches_received, 2);
+  assert_int_equal(T.replays, 2);
+  for (size_t i = 0; i < nactions; i++) {
+    assert_false(aq_addr_equal(&actions[i].addr, &victim));
+  }
+}
+
+static void an_answer_measures_the_way(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  punching(0, &m);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  drain(5 * AQ_MS);
+  uint64_t echo = 0;
+  for (size_t i = 0; i < nactions; i++) {
+    if (actions[i].kind == AQ_TRAV_PUNCH &&
+        actions[i].punch.type == AQ_PUNCH_PROBE) {
+      echo = actions[i].punch.echo;
+    }
+  }
+  aq_punch p = punch_of(AQ_PUNCH_ANSWER, 1, echo);
+  aq_addr from = addr("20.0.0.2:5000");
+  aq_trav_handle_punch(&T, 17 * AQ_MS, 0, &from, &p);
+  drain(17 * AQ_MS);
+  assert_int_equal(event(AQ_EVENT_CANDIDATE_VALIDATED)->duration, 12 * AQ_MS);
+  assert_int_equal(count_actions(AQ_TRAV_PUNCH), 0); /* no answer to it */
+  /* The same answer again says nothing. */
+  p.seq = 2;
+  aq_trav_handle_punch(&T, 18 * AQ_MS, 0, &from, &p);
+  assert_int_equal(T.punches_received, 1);
+}
+
+static void dials_are_at_most_three_at_once_and_eight_in_all(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  punching(0, &m);
+  uint32_t running[AQ_TRAV_MAX_DIALS] = {0};
+  size_t nrunning = 0, total = 0;
+  for (uint32_t k = 0; k < 40; k++) {
+    aq_tstamp now = (k + 6) * AQ_MS;
+    aq_addr from = addr("30.0.0.1:1000");
+    from.port = (uint16_t)(1000 + k);
+    aq_punch p = punch_of(AQ_PUNCH_PROBE, k + 1, k + 1);
+    aq_trav_handle_timeout(&T, now);
+    aq_trav_handle_punch(&T, now, 0, &from, &p);
+    drain(now);
+    for (size_t i = 0; i < nactions; i++) {
+      if (actions[i].kind == AQ_TRAV_DIAL) {
+        running[nrunning++] = actions[i].dial;
+        total++;
+      }
+    }
+    assert_true(nrunning <= 3);
+    if (nrunning && k % 2) {
+      aq_trav_handle_dial(&T, now, running[--nrunning], AQ_ERR_UNREACHABLE, 0);
+      drain(now);
+      for (size_t i = 0; i < nactions; i++) {
+        if (actions[i].kind == AQ_TRAV_DIAL) {
+          running[nrunning++] = actions[i].dial;
+          total++;
+        }
+      }
+    }
+  }
+  assert_int_equal(total, AQ_TRAV_MAX_DIALS);
+}
+
+static void the_first_handshake_wins(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  punching(0, &m);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  drain(5 * AQ_MS);
+  uint32_t first = action(AQ_TRAV_DIAL)->dial;
+  aq_addr from = addr("20.0.0.2:777");
+  aq_punch p = punch_of(AQ_PUNCH_PROBE, 1, 1234);
+  aq_trav_handle_punch(&T, 30 * AQ_MS, 0, &from, &p);
+  drain(30 * AQ_MS);
+  uint32_t second = action(AQ_TRAV_DIAL)->dial;
+  aq_trav_handle_dial(&T, 60 * AQ_MS, second, 0, 30 * AQ_MS);
+  drain(60 * AQ_MS);
+  assert_int_equal(count_actions(AQ_TRAV_HANGUP), 1);
+  assert_int_equal(action(AQ_TRAV_HANGUP)->dial, first);
+  assert_int_equal(action(AQ_TRAV_DONE)->dial, second);
+  assert_int_equal(actions[nactions - 1].kind, AQ_TRAV_DONE);
+  step_ended(2, AQ_OK);
+  assert_int_equal(event(AQ_EVENT_PATH_VALIDATED)->duration, 30 * AQ_MS);
+  assert_int_equal(event(AQ_EVENT_TRAVERSAL_SUCCEEDED)->duration, 60 * AQ_MS);
+  const aq_event *e = event(AQ_EVENT_SESSION_STATE_CHANGED);
+  assert_int_equal(e->to, AQ_STATE_CONNECTED);
+  assert_int_equal(e->reason, AQ_REASON_CONNECTION_ESTABLISHED);
+  aq_step_record r[AQ_MAX_STEPS];
+  size_t n = aq_trav_get_steps(&T, r, AQ_MAX_STEPS), won = 0;
+  for (size_t i = 0; i < n; i++) {
+    won += r[i].won && r[i].step == 0;
+  }
+  assert_int_equal(won, 1);
+  /* And nothing any more. */
+  aq_trav_handle_dial(&T, 61 * AQ_MS, first, 0, 1);
+  aq_trav_handle_punch(&T, 61 * AQ_MS, 0, &from, &p);
+  aq_trav_handle_timeout(&T, 100 * AQ_S);
+  drain(100 * AQ_S);
+  assert_int_equal(nactions + nevents, 0);
+}
+
+static void forbidden_by_the_guard_is_left_alone(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  add(&m, "9.9.9.9:53");
+  punching(0, &m);
+  aq_addr bad = addr("9.9.9.9:53");
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  drain(5 * AQ_MS);
+  aq_trav_handle_refused(&T, 5 * AQ_MS, &bad,
+                         aq_guard_name(AQ_GUARD_FORBIDDEN));
+  aq_trav_handle_timeout(&T, 25 * AQ_MS);
+  drain(25 * AQ_MS);
+  for (size_t i = 0; i < nactions; i++) {
+    assert_false(aq_addr_equal(&actions[i].addr, &bad));
+  }
+  assert_int_equal(count_actions(AQ_TRAV_PUNCH), 1);
+}
+
+/* ---- bounds
+ * ------------------------------------------------------------------------ */
+
+static void nobody_polls_and_the_end_is_still_told(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  for (int i = 0; i < 31; i++) {
+    add(&m, "30.0.0.1:1000");
+    m.cand[m.cand_count - 1].addr.port = (uint16_t)(1000 + i);
+  }
+  P.strategy = AQ_STRATEGY_AUTO;
+  aq_trav_init(&T, 0, &P);
+  aq_trav_handle_requested(&T, 0, 7, 1);
+  aq_trav_handle_answer(&T, 0, &m);
+  for (uint32_t k = 0; k < 500; k++) {
+    aq_addr from = addr("40.0.0.1:1000");
+    from.port = (uint16_t)(1000 + k);
+    aq_punch p = punch_of(AQ_PUNCH_PROBE, k + 1, k + 1);
+    aq_trav_handle_punch(&T, k * AQ_MS, 0, &from, &p);
+    aq_trav_handle_timeout(&T, k * AQ_MS);
+  }
+  assert_true(T.actions_lost > 0);
+  aq_trav_finish(&T, AQ_S, AQ_ERR_CANCELLED);
+  drain(AQ_S);
+  assert_int_equal(actions[nactions - 1].kind, AQ_TRAV_DONE);
+  assert_int_equal(count_actions(AQ_TRAV_DIAL), 0);   /* never heard of, */
+  assert_int_equal(count_actions(AQ_TRAV_HANGUP), 0); /* nothing to end */
+  assert_non_null(event(AQ_EVENT_TRAVERSAL_FAILED));
+  assert_int_equal(T.npair, AQ_TRAV_MAX_PAIRS);
+}
+
+static void time_never_goes_back(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  punching(AQ_S, &m);
+  aq_trav_handle_timeout(&T, AQ_S + 5 * AQ_MS);
+  aq_tstamp next = aq_trav_next_timeout(&T);
+  aq_trav_handle_timeout(&T, 0);
+  assert_int_equal(aq_trav_next_timeout(&T), next);
+}
+
+/* ---- the target
+ * ----------------------------------------------------------------------- */
+
+static void a_target_waits_for_its_decision(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  P.strategy = AQ_STRATEGY_AUTO;
+  aq_trav_init_target(&T, 0, &P, &m, 7, 1, 100 * AQ_MS);
+  drain(0);
+  assert_int_equal(nactions, 0);
+  aq_addr from = addr("20.0.0.2:5000");
+  aq_punch p = punch_of(AQ_PUNCH_PROBE, 1, 1);
+  aq_trav_handle_punch(&T, 1, 0, &from, &p);
+  drain(1);
+  assert_int_equal(nactions, 0); /* no consent, no answer */
+  aq_trav_handle_timeout(&T, 100 * AQ_MS);
+  drain(100 * AQ_MS);
+  assert_int_equal(action(AQ_TRAV_PUNCH)->punch.type, AQ_PUNCH_OPENER);
+  aq_trav_decide(&T, 101 * AQ_MS, 0); /* too late */
+  assert_false(aq_trav_is_over(&T));
+  for (aq_tstamp now = AQ_S; !aq_trav_is_over(&T); now += 10 * AQ_MS) {
+    aq_trav_handle_timeout(&T, now);
+    drain(now);
+    assert_int_equal(count_actions(AQ_TRAV_DIAL), 0);
+  }
+  assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_PUNCHING_FAILED);
+  assert_int_equal(count_actions(AQ_TRAV_CANCEL), 0);
+}
+
+static void an_offer_that_is_accepted_too_late_is_dead(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  aq_trav_init_target(&T, 0, &P, &m, 7, 1, AQ_NEVER);
+  aq_trav_decide(&T, 10 * AQ_S, 1);
+  drain(10 * AQ_S);
+  assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_EXPIRED);
+}
+
+static void the_initiator_gives_up(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  aq_trav_init_target(&T, 0, &P, &m, 7, 0, AQ_NEVER);
+  aq_trav_handle_cancel(&T, AQ_MS);
+  drain(AQ_MS);
+  assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_CANCELLED);
+}
+
+/* ---- crossing, by hand
+ * ------------------------------------------------------------------ */
+
+static void the_larger_id_becomes_the_target(void **state) {
+  (void)state;
+  memset(P.self.bytes, 3, 32);
+  aq_ctl answer = message(AQ_CTL_ANSWER, 9);
+  punching(0, &answer);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  drain(5 * AQ_MS);
+  aq_ctl offer = message(AQ_CTL_OFFER, 8);
+  aq_trav_handle_offer(&T, 6 * AQ_MS, &offer, 7);
+  drain(6 * AQ_MS);
+  assert_int_equal(count_actions(AQ_TRAV_HANGUP), 1);
+  assert_int_equal(T.initiator, 0);
+  assert_memory_equal(aq_trav_key(&T), offer.key, sizeof(offer.key));
+  assert_int_equal(T.step, AQ_TRAV_STEP_PUNCH); /* the caller's step goes on */
+  uint32_t attempt = T.attempt;
+  aq_trav_handle_offer(&T, 7 * AQ_MS, &offer, 7); /* twice: nothing */
+  assert_int_equal(T.attempt, attempt);
+  aq_addr remote = addr("20.0.0.2:5000");
+  aq_trav_handle_connected(&T, 50 * AQ_MS, &remote, AQ_MS);
+  drain(50 * AQ_MS);
+  step_ended(2, AQ_OK);
+  assert_int_equal(action(AQ_TRAV_DONE)->dial, 0);
+}
+
+static void the_smaller_id_goes_on_but_opens_its_nat(void **state) {
+  (void)state;
+  aq_trav_init(&T, 0, &P);
+  aq_trav_step_coordinate(&T, 0, 7, 0);
+  drain(0);
+  aq_trav_handle_requested(&T, 0, 7, 1);
+  aq_ctl offer = message(AQ_CTL_OFFER, 8);
+  aq_trav_handle_offer(&T, AQ_MS, &offer, 7);
+  drain(AQ_MS);
+  assert_int_equal(nactions, 1);
+  assert_int_equal(actions[0].punch.type, AQ_PUNCH_OPENER);
+  assert_int_equal(T.initiator, 1);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_COORDINATION);
+  aq_ctl answer = message(AQ_CTL_ANSWER, 9);
+  aq_trav_handle_answer(&T, 2 * AQ_MS, &answer);
+  assert_memory_equal(aq_trav_key(&T), answer.key, sizeof(answer.key));
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
+}
+
+static void candidates_come_and_go_while_it_works(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  punching(0, &m);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  drain(5 * AQ_MS);
+  aq_candidate c = {.addr = addr("50.0.0.1:5000"), .verified = 1};
+  aq_trav_handle_candidate(&T, 6 * AQ_MS, &c);
+  aq_trav_handle_timeout(&T, 30 * AQ_MS);
+  drain(30 * AQ_MS);
+  size_t probes = 0;
+  for (size_t i = 0; i < nactions; i++) {
+    assert_int_not_equal(actions[i].kind, AQ_TRAV_DIAL); /* only claimed */
+    probes += aq_addr_equal(&actions[i].addr, &c.addr);
+  }
+  assert_int_equal(probes, 1);
+  c.state = AQ_CAND_REMOVED;
+  aq_trav_handle_candidate(&T, 31 * AQ_MS, &c);
+  aq_trav_handle_timeout(&T, 3 * AQ_S);
+  drain(3 * AQ_S);
+  for (size_t i = 0; i < nactions; i++) {
+    assert_false(aq_addr_equal(&actions[i].addr, &c.addr));
+  }
+  for (int i = 0; i < 100; i++) {
+    c.state = AQ_CAND_NEW;
+    c.addr.port++;
+    aq_trav_handle_candidate(&T, 3 * AQ_S, &c);
+  }
+  assert_int_equal(T.nremote, AQ_MAX_CANDIDATES);
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, setup)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(every_phase_can_be_reached_and_left),
+      TEST(the_diagram_in_the_docs_is_the_table),
+      TEST(nothing_happens_before_a_step),
+      TEST(one_step_at_a_time),
+      TEST(a_dial_step_spaces_and_clamps),
+      TEST(a_coordinate_step_ends_with_the_answer),
+      TEST(an_answer_to_something_else_is_ignored),
+      TEST(a_punch_step_can_be_tried_again),
+      TEST(a_veto_between_the_steps_is_told_by_the_next),
+      TEST(a_request_that_times_out_is_cancelled),
+      TEST(only_the_verified_address_is_dialed_unasked),
+      TEST(forbidden_targets_get_nothing),
+      TEST(one_address_for_both_means_one_nat),
+      TEST(the_callers_order_goes_first),
+      TEST(the_schedule_is_clamped_and_covers_three_seconds),
+      TEST(a_probe_is_answered_dialed_and_followed),
+      TEST(what_is_not_of_the_peer_is_not_heard),
+      TEST(an_answer_measures_the_way),
+      TEST(dials_are_at_most_three_at_once_and_eight_in_all),
+      TEST(the_first_handshake_wins),
+      TEST(forbidden_by_the_guard_is_left_alone),
+      TEST(nobody_polls_and_the_end_is_still_told),
+      TEST(time_never_goes_back),
+      TEST(a_target_waits_for_its_decision),
+      TEST(an_offer_that_is_accepted_too_late_is_dead),
+      TEST(the_initiator_gives_up),
+      TEST(the_larger_id_becomes_the_target),
+      TEST(the_smaller_id_goes_on_but_opens_its_nat),
+      TEST(candidates_come_and_go_while_it_works),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
