@@ -31,18 +31,17 @@ static void start_all(world *w) {
 
 static aq_id dial(world *w, int from, int to, int pinned) {
   aq_id id = 0;
-  assert_int_equal(aq_connect_addr(w->node[from]->ep, w->now,
-                                   &w->node[to]->bound,
-                                   pinned ? &w->node[to]->id : NULL, NULL,
-                                   5 * AQ_S, &id),
-                   0);
+  assert_int_equal(
+      aq_connect_addr(w->node[from]->ep, w->now, &w->node[to]->bound,
+                      pinned ? &w->node[to]->id : NULL, NULL, 5 * AQ_S, &id),
+      0);
   assert_true(id != 0);
   return id;
 }
 
 static const aq_event *wait_conn(world *w, int n) {
-  const aq_event *e = world_wait(w, w->node[n],
-                                 AQ_EVENT_CONNECTION_ESTABLISHED, 10 * AQ_S);
+  const aq_event *e =
+      world_wait(w, w->node[n], AQ_EVENT_CONNECTION_ESTABLISHED, 10 * AQ_S);
   if (e == NULL) {
     const aq_event *f = world_find(w->node[n], AQ_EVENT_DIAL_FAILED);
     fail_msg("no connection: %s", f != NULL ? f->text : "no event");
@@ -78,7 +77,8 @@ static void talk(world *w, int from, aq_id conn, int to) {
   assert_int_equal(aq_stream_release(a->ep, w->now, s), AQ_ERR_CLOSED);
 }
 
-/* ---- dials ---------------------------------------------------------------------- */
+/* ---- dials
+ * ---------------------------------------------------------------------- */
 
 static void test_dial_by_address(void **state) {
   (void)state;
@@ -90,9 +90,9 @@ static void test_dial_by_address(void **state) {
   assert_true(e->outgoing && e->has_peer);
   assert_memory_equal(&e->peer, &w->node[B]->id, 32);
   assert_string_equal(e->text, "antquic");
-  assert_non_null(world_wait(w, w->node[B], AQ_EVENT_CONNECTION_INCOMING, AQ_S));
-  assert_int_equal(
-      world_count(w->node[B], AQ_EVENT_CONNECTION_ESTABLISHED), 1);
+  assert_non_null(
+      world_wait(w, w->node[B], AQ_EVENT_CONNECTION_INCOMING, AQ_S));
+  assert_int_equal(world_count(w->node[B], AQ_EVENT_CONNECTION_ESTABLISHED), 1);
   talk(w, A, id, B);
   /* Both know what the other sees. */
   world_run(w, AQ_S);
@@ -135,8 +135,7 @@ static void test_wrong_key(void **state) {
   assert_int_equal(e->error, AQ_ERR_WRONG_KEY);
   world_run(w, 5 * AQ_S);
   assert_int_equal(world_count(w->node[B], AQ_EVENT_CONNECTION_INCOMING), 0);
-  assert_int_equal(
-      world_count(w->node[A], AQ_EVENT_CONNECTION_ESTABLISHED), 0);
+  assert_int_equal(world_count(w->node[A], AQ_EVENT_CONNECTION_ESTABLISHED), 0);
   assert_int_equal(aq_conn_ping(w->node[A]->ep, w->now, id), AQ_ERR_CLOSED);
   aq_usage u;
   aq_endpoint_get_usage(w->node[A]->ep, &u);
@@ -189,7 +188,8 @@ static void test_nobody_there(void **state) {
   world_del(w);
 }
 
-/* ---- simultaneous dials ---------------------------------------------------------------- */
+/* ---- simultaneous dials
+ * ---------------------------------------------------------------- */
 
 static aq_id only_conn(world_node *n) {
   aq_id v[4];
@@ -265,7 +265,8 @@ static void test_simultaneous_with_loss(void **state) {
   assert_int_equal(lost, 0);
 }
 
-/* ---- address validation --------------------------------------------------------------------- */
+/* ---- address validation
+ * --------------------------------------------------------------------- */
 
 static void test_retry(void **state) {
   (void)state;
@@ -335,9 +336,8 @@ static void test_version_negotiation(void **state) {
   world *w = two(13);
   world_node_start(w->node[B]);
   aq_addr from = util_addr("198.18.7.7:7777");
-  uint8_t pkt[1200] = {0xc3, 0x0a, 0x0a, 0x0a, 0x0a, 8,
-                       1,    2,    3,    4,    5,    6,
-                       7,    8,    4,    9,    9,    9, 9};
+  uint8_t pkt[1200] = {0xc3, 0x0a, 0x0a, 0x0a, 0x0a, 8, 1, 2, 3, 4,
+                       5,    6,    7,    8,    4,    9, 9, 9, 9};
   world_inject(w, &from, &w->node[B]->bound, pkt, 1199);
   world_run(w, AQ_S);
   assert_null(world_seen_at(w, &from));
@@ -355,7 +355,9 @@ static void test_version_negotiation(void **state) {
   world_del(w);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------- */
+/* ---- ends
+ * -------------------------------------------------------------------------------------
+ */
 
 static void test_close_reason(void **state) {
   (void)state;
@@ -367,10 +369,9 @@ static void test_close_reason(void **state) {
   aq_id other = aq_endpoint_find_conn(w->node[B]->ep, &w->node[A]->id);
   assert_int_equal(
       aq_conn_close(w->node[B]->ep, w->now, other, 42, "enough", 6), 0);
-  assert_int_equal(
-      aq_conn_close(w->node[B]->ep, w->now, other, 43, "again", 5), 0);
-  const aq_event *e =
-      world_wait(w, w->node[A], AQ_EVENT_CONNECTION_LOST, AQ_S);
+  assert_int_equal(aq_conn_close(w->node[B]->ep, w->now, other, 43, "again", 5),
+                   0);
+  const aq_event *e = world_wait(w, w->node[A], AQ_EVENT_CONNECTION_LOST, AQ_S);
   assert_non_null(e);
   assert_int_equal(e->conn, id);
   assert_int_equal(e->error, AQ_ERR_PEER_CLOSED);
@@ -416,6 +417,17 @@ static void test_idle_timeout(void **state) {
   world_del(w);
 }
 
+/* Long enough to be answered by a stateless reset; a PING is not. */
+static void say_something(world *w, int from, aq_id conn) {
+  static const uint8_t text[100] = {1};
+  aq_id s = 0;
+  size_t n = 0;
+  assert_int_equal(aq_stream_open(w->node[from]->ep, w->now, conn, 1, 0, &s),
+                   0);
+  assert_int_equal(
+      aq_stream_write(w->node[from]->ep, w->now, s, text, sizeof(text), &n), 0);
+}
+
 static void test_stateless_reset(void **state) {
   (void)state;
   world *w = two(22);
@@ -423,16 +435,13 @@ static void test_stateless_reset(void **state) {
   aq_id id = dial(w, A, B, 1);
   wait_conn(w, A);
   world_run(w, AQ_S);
-  /* The same node secret can't be kept over a crash (it is drawn anew), so
-   * the tokens differ: forge none, hear none. What a restarted node can do is
-   * tested with the same entropy. */
-  aq_rand again = w->node[B]->rand;
-  (void)again;
+  /* The node's secret was drawn anew, so its tokens are not the ones that A
+   * was given: it answers, and A does not believe it. */
   world_node *b = w->node[B];
   world_node_kill(b);
   aq_rand_init(&b->rand, 77);
   world_node_start(b);
-  assert_int_equal(aq_conn_ping(w->node[A]->ep, w->now, id), 0);
+  say_something(w, A, id);
   world_run(w, AQ_S);
   aq_statistics s;
   aq_endpoint_get_statistics(b->ep, &s);
@@ -454,7 +463,7 @@ static void test_stateless_reset_known(void **state) {
   world_node_kill(b);
   aq_rand_init(&b->rand, 77); /* the same node secrets */
   world_node_start(b);
-  assert_int_equal(aq_conn_ping(w->node[A]->ep, w->now, id), 0);
+  say_something(w, A, id);
   const aq_event *e =
       world_wait(w, w->node[A], AQ_EVENT_CONNECTION_LOST, 5 * AQ_S);
   assert_non_null(e);
@@ -497,8 +506,7 @@ static void test_shutdown(void **state) {
   assert_int_equal(aq_endpoint_close(w->node[A]->ep, w->now, 5, "over"), 0);
   world_flush(w);
   assert_true(aq_endpoint_is_drained(w->node[A]->ep));
-  const aq_event *e =
-      world_wait(w, w->node[B], AQ_EVENT_CONNECTION_LOST, AQ_S);
+  const aq_event *e = world_wait(w, w->node[B], AQ_EVENT_CONNECTION_LOST, AQ_S);
   assert_non_null(e);
   assert_int_equal(e->value, 5);
   aq_id id;
@@ -508,7 +516,9 @@ static void test_shutdown(void **state) {
   world_del(w);
 }
 
-/* ---- coordinated -------------------------------------------------------------------------------- */
+/* ---- coordinated
+ * --------------------------------------------------------------------------------
+ */
 
 static world *three(uint64_t seed, int nat) {
   world *w = world_new(seed);
@@ -550,9 +560,8 @@ static void wait_registered(world *w, int nodes) {
 
 static aq_id start_session(world *w, int from, int to) {
   aq_id s = 0, c = 0;
-  assert_int_equal(aq_session_start(w->node[from]->ep, w->now,
-                                    &w->node[to]->id, NULL, 0, 10 * AQ_S, &s,
-                                    &c),
+  assert_int_equal(aq_session_start(w->node[from]->ep, w->now, &w->node[to]->id,
+                                    NULL, 0, 10 * AQ_S, &s, &c),
                    0);
   assert_true(s != 0 && c == 0);
   return s;
@@ -565,8 +574,8 @@ static void dump(const world_node *n) {
     fprintf(stderr, "%8.3f %s conn %llx session %llx %s %s %s\n",
             (double)e->time / 1e9, aq_event_name(e->kind),
             (unsigned long long)e->conn, (unsigned long long)e->session,
-            aq_addr_format(&e->addr, buf), e->error ? aq_error_name(e->error) : "",
-            e->text);
+            aq_addr_format(&e->addr, buf),
+            e->error ? aq_error_name(e->error) : "", e->text);
   }
 }
 
@@ -576,10 +585,10 @@ static void by_id(int nat, uint64_t seed) {
   start_all(w);
   wait_registered(w, 2);
   /* A bootstrap node's connection is not the application's. */
-  assert_int_equal(
-      world_count(w->node[A], AQ_EVENT_CONNECTION_ESTABLISHED), 0);
+  assert_int_equal(world_count(w->node[A], AQ_EVENT_CONNECTION_ESTABLISHED), 0);
   assert_int_equal(world_count(w->node[A], AQ_EVENT_BOOTSTRAP_CONNECTED), 1);
   assert_int_equal(aq_endpoint_get_conns(w->node[A]->ep, NULL, 0), 0);
+  world_run(w, 2 * AQ_S); /* the search for the path's MTU is over */
   aq_tstamp from = w->now;
   aq_id s = start_session(w, A, B);
   const aq_event *e =
@@ -594,17 +603,22 @@ static void by_id(int nat, uint64_t seed) {
   aq_id conn = only_conn(w->node[A]);
   assert_int_equal(e->conn, conn);
   /* RTT to the coordinator, RTT between the peers, 5 ms. */
+  if (!nat && took > 105 * AQ_MS) {
+    dump(w->node[A]);
+    dump(w->node[B]);
+  }
   if (!nat) {
     assert_true(took <= 105 * AQ_MS);
   }
   assert_true(took <= 300 * AQ_MS);
-  assert_non_null(world_wait(w, w->node[B], AQ_EVENT_CONNECTION_INCOMING, AQ_S));
+  assert_non_null(
+      world_wait(w, w->node[B], AQ_EVENT_CONNECTION_INCOMING, AQ_S));
   aq_conn_info info;
   assert_int_equal(aq_conn_get_info(w->node[A]->ep, conn, &info), 0);
   assert_int_equal(info.session, s);
   const world_node *b = w->node[B];
-  assert_true(aq_addr_equal(&info.remote,
-                            b->outside.family ? &b->outside : &b->bound));
+  assert_true(
+      aq_addr_equal(&info.remote, b->outside.family ? &b->outside : &b->bound));
   aq_step_record steps[AQ_MAX_STEPS];
   size_t n = aq_explain(w->node[A]->ep, conn, steps, AQ_MAX_STEPS);
   assert_true(n >= 2);
@@ -690,8 +704,8 @@ static void test_unknown_target(void **state) {
   assert_true(aq_explain(w->node[A]->ep, e->session, steps, AQ_MAX_STEPS) >= 1);
   assert_true(steps[0].error != 0);
   world_run(w, 70 * AQ_S); /* and is forgotten */
-  assert_int_equal(
-      aq_explain(w->node[A]->ep, e->session, steps, AQ_MAX_STEPS), 0);
+  assert_int_equal(aq_explain(w->node[A]->ep, e->session, steps, AQ_MAX_STEPS),
+                   0);
   world_del(w);
 }
 
@@ -722,15 +736,13 @@ static void decide(int accept) {
   start_all(w);
   wait_registered(w, 2);
   start_session(w, A, B);
-  const aq_event *e =
-      world_wait(w, w->node[B], AQ_EVENT_DECISION, 15 * AQ_S);
+  const aq_event *e = world_wait(w, w->node[B], AQ_EVENT_DECISION, 15 * AQ_S);
   assert_non_null(e);
   assert_memory_equal(&e->peer, &w->node[A]->id, 32);
-  assert_int_equal(
-      aq_endpoint_decide(w->node[B]->ep, w->now, e->value, accept), 0);
-  assert_int_equal(
-      aq_endpoint_decide(w->node[B]->ep, w->now, e->value, accept),
-      AQ_ERR_EXPIRED);
+  assert_int_equal(aq_endpoint_decide(w->node[B]->ep, w->now, e->value, accept),
+                   0);
+  assert_int_equal(aq_endpoint_decide(w->node[B]->ep, w->now, e->value, accept),
+                   AQ_ERR_EXPIRED);
   world_wait(w, w->node[A],
              accept ? AQ_EVENT_TRAVERSAL_SUCCEEDED : AQ_EVENT_TRAVERSAL_FAILED,
              15 * AQ_S);
@@ -772,11 +784,12 @@ static void test_connect_to_bootstrap(void **state) {
   world *w = three(54, 0);
   start_all(w);
   wait_registered(w, 2);
-  uint64_t before = w->node[A]->tx_packets;
   aq_id id = dial(w, A, C, 0);
   const aq_event *e = wait_conn(w, A);
   assert_int_equal(e->conn, id);
-  assert_int_equal(w->node[A]->tx_packets, before); /* nothing new was dialed */
+  aq_statistics s;
+  aq_endpoint_get_statistics(w->node[A]->ep, &s);
+  assert_int_equal(s.connections_dialed, 1); /* the one that was there */
   talk(w, A, id, C);
   aq_conn_info info;
   assert_int_equal(aq_conn_get_info(w->node[A]->ep, id, &info), 0);
@@ -784,7 +797,9 @@ static void test_connect_to_bootstrap(void **state) {
   world_del(w);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------- */
+/* ---- memory
+ * --------------------------------------------------------------------------------------
+ */
 
 static void test_allocation_failures(void **state) {
   (void)state;

@@ -83,11 +83,12 @@ void world_node_start(world_node *n) {
   assert_int_equal(aq_endpoint_new(&n->ep, &n->params, &env, n->w->now), 0);
   aq_local_socket s = {0, n->bound};
   assert_int_equal(aq_endpoint_add_socket(n->ep, n->w->now, &s), 0);
-  assert_int_equal(
-      aq_endpoint_set_local_addrs(n->ep, n->w->now, &n->bound, 1), 0);
+  assert_int_equal(aq_endpoint_set_local_addrs(n->ep, n->w->now, &n->bound, 1),
+                   0);
 }
 
-/* ---- flying -------------------------------------------------------------------- */
+/* ---- flying
+ * -------------------------------------------------------------------- */
 
 static void enqueue(world *w, const aq_addr *from, const aq_addr *to,
                     uint8_t ttl, const uint8_t *data, size_t len) {

@@ -22,7 +22,7 @@ typedef struct world_node {
   aq_identity *identity;
   aq_peer_id id;
   aq_endpoint_params params;
-  aq_addr bound;  /* its socket */
+  aq_addr bound;   /* its socket */
   aq_addr outside; /* behind a NAT (port-restricted cone): its public address */
   size_t npin;
   aq_addr pin[WORLD_PINHOLES];
@@ -51,7 +51,7 @@ struct world {
   aq_tstamp now;
   aq_duration delay; /* one way */
   aq_duration jitter;
-  unsigned loss;     /* per mille */
+  unsigned loss; /* per mille */
   aq_rand rand;
   world_node *node[WORLD_NODES];
   world_packet *head;
