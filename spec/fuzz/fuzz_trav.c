@@ -1,0 +1,410 @@
+/* fuzz_trav.c - one session and a stream of calls in any order, with what must
+ * hold after each.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "proto/trav_int.h"
+
+#include "base/addr.h"
+#include "proto/guard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MUST(x)                                                                \
+  do {                                                                         \
+    if (!(x)) {                                                                \
+      fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #x);    \
+      abort();                                                                 \
+    }                                                                          \
+  } while (0)
+
+static const uint8_t *in;
+static size_t left;
+
+static uint8_t u8(void) {
+  if (!left) {
+    return 0;
+  }
+  left--;
+  return *in++;
+}
+
+static uint64_t u64(void) {
+  uint64_t v = 0;
+  for (int i = 0; i < 8; i++) {
+    v = v << 8 | u8();
+  }
+  return v;
+}
+
+/* Few different ones, so that they meet again; some are forbidden. */
+static aq_addr some_addr(void) {
+  static const uint8_t v4[8][4] = {
+      {20, 0, 0, 1},  {20, 0, 0, 2},    {10, 0, 0, 1},   {127, 0, 0, 1},
+      {224, 0, 0, 1}, {192, 168, 1, 1}, {198, 18, 0, 1}, {0, 0, 0, 0}};
+  static const uint8_t v6[2][16] = {{0x20, 0x01, 0x0d, 0xb8, 1},
+                                    {0x2a, 0x00, 1, 1}};
+  uint8_t b = u8();
+  uint16_t port = (uint16_t)(b >> 3 ? 1000 + (b >> 3) : u8());
+  return b & 4 ? aq_addr_v6(v6[b & 1], port) : aq_addr_v4(v4[b & 7], port);
+}
+
+typedef struct world {
+  aq_trav t;
+  aq_tstamp now;
+  uint64_t request;
+  uint8_t phase;
+  int done, poll;
+  uint32_t dials[64]; /* polled and neither hung up nor ended */
+  size_t ndial;
+} world;
+
+static void dial_gone(world *w, uint32_t dial) {
+  for (size_t i = 0; i < w->ndial; i++) {
+    if (w->dials[i] == dial) {
+      w->dials[i] = w->dials[--w->ndial];
+      return;
+    }
+  }
+  MUST(!"a dial that was never started");
+}
+
+static void check_action(world *w, const aq_trav_action *a) {
+  MUST(!w->done);
+  switch (a->kind) {
+  case AQ_TRAV_DIAL:
+    MUST(w->ndial < AQ_TRAV_MAX_DIALS);
+    MUST(a->dial != 0 && a->timeout != 0 && a->addr.family != 0);
+    w->dials[w->ndial++] = a->dial;
+    break;
+  case AQ_TRAV_HANGUP:
+    dial_gone(w, a->dial);
+    break;
+  case AQ_TRAV_PUNCH:
+    MUST(aq_trav_key(&w->t) != NULL);
+    MUST(a->addr.family != 0 && a->addr.port != 0);
+    MUST(a->ttl <= 9);
+    MUST(a->punch.type >= AQ_PUNCH_PROBE && a->punch.type <= AQ_PUNCH_OPENER);
+    break;
+  case AQ_TRAV_DONE:
+    MUST(aq_trav_is_over(&w->t));
+    MUST((a->error == 0) == (aq_trav_phase(&w->t) == AQ_PHASE_CONNECTED));
+    if (a->dial) {
+      dial_gone(w, a->dial);
+    }
+    MUST(w->ndial == 0);
+    w->done = 1;
+    break;
+  default:
+    break;
+  }
+}
+
+static void drain(world *w) {
+  aq_trav_action a;
+  aq_event e;
+  while (aq_trav_poll_action(&w->t, w->now, &a)) {
+    check_action(w, &a);
+    if (a.kind == AQ_TRAV_REQUEST && u8() & 1) {
+      aq_trav_handle_requested(&w->t, w->now, 7, ++w->request);
+    }
+  }
+  while (aq_trav_poll_event(&w->t, &e)) {
+    if (e.kind == AQ_EVENT_PHASE_TRANSITION && w->t.events_lost == 0) {
+      MUST(e.from == w->phase);
+      w->phase = (uint8_t)e.to;
+    }
+    MUST(memchr(e.text, 0, sizeof(e.text)) != NULL);
+  }
+}
+
+static int is_rule(unsigned from, unsigned to) {
+  size_t n;
+  const aq_trav_rule *r = aq_trav_rules(&n);
+  for (size_t i = 0; i < n; i++) {
+    if (r[i].from == from && r[i].to == to) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+static void check(world *w) {
+  const aq_trav *t = &w->t;
+  MUST(t->npair <= AQ_TRAV_MAX_PAIRS && t->nremote <= AQ_MAX_CANDIDATES);
+  MUST(t->action_count <= AQ_TRAV_MAX_ACTIONS);
+  MUST(t->event_count <= AQ_TRAV_MAX_EVENTS);
+  MUST(t->nrecord <= AQ_MAX_STEPS);
+  MUST(aq_trav_dials(t, 2) <= AQ_TRAV_DIALS_AT_ONCE);
+  MUST(t->dials_used <= AQ_TRAV_MAX_DIALS);
+  MUST(t->phase < AQ_PHASE__COUNT);
+  int end = t->phase == AQ_PHASE_CONNECTED || t->phase == AQ_PHASE_FAILED;
+  MUST(end == aq_trav_is_over(t));
+  if (end) {
+    MUST(aq_trav_next_timeout(t) == AQ_NEVER);
+    MUST(aq_trav_dials(t, 3) == 0);
+  } else if (t->p.timeout) {
+    MUST(aq_trav_next_timeout(t) != AQ_NEVER);
+  }
+  /* What was handed out is still in the table, and nothing else is. */
+  for (size_t i = 0; i < AQ_TRAV_MAX_DIALS; i++) {
+    const aq_trav_dial *d = &t->dial[i];
+    MUST(!d->id || d->known || d->pair < t->npair);
+    MUST(!d->id || t->initiator);
+  }
+}
+
+static aq_ctl some_ctl(world *w, uint64_t type) {
+  aq_ctl m = {.type = type, .request = w->request, .peer = w->t.p.peer};
+  uint8_t b = u8();
+  if (b == 0xff) {
+    m.peer.bytes[0] ^= 1;
+  }
+  if (b == 0xfe) {
+    m.request ^= 1;
+  }
+  memset(m.session, b & 7, sizeof(m.session));
+  memset(m.key, b & 7, sizeof(m.key));
+  m.rtt_us = b & 8 ? u64() : 50000;
+  m.start_delay_us = b & 16 ? u64() : 0;
+  m.expiry_ms = b & 32 ? u64() : 10000;
+  m.observed = some_addr();
+  m.cand_count = u8() % (AQ_MAX_CANDIDATES + 1);
+  for (size_t i = 0; i < m.cand_count; i++) {
+    uint8_t c = u8();
+    m.cand[i].addr = some_addr();
+    m.cand[i].verified = c & 1;
+    m.cand[i].source = (c >> 1) % AQ_SOURCE__COUNT;
+    m.cand[i].priority = c & 64 ? (uint32_t)u64() : 0;
+  }
+  return m;
+}
+
+static void some_punch(world *w) {
+  aq_punch p = {.type = (uint8_t)(1 + u8() % 3)};
+  uint8_t b = u8();
+  aq_addr from = some_addr();
+  p.flags = b & 1;
+  p.seq = b & 2 ? (uint32_t)u64() : u8();
+  p.echo = b & 4 ? u64() : w->t.probe[u8() % AQ_TRAV_PROBE_LOG].cookie;
+  if (aq_trav_session(&w->t) && !(b & 8)) {
+    memcpy(p.session, aq_trav_session(&w->t), sizeof(p.session));
+  }
+  aq_trav_handle_punch(&w->t, w->now, u8() & 3, &from, &p);
+}
+
+static aq_punch_step some_step(void) {
+  aq_punch_step s;
+  aq_punch_step_init(&s);
+  if (u8() & 1) {
+    s.rounds = u8();
+    s.spacing = u64();
+    s.openers = u8();
+    s.opener_ttl = u8();
+    s.opener_lead = u64();
+    s.timeout = u64();
+    s.count = u8() & 3;
+    for (size_t i = 0; i < s.count; i++) {
+      s.order[i] = some_addr();
+    }
+  }
+  return s;
+}
+
+static void some_time(world *w) {
+  uint8_t b = u8();
+  aq_tstamp next = aq_trav_next_timeout(&w->t);
+  if (b & 1 && next != AQ_NEVER) {
+    w->now = next > w->now ? next : w->now;
+  } else {
+    w->now += (aq_duration)b * b * AQ_MS / 8;
+  }
+  aq_trav_handle_timeout(&w->t, w->now);
+  /* Everything that was due is done. */
+  MUST(aq_trav_next_timeout(&w->t) > w->now);
+}
+
+static void some_dial_end(world *w) {
+  static const int errors[] = {0, AQ_ERR_WRONG_KEY, AQ_ERR_UNREACHABLE,
+                               AQ_ERR_TLS};
+  uint8_t b = u8();
+  uint32_t dial = b;
+  int error = errors[b & 3];
+  size_t i = w->ndial ? (b >> 2) % w->ndial : 0;
+  if (w->ndial && b < 250) {
+    dial = w->dials[i];
+  } else if (aq_trav_dial_find(&w->t, dial)) {
+    return;
+  }
+  int live = aq_trav_dial_find(&w->t, dial) != NULL;
+  aq_trav_handle_dial(&w->t, w->now, dial, error, u64());
+  if (live && error) {
+    dial_gone(w, dial);
+  }
+}
+
+static void operate(world *w) {
+  aq_trav *t = &w->t;
+  aq_ctl m;
+  aq_punch_step s;
+  aq_dial_step d;
+  aq_addr a;
+  switch (u8() % 20) {
+  case 0:
+    memset(&d, 0, sizeof(d));
+    d.count = u8() % 10;
+    for (size_t i = 0; i < d.count && i < 8; i++) {
+      d.addrs[i] = some_addr();
+    }
+    d.spacing = u8() & 1 ? u64() : 0;
+    d.timeout = u8() & 1 ? u64() : AQ_S;
+    aq_trav_step_dial(t, w->now, &d);
+    break;
+  case 1:
+    aq_trav_step_coordinate(t, w->now, u8(), u8() & 1 ? u64() : AQ_S);
+    break;
+  case 2:
+    s = some_step();
+    aq_trav_step_punch(t, w->now, u8() & 1 ? &s : NULL);
+    break;
+  case 3:
+    if (u8() == 1) {
+      aq_trav_finish(t, w->now, u8() & 1 ? AQ_ERR_CANCELLED : 0);
+    }
+    break;
+  case 4:
+    aq_trav_decide(t, w->now, u8() & 3);
+    break;
+  case 5:
+    s = some_step();
+    aq_trav_set_punch(t, &s);
+    break;
+  case 6:
+    aq_trav_handle_requested(t, w->now, u8(), ++w->request);
+    break;
+  case 7:
+  case 8:
+    m = some_ctl(w, AQ_CTL_ANSWER);
+    aq_trav_handle_answer(t, w->now, &m);
+    break;
+  case 9:
+    m = some_ctl(w, AQ_CTL_OFFER);
+    aq_trav_handle_offer(t, w->now, &m, 9);
+    break;
+  case 10:
+    aq_trav_handle_error(t, w->now, -(int)(u8() % 50), u64());
+    break;
+  case 11:
+    if (u8() & 1) {
+      aq_trav_handle_cancel(t, w->now);
+    }
+    break;
+  case 12:
+    a = some_addr();
+    aq_trav_handle_refused(t, w->now, &a,
+                           aq_guard_name((aq_guard_verdict)(u8() % 7)));
+    break;
+  case 13:
+    some_dial_end(w);
+    break;
+  case 14:
+    if (u8() == 2) {
+      a = some_addr();
+      aq_trav_handle_connected(t, w->now, &a, u64());
+    }
+    break;
+  case 15: {
+    aq_candidate c = {.addr = some_addr()};
+    c.state = u8() % AQ_CAND__COUNT;
+    c.source = u8() % AQ_SOURCE__COUNT;
+    aq_trav_handle_candidate(t, w->now, &c);
+    break;
+  }
+  case 16:
+    some_punch(w);
+    break;
+  case 17:
+    w->poll = u8() & 1;
+    break;
+  default:
+    some_time(w);
+    break;
+  }
+}
+
+static world W;
+
+static void begin(void) {
+  uint8_t b = u8();
+  aq_trav_params p;
+  memset(&p, 0, sizeof(p));
+  memset(p.self.bytes, b & 1 ? 1 : 3, 32);
+  memset(p.peer.bytes, 2, 32);
+  p.strategy = b & 2 ? AQ_STRATEGY_AUTO : AQ_STRATEGY_STEPS;
+  p.allow_private = b & 4;
+  p.allow_loopback = p.allow_reserved = b & 8;
+  p.timeout = b & 16 ? 20 * AQ_S : 0;
+  p.nsock = 1 + (b >> 6);
+  for (size_t i = 0; i < p.nsock; i++) {
+    static const uint8_t any[16] = {0};
+    p.sock[i].index = (uint32_t)i;
+    p.sock[i].bound = i & 1 ? aq_addr_v6(any, 4000) : aq_addr_v4(any, 4000);
+  }
+  p.nknown = u8() % 9;
+  for (size_t i = 0; i < p.nknown; i++) {
+    p.known[i] = some_addr();
+  }
+  p.max_attempts = u8() & 3;
+  p.seed = b;
+  memset(&W, 0, sizeof(W));
+  W.now = AQ_S;
+  W.poll = 1;
+  if (b & 32) {
+    W.t.p.peer = p.peer;
+    aq_ctl m = some_ctl(&W, AQ_CTL_OFFER);
+    m.peer = p.peer;
+    aq_trav_init_target(&W.t, W.now, &p, &m, 9, u8() & 1,
+                        u8() & 1 ? W.now + AQ_S : AQ_NEVER);
+  } else {
+    aq_trav_init(&W.t, W.now, &p);
+  }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  in = data;
+  left = size;
+  begin();
+  check(&W);
+  while (left) {
+    uint8_t before = W.t.phase;
+    operate(&W);
+    /* One call may move twice (an early punch ends the wait and is heard). */
+    MUST(W.t.phase == before || is_rule(before, W.t.phase) ||
+         (before != AQ_PHASE_CONNECTED && before != AQ_PHASE_FAILED));
+    check(&W);
+    if (W.poll) {
+      drain(&W);
+      check(&W);
+    }
+  }
+  /* Left alone, every session with a time-out ends. */
+  for (int i = 0; i < 10000 && !W.t.over; i++) {
+    aq_tstamp next = aq_trav_next_timeout(&W.t);
+    if (next == AQ_NEVER) {
+      MUST(W.t.p.timeout == 0);
+      break;
+    }
+    W.now = next > W.now ? next : W.now;
+    aq_trav_handle_timeout(&W.t, W.now);
+    check(&W);
+    drain(&W);
+  }
+  if (W.t.p.timeout) {
+    MUST(W.t.over);
+    drain(&W);
+    MUST(W.done);
+  }
+  return 0;
+}
