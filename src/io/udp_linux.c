@@ -100,9 +100,8 @@ static void take(const aq_udp *u, const struct cmsghdr *c, aq_datagram *d) {
   if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
     int segment = cmsg_int(c);
     d->segment = segment > 0 ? (size_t)segment : 0;
-  } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
-    d->ecn = u->ecn ? (uint8_t)(cmsg_int(c) & ECN_MASK) : 0;
-  } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+  } else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) ||
+             (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)) {
     d->ecn = u->ecn ? (uint8_t)(cmsg_int(c) & ECN_MASK) : 0;
   } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
     struct in_pktinfo info;
