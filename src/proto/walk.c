@@ -61,44 +61,72 @@ static const walk_row walk_rows[WALK_TYPES] = {
     [0x31] = {WALK_NUMBERED, 0}, /* DATAGRAM with length */
 };
 
-static void walk_numbers(aq_reader *r, uint64_t n) {
-  while (n-- > 0 && r->err == 0) {
-    aq_read_varint(r);
+/* A cursor of its own, and not an aq_reader, since every received packet comes
+ * through here: it must be cheap without help of the linker. */
+typedef struct walk_at {
+  const uint8_t *p; /* NULL: cut */
+  const uint8_t *end;
+} walk_at;
+
+static inline void at_skip(walk_at *a, uint64_t n) {
+  if (a->p != NULL) {
+    a->p = n <= (uint64_t)(a->end - a->p) ? a->p + n : NULL;
   }
 }
 
-static void walk_ack(aq_reader *r, unsigned ecn) {
-  walk_numbers(r, 2);
-  uint64_t ranges = aq_read_varint(r);
+static inline void at_numbers(walk_at *a, uint64_t n) {
+  while (n-- > 0 && a->p != NULL) {
+    at_skip(a, a->p < a->end ? UINT64_C(1) << (*a->p >> 6) : 1);
+  }
+}
+
+static inline uint64_t at_number(walk_at *a) {
+  if (a->p == NULL || a->p == a->end) {
+    a->p = NULL;
+    return 0;
+  }
+  const uint8_t *p = a->p;
+  size_t n = (size_t)1 << (*p >> 6);
+  at_skip(a, n);
+  if (a->p == NULL) {
+    return 0;
+  }
+  uint64_t v = *p & 0x3f;
+  for (size_t i = 1; i < n; i++) {
+    v = v << 8 | p[i];
+  }
+  return v;
+}
+
+static void walk_ack(walk_at *a, unsigned ecn) {
+  at_numbers(a, 2);
+  uint64_t ranges = at_number(a);
   if (ranges > WALK_MAX_ACK_RANGES) {
-    r->err = AQ_ERR_FORMAT;
+    a->p = NULL;
     return;
   }
-  walk_numbers(r, 1 + 2 * ranges + ecn);
+  at_numbers(a, 1 + 2 * ranges + ecn);
 }
 
-static void walk_stream(aq_reader *r, uint8_t type) {
-  aq_read_varint(r);
-  if (type & 0x04) {
-    aq_read_varint(r);
-  }
+static void walk_stream(walk_at *a, uint8_t type) {
+  at_numbers(a, type & 0x04 ? 2 : 1);
   if (type & 0x02) {
-    aq_read_skip(r, aq_read_varint(r));
-  } else {
-    aq_read_skip(r, aq_reader_left(r));
+    at_skip(a, at_number(a));
+  } else if (a->p != NULL) {
+    a->p = a->end;
   }
 }
 
-static void walk_new_cid(aq_reader *r) {
-  walk_numbers(r, 2);
-  uint8_t cidlen = aq_read_u8(r);
-  if (cidlen < 1 || cidlen > 20) {
-    r->err = AQ_ERR_FORMAT;
+static void walk_new_cid(walk_at *a) {
+  at_numbers(a, 2);
+  if (a->p == NULL || a->p == a->end || *a->p < 1 || *a->p > 20) {
+    a->p = NULL;
+    return;
   }
-  aq_read_skip(r, (uint64_t)cidlen + 16);
+  at_skip(a, 1 + (uint64_t)*a->p + 16);
 }
 
-/* Steps over the ordinary frame at |off|. Returns its length, 0 when it is
+/* Steps over the ordinary frame at |data|. Returns its length, 0 when it is
  * unknown or cut. */
 static size_t walk_ordinary(const uint8_t *data, size_t len) {
   uint8_t type = data[0];
@@ -106,43 +134,42 @@ static size_t walk_ordinary(const uint8_t *data, size_t len) {
     return 0;
   }
   walk_row row = walk_rows[type];
-  aq_reader r;
-  aq_reader_init(&r, data + 1, len - 1);
+  walk_at a = {data + 1, data + len};
   switch ((walk_shape)row.shape) {
   case WALK_UNKNOWN:
     return 0;
   case WALK_NUMBERS:
-    walk_numbers(&r, row.n);
+    at_numbers(&a, row.n);
     break;
   case WALK_NUMBERED:
-    walk_numbers(&r, row.n);
-    aq_read_skip(&r, aq_read_varint(&r));
+    at_numbers(&a, row.n);
+    at_skip(&a, at_number(&a));
     break;
   case WALK_FIXED:
-    aq_read_skip(&r, row.n);
+    at_skip(&a, row.n);
     break;
   case WALK_ACK:
-    walk_ack(&r, row.n);
+    walk_ack(&a, row.n);
     break;
   case WALK_STREAM:
-    walk_stream(&r, type);
+    walk_stream(&a, type);
     break;
   case WALK_NEW_CID:
-    walk_new_cid(&r);
+    walk_new_cid(&a);
     break;
   case WALK_REST:
     return len;
   }
-  return r.err != 0 ? 0 : 1 + r.off;
+  return a.p != NULL ? (size_t)(a.p - data) : 0;
 }
 
 /* How many bytes at |p| are PADDING. */
 static size_t walk_padding(const uint8_t *p, size_t len) {
   size_t i = 0;
-  for (; len - i >= 8; i += 8) {
-    uint64_t word;
-    memcpy(&word, p + i, 8);
-    if (word != 0) {
+  for (; len - i >= 32; i += 32) {
+    uint64_t w[4];
+    memcpy(w, p + i, sizeof(w));
+    if ((w[0] | w[1] | w[2] | w[3]) != 0) {
       break;
     }
   }
