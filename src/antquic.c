@@ -221,6 +221,10 @@ static int check_alpn(const check *c, const aq_endpoint_params *p) {
                         "an ALPN name must have 1 to %d bytes",
                         AQ_MAX_ALPN_LEN - 1);
     }
+    if (strchr(p->alpn[i], ',') != NULL) {
+      return check_fail(c, AQ_ERR_CONFIG, "ALPN name %s has a comma in it",
+                        p->alpn[i]);
+    }
     for (size_t k = 0; k < i; k++) {
       if (strcmp(p->alpn[i], p->alpn[k]) == 0) {
         return check_fail(c, AQ_ERR_CONFIG, "ALPN name %s is given twice",

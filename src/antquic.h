@@ -310,6 +310,9 @@ typedef struct aq_env {
 #define AQ_MAX_BOOTSTRAP 16
 #define AQ_MAX_ALPN 8
 #define AQ_MAX_ALPN_LEN 64
+/* The protocol of connections that are for coordination alone. Every endpoint
+ * speaks it besides its own, and offers it last to its bootstrap nodes. */
+#define AQ_ALPN_COORDINATION "antquic"
 #define AQ_MAX_SOCKETS 16
 
 typedef struct aq_bootstrap_addr {
@@ -870,6 +873,12 @@ typedef struct aq_io_stats {
   uint8_t gso, gro, ecn; /* in use */
 } aq_io_stats;
 void aq_runtime_get_stats(const aq_runtime *rt, aq_io_stats *out);
+
+/* aq_fd_read reads what a descriptor of the program (a terminal, a pipe) has
+ * now, and never waits: for programs that look at it between turns. |len| > 0.
+ * *nread 0 with 0 is the end. AQ_ERR_AGAIN: nothing yet. AQ_ERR_UNSUPPORTED on
+ * a system without poll, AQ_ERR_NETWORK when the read fails. */
+int aq_fd_read(int fd, uint8_t *buf, size_t len, size_t *nread);
 
 #ifdef __cplusplus
 }

@@ -136,6 +136,7 @@ static void dial(aq_endpoint *ep, aq_boot *b) {
   memset(&p, 0, sizeof(p));
   p.addr = &b->conf.addr;
   p.expect = b->conf.pinned ? &b->conf.peer : NULL;
+  p.coordination = 1;
   p.timeout = AQ_BOOT_DIAL_TIMEOUT;
   p.socket = UINT32_MAX;
   int rv = aq_link_dial(ep, &p, &l);

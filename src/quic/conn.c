@@ -21,8 +21,7 @@ static const uint16_t probes[] = {1406, 1342, 1444, 1452};
 /* No device is in the way: 4096 - 48, a jumbo frame, almost the most. */
 static const uint16_t probes_loopback[] = {1452, 4048, 8952, 65000};
 
-/* ---- memory for ngtcp2
- * ---------------------------------------------------------- */
+/* ---- memory for ngtcp2 -------------------------------------------------- */
 
 static void *mem_malloc(size_t size, void *user) {
   return aq_mem_resize(user, NULL, size == 0 ? 1 : size);
@@ -40,9 +39,7 @@ static void *mem_realloc(void *ptr, size_t size, void *user) {
   return aq_mem_resize(user, ptr, size == 0 ? 1 : size);
 }
 
-/* ---- paths
- * ---------------------------------------------------------------------------
- */
+/* ---- paths -------------------------------------------------------------- */
 
 void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
                        uint32_t socket, const aq_addr *local,
@@ -68,9 +65,7 @@ void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
                            (void *)((uintptr_t)socket + 1));
 }
 
-/* ---- settings
- * ---------------------------------------------------------------------------
- */
+/* ---- settings ----------------------------------------------------------- */
 
 static void make_settings(aq_conn *c, ngtcp2_settings *s, aq_tstamp now,
                           const aq_conn_params *p) {
@@ -117,9 +112,7 @@ static void make_params(const aq_conn *c, ngtcp2_transport_params *t) {
   t->max_datagram_frame_size = 65535;
 }
 
-/* ---- making one
- * ---------------------------------------------------------------------------
- */
+/* ---- making one --------------------------------------------------------- */
 
 static void init_lists(aq_conn *c) {
   aq_list_init(&c->edges);
@@ -207,7 +200,8 @@ int aq_conn_new_client(aq_conn **pc, aq_conn_shared *shared, aq_tstamp now,
   c->path[0].socket = p->socket;
   c->path[0].local = c->local;
   c->path_count = 1;
-  const char *alpn = p->alpn != NULL ? p->alpn : shared->params.alpn[0];
+  const char *alpn =
+      p->alpn != NULL ? p->alpn : aq_tls_ctx_alpn(shared->tls, p->coordination);
   int err = aq_tls_init(&c->tls, shared->tls, 0, alpn, p->expect,
                         &aq_conn_tls_hooks, c);
   if (err == 0) {
@@ -309,9 +303,7 @@ void aq_conn_del(aq_conn *c) {
   aq_mem_free(&mem, c);
 }
 
-/* ---- fed
- * ------------------------------------------------------------------------------------
- */
+/* ---- fed ---------------------------------------------------------------- */
 
 void aq_conn_clock(aq_conn *c, aq_tstamp now) {
   if (now > c->now) {
@@ -484,9 +476,7 @@ aq_tstamp aq_conn_next_timeout(const aq_conn *c) {
   return aq_conn_is_open(c) ? ngtcp2_conn_get_expiry2(c->q) : AQ_NEVER;
 }
 
-/* ---- verbs
- * -----------------------------------------------------------------------------------
- */
+/* ---- verbs -------------------------------------------------------------- */
 
 void aq_conn_keep_alive(aq_conn *c, aq_duration interval) {
   if (aq_conn_is_open(c)) {

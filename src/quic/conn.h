@@ -43,7 +43,8 @@ typedef struct aq_conn_params {
   uint32_t socket;
   aq_addr local, remote;
   /* client */
-  const char *alpn;         /* NULL: the first of the endpoint's */
+  const char *alpn;         /* NULL: all of the endpoint's own */
+  uint8_t coordination;     /* offer AQ_ALPN_COORDINATION as well */
   const aq_peer_id *expect; /* NULL: any key */
   aq_duration initial_rtt;  /* 0: RFC 9002's 333 ms */
   aq_duration handshake_timeout;
@@ -162,7 +163,7 @@ int aq_conn_control_write(aq_conn *c, const uint8_t *data, size_t len);
 size_t aq_conn_control_peek(const aq_conn *c, const uint8_t **data);
 void aq_conn_control_consume(aq_conn *c, size_t len);
 
-/* ---- streams and datagrams: the public calls by pointer ------------------ */
+/* ---- streams and datagrams: the public calls by pointer ----------------- */
 
 /* Priorities -16 to 15 count, others are clamped; a higher one goes first.
  * A stream that the peer opened gives the peer its credit for another one back

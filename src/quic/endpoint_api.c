@@ -17,13 +17,11 @@ static uint64_t clamp_code(uint64_t code) {
  * ------------------------------------------------------------------ */
 
 static int alpn_fits(const aq_link *l, const char *alpn) {
-  if (alpn == NULL) {
-    return 1;
-  }
   aq_conn_info info;
   memset(&info, 0, sizeof(info));
   aq_conn_get_info_of(l->c, l->ep->now, &info);
-  return strcmp(info.alpn, alpn) == 0;
+  return alpn != NULL ? strcmp(info.alpn, alpn) == 0
+                      : aq_tls_ctx_has_alpn(l->ep->shared.tls, info.alpn);
 }
 
 /* A connection or dial that is there already and serves as well. */

@@ -281,6 +281,7 @@ typedef struct aq_dial_params {
   const aq_addr *addr;
   const aq_peer_id *expect;
   const char *alpn;
+  int coordination; /* to a bootstrap node */
   aq_duration timeout, rtt;
   uint32_t socket; /* UINT32_MAX: any of the right family */
 } aq_dial_params;

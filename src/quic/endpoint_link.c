@@ -187,6 +187,7 @@ int aq_link_dial(aq_endpoint *ep, const aq_dial_params *p, aq_link **out) {
   cp.local = l->local = s->bound;
   cp.remote = l->remote = *p->addr;
   cp.alpn = p->alpn;
+  cp.coordination = (uint8_t)p->coordination;
   cp.expect = p->expect;
   cp.initial_rtt = p->rtt;
   cp.handshake_timeout = p->timeout;

@@ -149,11 +149,30 @@ void aq_pair_report(aq_link *l, aq_id as) {
   tell_established(l, as);
 }
 
+/* The application knows the protocol: it is one of those it named. */
+static int speaks_ours(const aq_link *l) {
+  aq_conn_info info;
+  memset(&info, 0, sizeof(info));
+  aq_conn_get_info_of(l->c, l->ep->now, &info);
+  return aq_tls_ctx_has_alpn(l->ep->shared.tls, info.alpn);
+}
+
 static void first_report(aq_link *l) {
   const aq_session *s = aq_session_get(l->ep, l->session);
   int asked = l->client || l->user || (s != NULL && s->initiator);
+  if (l->client && l->boot != NULL && l->user && !speaks_ours(l)) {
+    /* The node coordinates, but the application's protocol is not its. */
+    aq_event *e = conn_event(l, AQ_EVENT_DIAL_FAILED, l->pub);
+    e->error = AQ_ERR_ALPN;
+    e->outgoing = 1;
+    snprintf(e->text, sizeof(e->text), "%s", aq_error_text(AQ_ERR_ALPN));
+    l->user = 0;
+  }
   if (l->client && l->boot != NULL && !l->user && l->session == 0) {
     return; /* ours alone, until the application asks for it */
+  }
+  if (!asked && !speaks_ours(l)) {
+    return; /* it came for coordination alone */
   }
   l->reported = 1;
   if (!asked) {

@@ -16,8 +16,9 @@
 
 struct aq_tls_ctx {
   WOLFSSL_CTX *client, *server;
-  char alpn_list[AQ_MAX_ALPN * (AQ_MAX_ALPN_LEN + 1)]; /* "a,b" */
-  aq_peer_id *allow;                                   /* NULL: any */
+  char alpn[AQ_MAX_ALPN * (AQ_MAX_ALPN_LEN + 1)];           /* "a,b" */
+  char alpn_all[(AQ_MAX_ALPN + 1) * (AQ_MAX_ALPN_LEN + 1)]; /* "a,b,antquic" */
+  aq_peer_id *allow;                                        /* NULL: any */
   size_t allow_count;
   aq_pqc pqc;
 };
@@ -265,14 +266,39 @@ static int setup(WOLFSSL_CTX *c, const aq_endpoint_params *p) {
              : -1;
 }
 
+static void append_alpn(char *list, const char *name) {
+  if (*list) {
+    strcat(list, ",");
+  }
+  strcat(list, name);
+}
+
 static void join_alpn(aq_tls_ctx *ctx, const aq_endpoint_params *p) {
   size_t i;
   for (i = 0; i < p->alpn_count; i++) {
-    if (i) {
-      strcat(ctx->alpn_list, ",");
-    }
-    strcat(ctx->alpn_list, p->alpn[i]);
+    append_alpn(ctx->alpn, p->alpn[i]);
   }
+  strcpy(ctx->alpn_all, ctx->alpn);
+  if (!aq_tls_ctx_has_alpn(ctx, AQ_ALPN_COORDINATION)) {
+    append_alpn(ctx->alpn_all, AQ_ALPN_COORDINATION);
+  }
+}
+
+const char *aq_tls_ctx_alpn(const aq_tls_ctx *ctx, int all) {
+  return all ? ctx->alpn_all : ctx->alpn;
+}
+
+int aq_tls_ctx_has_alpn(const aq_tls_ctx *ctx, const char *alpn) {
+  size_t len = strlen(alpn);
+  const char *p = ctx->alpn;
+  while (*p) {
+    size_t n = strcspn(p, ",");
+    if (n == len && memcmp(p, alpn, n) == 0) {
+      return 1;
+    }
+    p += n + (p[n] == ',');
+  }
+  return 0;
 }
 
 int aq_tls_ctx_new(aq_tls_ctx **pctx, const aq_endpoint_params *p) {
@@ -327,7 +353,7 @@ void aq_tls_ctx_del(aq_tls_ctx *ctx) {
 int aq_tls_init(aq_tls *t, aq_tls_ctx *ctx, int server, const char *alpn,
                 const aq_peer_id *expect, const aq_tls_hooks *hooks,
                 void *owner) {
-  const char *protocols = alpn ? alpn : ctx->alpn_list;
+  const char *protocols = alpn ? alpn : ctx->alpn_all;
   memset(t, 0, sizeof(*t));
   t->ctx = ctx;
   t->server = (uint8_t)(server != 0);

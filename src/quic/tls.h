@@ -23,6 +23,12 @@ typedef struct aq_tls_ctx aq_tls_ctx;
 int aq_tls_ctx_new(aq_tls_ctx **pctx, const aq_endpoint_params *params);
 void aq_tls_ctx_del(aq_tls_ctx *ctx);
 
+/* The endpoint's protocols as a comma-separated list, borrowed; with |all| also
+ * AQ_ALPN_COORDINATION. */
+const char *aq_tls_ctx_alpn(const aq_tls_ctx *ctx, int all);
+/* 1 when |alpn| is one of the endpoint's own. */
+int aq_tls_ctx_has_alpn(const aq_tls_ctx *ctx, const char *alpn);
+
 /* What a connection gives and hears, all called inside aq_tls_*. */
 typedef struct aq_tls_hooks {
   /* Encode the local transport parameters, ours included. Returns the length
@@ -51,8 +57,9 @@ typedef struct aq_tls {
 } aq_tls;
 
 /* aq_tls_init: |conn| may be set later through t->conn, before the first
- * packet. |alpn| is the client's one protocol; NULL for a server, which takes
- * any of the context's. Returns 0, AQ_ERR_TLS, AQ_ERR_NOMEM. */
+ * packet. |alpn| is what a client offers, comma-separated; NULL for a server,
+ * which takes any of the context's and AQ_ALPN_COORDINATION. Returns 0,
+ * AQ_ERR_TLS, AQ_ERR_NOMEM. */
 int aq_tls_init(aq_tls *t, aq_tls_ctx *ctx, int server, const char *alpn,
                 const aq_peer_id *expect, const aq_tls_hooks *hooks,
                 void *owner);
