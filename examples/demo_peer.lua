@@ -22,7 +22,7 @@ end
 -- A stream is a message, or a file when its first line says so.
 local function take(stream)
   local head = assert(stream:read("l"))
-  local name, size = head:match("^file (%w+) (%d+)$")
+  local name, size = head:match("^file ([%w.]+) (%d+)$")
   if not name then
     say("heard: %s", head)
     assert(stream:write("you said: ", head, "\n"))
@@ -65,7 +65,7 @@ local function send(conn)
   local size = input:seek("end")
   input:seek("set")
   local stream <close> = assert(conn:open_stream())
-  assert(stream:write("file ", "received", " ", size, "\n"))
+  assert(stream:write("file random.bin ", size, "\n"))
   local hash, started = antquic.sha256(), antquic.now()
   for part in input:lines(65536) do
     hash:update(part)
@@ -96,7 +96,6 @@ antquic.run(function()
   local me <close> = assert(antquic.endpoint({
     bootstrap_nodes = { coordinator },
     bind = bind,
-    alpn = { "demo/1" },
     allow_reserved = true, -- the demo's internet is made of addresses for documentation
   }))
   say("I am %s", me.peer_id:hex())

@@ -16,7 +16,6 @@ package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local antquic = require "antquic"
 local json = require "json"
 
-local ALPN = "natlab/1"
 local REGISTER_WAIT = 1.5 -- seconds; who has no coordinator by then goes on without
 
 io.stdout:setvbuf "line"
@@ -27,7 +26,7 @@ local function emit(event, fields)
 end
 
 local function parse(words, from)
-  local options = { role = "client", alpn = { ALPN }, allow_reserved = true, bootstrap_nodes = {} }
+  local options = { role = "client", allow_reserved = true, bootstrap_nodes = {} }
   for i = from, #words do
     local key, value = words[i]:match("^([%a_]+)=(.*)$")
     if key then
@@ -113,7 +112,6 @@ function modes.coordinator()
       role = "bootstrap",
       bind = arg[2],
       identity = arg[3],
-      alpn = { ALPN },
       allow_reserved = true,
     }
     emit("ready", { id = ep.peer_id:hex(), address = tostring(ep:local_addresses()[1]) })
