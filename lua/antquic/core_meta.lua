@@ -96,6 +96,15 @@ function core.peer_id_from_key(key) end
 ---@return string? code
 function core.random(count) end
 
+--- Reads what a descriptor of the program (0 is standard input) has now, and
+--- never waits. At the end a lone nil.
+---@param fd integer
+---@param max? integer default and at most 65536
+---@return string|nil data nil, message, "AGAIN" when there is nothing yet
+---@return string? message
+---@return string? code
+function core.fd_read(fd, max) end
+
 ---@class antquic.core.Identity userdata; __gc wipes the private key
 local Identity = {}
 

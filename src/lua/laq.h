@@ -102,5 +102,6 @@ extern const luaL_Reg laq_session_methods[];
 void laq_open_identity(lua_State *L);
 void laq_open_endpoint(lua_State *L);
 void laq_open_util(lua_State *L);
+void laq_open_fd(lua_State *L);
 
 #endif

@@ -12,6 +12,7 @@ int luaopen_antquic_core(lua_State *L) {
   laq_checkversion(L);
   lua_newtable(L);
   laq_open_util(L);
+  laq_open_fd(L);
   laq_open_identity(L);
   laq_open_endpoint(L);
   return 1;
