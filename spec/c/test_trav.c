@@ -703,6 +703,25 @@ static void a_target_waits_for_its_decision(void **state) {
   assert_int_equal(count_actions(AQ_TRAV_CANCEL), 0);
 }
 
+static void the_owner_sets_the_targets_schedule(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  aq_punch_step s;
+  aq_punch_step_init(&s);
+  s.openers = 2;
+  s.opener_ttl = 4;
+  aq_trav_init_target(&T, 0, &P, &m, 7, 0, AQ_NEVER);
+  aq_trav_set_punch(&T, &s);
+  drain(0);
+  assert_int_equal(nactions, 0);
+  assert_int_equal(aq_trav_next_timeout(&T), 0);
+  aq_trav_handle_timeout(&T, 0);
+  drain(0);
+  assert_int_equal(nactions, 2);
+  assert_int_equal(actions[0].ttl, 4);
+  assert_int_equal(actions[1].ttl, 5);
+}
+
 static void an_offer_that_is_accepted_too_late_is_dead(void **state) {
   (void)state;
   aq_ctl m = message(AQ_CTL_OFFER, 9);
@@ -826,6 +845,7 @@ int main(void) {
       TEST(nobody_polls_and_the_end_is_still_told),
       TEST(time_never_goes_back),
       TEST(a_target_waits_for_its_decision),
+      TEST(the_owner_sets_the_targets_schedule),
       TEST(an_offer_that_is_accepted_too_late_is_dead),
       TEST(the_initiator_gives_up),
       TEST(the_larger_id_becomes_the_target),

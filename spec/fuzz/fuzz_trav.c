@@ -384,6 +384,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     MUST(W.t.phase == before || is_rule(before, W.t.phase) ||
          (before != AQ_PHASE_CONNECTED && before != AQ_PHASE_FAILED));
     check(&W);
+    aq_session_info info;
+    aq_pair_info pairs[4];
+    aq_trav_get_info(&W.t, &info);
+    MUST(info.remote_count <= AQ_MAX_CANDIDATES);
+    MUST(aq_trav_get_pairs(&W.t, pairs, 4) == W.t.npair);
     if (W.poll) {
       drain(&W);
       check(&W);

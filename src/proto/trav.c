@@ -148,6 +148,7 @@ int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s) {
   }
   t->step = AQ_TRAV_STEP_PUNCH;
   aq_trav_arm(t, s ? s : &t->schedule);
+  aq_trav_kick(t);
   return 0;
 }
 
@@ -162,6 +163,9 @@ void aq_trav_finish(aq_trav *t, aq_tstamp now, int error) {
 void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s) {
   t->schedule = *s;
   aq_trav_clamp_punch(&t->schedule);
+  if (t->phase == AQ_PHASE_SYNCHRONIZATION && !t->initiator) {
+    t->punch = t->schedule; /* it has not begun */
+  }
 }
 
 void aq_trav_request(aq_trav *t, aq_id via, aq_duration timeout) {
@@ -338,6 +342,8 @@ void aq_trav_init_target(aq_trav *t, aq_tstamp now, const aq_trav_params *p,
   if (wait_decision) {
     t->timer[AQ_TRAV_TIMER_DECISION] = deadline;
   }
+  /* The punching starts with the next time-out, be it due now: so that the
+   * owner can set the schedule first. */
   aq_trav_take_offer(t, offer, coordinator);
 }
 
@@ -359,5 +365,6 @@ void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept) {
     aq_trav_fail(t, AQ_ERR_EXPIRED, "the offer expired before it was accepted");
   } else {
     aq_trav_arm(t, &t->schedule);
+    aq_trav_kick(t);
   }
 }

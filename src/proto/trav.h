@@ -72,7 +72,8 @@ typedef struct aq_trav aq_trav;
 /* As initiator: nothing happens before a step is started; the C strategy
  * starts by itself. Event fields conn/session/peer are set by the owner. */
 void aq_trav_init(aq_trav *t, aq_tstamp now, const aq_trav_params *p);
-/* As target: |offer| came. With |wait_decision| the punching waits for
+/* As target: |offer| came. Its punching starts in aq_trav_handle_timeout, which
+ * may be due at once. With |wait_decision| the punching waits for
  * aq_trav_decide, at most until |deadline| (then yes). */
 void aq_trav_init_target(aq_trav *t, aq_tstamp now, const aq_trav_params *p,
                          const aq_ctl *offer, aq_id coordinator,
@@ -86,7 +87,8 @@ int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
 int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s);
 void aq_trav_finish(aq_trav *t, aq_tstamp now, int error);
 void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept);
-/* The schedule a target uses, and the initiator without a step's own. */
+/* The schedule a target uses, and the initiator without a step's own. Right
+ * after aq_trav_init_target it still is the first attempt's. Clamped. */
 void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s);
 
 /* Arrivals. */

@@ -227,6 +227,7 @@ aq_duration aq_trav_gap(const aq_punch_step *s, uint32_t round);
 int aq_trav_is_private(const aq_addr *a);
 /* aq_trav_arm sets the start of the punch step that is wanted now. */
 void aq_trav_arm(aq_trav *t, const aq_punch_step *s);
+void aq_trav_kick(aq_trav *t);        /* starts it when there is no delay */
 void aq_trav_start_punch(aq_trav *t); /* START is due: openers */
 /* Openers alone, for an offer that is not followed. */
 void aq_trav_open_early(aq_trav *t);

@@ -290,7 +290,10 @@ void aq_trav_arm(aq_trav *t, const aq_punch_step *s) {
   aq_tstamp start = aq_time_max(t->now, t->start_at);
   t->timer[AQ_TRAV_TIMER_START] = start;
   t->timer[AQ_TRAV_TIMER_PHASE] = aq_time_add(start, AQ_TRAV_SYNC_TIMEOUT);
-  if (start <= t->now) {
+}
+
+void aq_trav_kick(aq_trav *t) {
+  if (t->timer[AQ_TRAV_TIMER_START] <= t->now) {
     aq_trav_start_punch(t);
   }
 }

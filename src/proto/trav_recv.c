@@ -85,6 +85,7 @@ static void become_target(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
   }
   t->initiator = 0;
   aq_trav_take_offer(t, m, coordinator);
+  aq_trav_kick(t);
 }
 
 void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
@@ -97,6 +98,7 @@ void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
   }
   if (!t->initiator) {
     aq_trav_take_offer(t, offer, coordinator);
+    aq_trav_kick(t);
   } else if (!is_live(t) || aq_peer_id_compare(&t->p.self, &t->p.peer) > 0) {
     become_target(t, offer, coordinator);
   } else if (t->requested) {
@@ -138,6 +140,7 @@ void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, const aq_ctl *answer) {
   if (t->p.strategy == AQ_STRATEGY_AUTO) {
     t->step = AQ_TRAV_STEP_PUNCH;
     aq_trav_arm(t, &t->schedule);
+    aq_trav_kick(t);
   }
 }
 

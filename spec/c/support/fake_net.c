@@ -364,6 +364,7 @@ static void at_peer(fake_world *w, const fake_item *it) {
       aq_trav_init_target(&p->trav, w->now, &tp, m, conn_of(it->to), p->ask,
                           AQ_NEVER);
       aq_trav_set_punch(&p->trav, &p->punch);
+      aq_trav_handle_timeout(&p->trav, w->now);
       p->decide_at = p->ask ? w->now + p->think : AQ_NEVER;
     }
     break;
