@@ -229,8 +229,7 @@ static void test_ping_measures(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- a peer that does wrong
- * ---------------------------------------------------- */
+/* ---- a peer that does wrong --------------------------------------------- */
 
 static void send_raw(conn_pair *p, int side, const uint8_t *bytes, size_t len) {
   aq_conn *c = p->side[side].conn;

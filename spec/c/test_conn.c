@@ -157,8 +157,7 @@ static void test_unreachable(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- bulk data
- * --------------------------------------------------------------- */
+/* ---- bulk data ---------------------------------------------------------- */
 
 typedef struct bulk {
   uint64_t total;

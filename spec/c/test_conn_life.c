@@ -196,8 +196,7 @@ static void test_verbs_after_close(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- silence
- * ------------------------------------------------------------------ */
+/* ---- silence ------------------------------------------------------------ */
 
 static void tune_no_keep_alive(conn_pair *p) {
   for (int i = 0; i < 2; i++) {
@@ -301,8 +300,7 @@ static void test_clock(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- keys and paths
- * --------------------------------------------------------------- */
+/* ---- keys and paths ----------------------------------------------------- */
 
 static void test_key_update(void **state) {
   conn_pair p;
@@ -343,6 +341,99 @@ static void test_rebinding(void **state) {
   conn_pair_free(&p);
 }
 
+static void test_migration(void **state) {
+  conn_pair p;
+  aq_conn_info i;
+  (void)state;
+  establish(&p, NULL);
+  conn_pair_run(&p, AQ_S, NULL);
+  pair_side *c = &p.side[CLIENT];
+  const uint8_t ip[4] = {198, 51, 100, 9};
+  c->second = aq_addr_v4(ip, 7000);
+  assert_int_equal(
+      aq_conn_migrate(c->conn, p.now, 1, &c->second, &p.side[SERVER].addr), 0);
+  assert_int_equal(aq_conn_migrate(p.side[SERVER].conn, p.now, 0,
+                                   &p.side[SERVER].addr, &c->second),
+                   AQ_ERR_INVAL);
+  exchange(&p, CLIENT);
+  exchange(&p, SERVER);
+  assert_int_equal(c->seen[AQ_NOTICE_PATH_CHANGED], 1);
+  assert_int_equal(p.side[SERVER].seen[AQ_NOTICE_PATH_CHANGED], 1);
+  assert_true(aq_addr_equal(&p.side[SERVER].moved_to, &c->second));
+  aq_conn_get_info_of(c->conn, p.now, &i);
+  assert_true(aq_addr_equal(&i.local, &c->second));
+  /* The first socket may go now. */
+  c->addr.port = 1;
+  exchange(&p, CLIENT);
+  exchange(&p, SERVER);
+  conn_pair_free(&p);
+}
+
+/* The new path is dead: the old one stays. */
+static void test_migration_fails(void **state) {
+  conn_pair p;
+  (void)state;
+  establish(&p, NULL);
+  conn_pair_run(&p, AQ_S, NULL);
+  pair_side *c = &p.side[CLIENT];
+  const uint8_t ip[4] = {198, 51, 100, 9};
+  aq_addr dead = aq_addr_v4(ip, 7000);
+  aq_addr nobody = aq_addr_v4(ip, 9999);
+  assert_int_equal(aq_conn_migrate(c->conn, p.now, 1, &dead, &nobody), 0);
+  exchange(&p, CLIENT);
+  exchange(&p, SERVER);
+  conn_pair_run(&p, 10 * AQ_S, NULL);
+  exchange(&p, CLIENT);
+  assert_int_equal(c->seen[AQ_NOTICE_PATH_CHANGED], 0);
+  assert_int_equal(c->seen[AQ_NOTICE_CLOSED], 0);
+  conn_pair_free(&p);
+}
+
+static void tune_loopback(conn_pair *p) {
+  const uint8_t ip[4] = {127, 0, 0, 1};
+  for (int i = 0; i < 2; i++) {
+    p->side[i].addr = p->side[i].bound = aq_addr_v4(ip, (uint16_t)(4000 + i));
+  }
+}
+
+static void bulk_through(conn_pair *p) {
+  static uint8_t big[500000];
+  aq_id id = 0;
+  size_t n = 0;
+  assert_int_equal(aq_conn_open_stream(p->side[CLIENT].conn, 1, 0, &id), 0);
+  aq_stream_put(conn_pair_stream(p, CLIENT, id), big, sizeof(big), &n);
+  conn_pair_run(p, 10 * AQ_S, NULL);
+  assert_int_equal(aq_conn_accept_stream(p->side[SERVER].conn, &id), 0);
+  assert_int_equal(aq_stream_waiting(conn_pair_stream(p, SERVER, id)),
+                   sizeof(big));
+}
+
+static void test_path_mtu(void **state) {
+  static const struct {
+    void (*tune)(conn_pair *p);
+    size_t mtu;
+    uint64_t want;
+  } row[] = {{NULL, 0, 1452},
+             {NULL, 1400, 1342},
+             {NULL, 1300, 1200},
+             {tune_loopback, 0, 65000},
+             {tune_loopback, 9000, 8952},
+             {tune_loopback, 1300, 1200}};
+  (void)state;
+  for (size_t k = 0; k < sizeof(row) / sizeof(*row); k++) {
+    conn_pair p;
+    aq_conn_info i;
+    conn_pair_init(&p, row[k].tune);
+    p.mtu = row[k].mtu;
+    assert_int_equal(conn_pair_dial(&p), 0);
+    conn_pair_run(&p, 10 * AQ_S, NULL);
+    bulk_through(&p);
+    aq_conn_get_info_of(p.side[CLIENT].conn, p.now, &i);
+    assert_int_equal(i.max_udp_payload, row[k].want);
+    conn_pair_free(&p);
+  }
+}
+
 /* A packet that an attacker copied to another address moves nobody. */
 static void test_copied_from_elsewhere(void **state) {
   conn_pair p;
@@ -365,8 +456,7 @@ static void test_copied_from_elsewhere(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- memory runs out
- * ------------------------------------------------------------------ */
+/* ---- memory runs out ---------------------------------------------------- */
 
 static long budget;
 static long live;
@@ -447,6 +537,9 @@ int main(void) {
       cmocka_unit_test(test_clock),
       cmocka_unit_test(test_key_update),
       cmocka_unit_test(test_rebinding),
+      cmocka_unit_test(test_migration),
+      cmocka_unit_test(test_migration_fails),
+      cmocka_unit_test(test_path_mtu),
       cmocka_unit_test(test_copied_from_elsewhere),
       cmocka_unit_test(test_memory_runs_out),
   };

@@ -156,8 +156,7 @@ static void test_stream_limit(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- ends
- * -------------------------------------------------------------------- */
+/* ---- ends --------------------------------------------------------------- */
 
 static void test_reset(void **state) {
   conn_pair p;
@@ -326,8 +325,7 @@ static void test_late_fin(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- priorities
- * ------------------------------------------------------------------ */
+/* ---- priorities --------------------------------------------------------- */
 
 static void test_priority(void **state) {
   conn_pair p;
@@ -363,8 +361,7 @@ static void test_priority(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- the connection's credit
- * ---------------------------------------------------- */
+/* ---- the connection's credit -------------------------------------------- */
 
 static void tune_small_window(conn_pair *p) {
   p->side[SERVER].params.conn_window = 100000;
@@ -417,8 +414,44 @@ static void test_connection_credit(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- datagrams
- * ------------------------------------------------------------------- */
+/* Thousands of tiny frames of one stream are in flight when all are lost. */
+static void test_many_tiny_writes(void **state) {
+  conn_pair p;
+  uint8_t buf[4096];
+  size_t n = 0, got = 0, sent = 0;
+  (void)state;
+  establish(&p, NULL);
+  static uint8_t big[1 << 20];
+  aq_stream *warm = open_at(&p, CLIENT, 1, 0); /* opens the window */
+  aq_stream_put(warm, big, sizeof(big), &n);
+  settle(&p);
+  aq_stream *a = open_at(&p, CLIENT, 1, 0);
+  put_text(a, "x");
+  settle(&p);
+  p.cut = 1;
+  uint64_t packets = p.side[CLIENT].packets;
+  for (int k = 0; k < 20000; k++) {
+    aq_stream_put(a, (const uint8_t *)"y", 1, &n);
+    sent += n;
+    /* No time passes: each turn sends a packet while the window lasts. */
+    conn_pair_turn(&p, p.now + 5 * AQ_US);
+  }
+  assert_true(p.side[CLIENT].packets - packets > AQ_STREAM_FRAMES_MAX / 2);
+  assert_true(a->tx_sent - a->tx.begin <= AQ_STREAM_FRAMES_MAX);
+  assert_true(a->tx.end - a->tx.begin > 8000);
+  p.cut = 0;
+  conn_pair_run(&p, 20 * AQ_S, NULL);
+  assert_int_equal(p.side[CLIENT].seen[AQ_NOTICE_CLOSED], 0);
+  accept_at(&p, SERVER);
+  aq_stream *b = accept_at(&p, SERVER);
+  while (aq_stream_get(b, buf, sizeof(buf), &n) == 0) {
+    got += n;
+  }
+  assert_int_equal(got, sent + 1);
+  conn_pair_free(&p);
+}
+
+/* ---- datagrams ---------------------------------------------------------- */
 
 static void test_datagrams(void **state) {
   conn_pair p;
@@ -558,8 +591,7 @@ static void test_datagrams_beside_stream(void **state) {
   conn_pair_free(&p);
 }
 
-/* ---- control streams
- * ----------------------------------------------------------------- */
+/* ---- control streams ---------------------------------------------------- */
 
 static void test_control(void **state) {
   conn_pair p;
@@ -678,6 +710,7 @@ int main(void) {
       cmocka_unit_test(test_late_fin),
       cmocka_unit_test(test_priority),
       cmocka_unit_test(test_connection_credit),
+      cmocka_unit_test(test_many_tiny_writes),
       cmocka_unit_test(test_datagrams),
       cmocka_unit_test(test_datagram_queues),
       cmocka_unit_test(test_datagrams_lost_are_counted),

@@ -23,8 +23,7 @@ static int fail_memory(aq_conn *c) {
   return FAILED;
 }
 
-/* ---- TLS
- * ---------------------------------------------------------------------- */
+/* ---- TLS ---------------------------------------------------------------- */
 
 static int on_client_initial(ngtcp2_conn *q, void *user) {
   (void)q;
@@ -89,8 +88,7 @@ static int on_confirmed(ngtcp2_conn *q, void *user) {
   return 0;
 }
 
-/* ---- streams
- * -------------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------ */
 
 static int on_stream_open(ngtcp2_conn *q, int64_t id, void *user) {
   aq_conn *c = user;
@@ -194,8 +192,7 @@ static int on_max_streams_uni(ngtcp2_conn *q, uint64_t max, void *user) {
   return 0;
 }
 
-/* ---- datagrams
- * -------------------------------------------------------------------- */
+/* ---- datagrams ---------------------------------------------------------- */
 
 static int on_datagram(ngtcp2_conn *q, uint32_t flags, const uint8_t *data,
                        size_t len, void *user) {
@@ -237,8 +234,7 @@ static int on_datagram_lost(ngtcp2_conn *q, uint64_t id, void *user) {
   return 0;
 }
 
-/* ---- connection IDs, paths, tokens, random bytes
- * ---------------------------------- */
+/* ---- connection IDs, paths, tokens, random bytes ------------------------ */
 
 static void on_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx) {
   const aq_conn *c = ctx->native_handle;

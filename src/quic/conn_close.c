@@ -112,8 +112,7 @@ int aq_conn_closing_transmit(aq_conn *c, aq_transmit *t, uint8_t *buf,
   return 1;
 }
 
-/* ---- what the peer said
- * ------------------------------------------------------- */
+/* ---- what the peer said ------------------------------------------------- */
 
 static int error_of_alert(uint64_t alert) {
   switch (alert) {
@@ -156,8 +155,7 @@ static void on_draining(aq_conn *c) {
   c->linger_until = until;
 }
 
-/* ---- what ngtcp2 said
- * ----------------------------------------------------------- */
+/* ---- what ngtcp2 said --------------------------------------------------- */
 
 static void shut_for_fault(aq_conn *c) {
   ngtcp2_ccerr e;

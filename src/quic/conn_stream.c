@@ -10,8 +10,7 @@
 /* RFC 9000 section 20.1 */
 #define ERROR_PROTOCOL_VIOLATION 0x0a
 
-/* ---- control streams
- * ---------------------------------------------------------- */
+/* ---- control streams ---------------------------------------------------- */
 
 /* The first unidirectional stream of each side (docs/protocol.md section 3). */
 static int64_t control_qid(const aq_conn *c, int ours) {
@@ -107,8 +106,7 @@ void aq_conn_control_consume(aq_conn *c, size_t len) {
   c->dirty = 1;
 }
 
-/* ---- life of streams
- * ------------------------------------------------------------ */
+/* ---- life of streams ---------------------------------------------------- */
 
 static int is_local_stream(const aq_conn *c, int64_t qid) {
   return (qid & 1) == (c->client ? 0 : 1);
@@ -195,8 +193,7 @@ aq_conn *aq_stream_conn(aq_stream *s) {
   return s->conn;
 }
 
-/* ---- a stream's verbs
- * -------------------------------------------------------------- */
+/* ---- a stream's verbs --------------------------------------------------- */
 
 int aq_stream_put(aq_stream *s, const uint8_t *data, size_t len,
                   size_t *written) {
@@ -378,8 +375,7 @@ void aq_stream_info_of(const aq_stream *s, aq_stream_info *out) {
   out->priority = s->priority;
 }
 
-/* ---- datagrams
- * ------------------------------------------------------------------------ */
+/* ---- datagrams ---------------------------------------------------------- */
 
 int aq_conn_datagram_send(aq_conn *c, const uint8_t *data, size_t len) {
   if (c->phase != AQ_CONN_OPEN) {
@@ -419,8 +415,7 @@ int aq_conn_datagram_receive(aq_conn *c, uint8_t *buf, size_t cap,
   return 0;
 }
 
-/* ---- extension frames
- * ---------------------------------------------------------------------- */
+/* ---- extension frames --------------------------------------------------- */
 
 int aq_conn_send_frame(aq_conn *c, const aq_frame *f) {
   if (!aq_conn_is_open(c)) {

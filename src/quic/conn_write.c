@@ -179,7 +179,9 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
   size_t segment = 0;
   size_t mtu = ngtcp2_conn_get_path_max_tx_udp_payload_size2(c->q);
   size_t room = ngtcp2_conn_get_send_quantum2(c->q);
+  size_t probe = ngtcp2_conn_get_max_tx_udp_payload_size2(c->q);
   room = room < mtu ? mtu : room;
+  room = room < probe ? probe : room; /* or it would never be tried */
   room = room > WRITE_MAX_BYTES ? WRITE_MAX_BYTES : room;
   room = room > cap ? cap : room;
   if (room < mtu) {

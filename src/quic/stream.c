@@ -181,8 +181,7 @@ void aq_stream_edge(aq_stream *s, unsigned edge) {
   }
 }
 
-/* ---- scheduling
- * --------------------------------------------------------------- */
+/* ---- scheduling --------------------------------------------------------- */
 
 static unsigned stream_level(const aq_stream *s) {
   int p = s->priority;
@@ -197,6 +196,9 @@ static unsigned stream_level(const aq_stream *s) {
 int aq_stream_wants_send(const aq_stream *s) {
   if (!s->sends || s->reset_sent || s->stopped || s->quic_closed) {
     return 0;
+  }
+  if (s->frames_old + s->frames_new >= AQ_STREAM_FRAMES_MAX) {
+    return 0; /* until some are acknowledged */
   }
   return s->tx.end > s->tx_sent || (s->finished && !s->fin_sent);
 }
@@ -285,6 +287,7 @@ size_t aq_stream_vec(aq_stream *s, ngtcp2_vec *v, size_t nv, size_t max,
 void aq_stream_sent(aq_stream *s, size_t len, int fin) {
   aq_conn *c = s->conn;
   s->tx_sent += len;
+  s->frames_new++;
   c->tx_unsent -= len;
   if (fin) {
     s->fin_sent = 1;
@@ -295,8 +298,7 @@ void aq_stream_sent(aq_stream *s, size_t len, int fin) {
   aq_stream_schedule(s);
 }
 
-/* ---- what the peer did
- * ----------------------------------------------------------- */
+/* ---- what the peer did -------------------------------------------------- */
 
 int aq_stream_on_data(aq_stream *s, const uint8_t *data, size_t len, int fin) {
   aq_conn *c = s->conn;
@@ -326,6 +328,12 @@ void aq_stream_on_acked(aq_stream *s, uint64_t upto, size_t len) {
       s->tx_at = NULL; /* it goes */
     }
     bytes_trim(c, &s->tx, upto);
+    if (upto >= s->frames_mark) {
+      s->frames_old = s->frames_new;
+      s->frames_new = 0;
+      s->frames_mark = s->tx_sent;
+      aq_stream_schedule(s);
+    }
   }
   /* An end that travelled without data is acknowledged without data. */
   if (s->fin_sent && !s->fin_acked && upto == s->tx.end &&

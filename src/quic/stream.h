@@ -37,6 +37,10 @@ typedef struct aq_bytes {
   uint64_t end;
 } aq_bytes;
 
+/* STREAM frames of one stream that may be unacknowledged: ngtcp2 ends the
+ * connection when 8000 of them wait for retransmission. */
+#define AQ_STREAM_FRAMES_MAX 6000
+
 /* Priorities are clamped to this range; a higher one is sent first. */
 #define AQ_PRIORITY_MIN (-16)
 #define AQ_PRIORITY_MAX 15
@@ -56,6 +60,10 @@ struct aq_stream {
   aq_bytes tx, rx;
   aq_chunk *tx_at; /* chunk that holds tx_sent, NULL: look from tx.head */
   uint64_t tx_sent;
+  /* An upper bound of the frames in flight: |frames_old| end at or before
+   * |frames_mark|, |frames_new| after it. */
+  uint64_t frames_mark;
+  uint32_t frames_old, frames_new;
   int priority;
   uint8_t uni, incoming, control;
   uint8_t sends, receives; /* which sides there are */

@@ -113,16 +113,17 @@ void conn_pair_drain(conn_pair *p, int side) {
   }
 }
 
-static void enqueue(conn_pair *p, int to, const aq_addr *src, uint8_t ecn,
+static void enqueue(conn_pair *p, int from, const aq_transmit *t,
                     const uint8_t *data, size_t len, aq_tstamp at) {
   pair_packet *k = malloc(sizeof(*k) + len);
   if (k == NULL) {
     abort();
   }
   k->at = at;
-  k->to = to;
-  k->src = *src;
-  k->ecn = ecn;
+  k->to = 1 - from;
+  k->src = t->socket == 1 ? p->side[from].second : p->side[from].addr;
+  k->dst = t->remote;
+  k->ecn = t->ecn;
   k->len = len;
   memcpy(k->data, data, len);
   pair_packet **at_link = &p->head;
@@ -142,7 +143,7 @@ static void post(conn_pair *p, int from, const aq_transmit *t,
                  const uint8_t *data, size_t len) {
   int to = 1 - from;
   aq_tstamp at = p->now + p->delay;
-  if (p->cut || chance(p, p->loss)) {
+  if (p->cut || (p->mtu != 0 && len > p->mtu) || chance(p, p->loss)) {
     return;
   }
   if (p->drop_to[to] > 0) {
@@ -156,13 +157,13 @@ static void post(conn_pair *p, int from, const aq_transmit *t,
   if (chance(p, p->reorder)) {
     at += aq_rand_below(&p->rand, 3 * p->delay + 1);
   }
-  enqueue(p, to, &p->side[from].addr, t->ecn, data, len, at);
+  enqueue(p, from, t, data, len, at);
   if (chance(p, p->dup)) {
-    enqueue(p, to, &p->side[from].addr, t->ecn, data, len, at + p->delay / 2);
+    enqueue(p, from, t, data, len, at + p->delay / 2);
   }
   if (p->replay) {
-    enqueue(p, to, &p->side[from].addr, t->ecn, data, len, at + 1);
-    enqueue(p, to, &p->side[from].addr, t->ecn, data, len, at + p->delay);
+    enqueue(p, from, t, data, len, at + 1);
+    enqueue(p, from, t, data, len, at + p->delay);
   }
 }
 
@@ -194,21 +195,32 @@ static void accept_first(conn_pair *p, const pair_packet *k) {
   }
 }
 
+/* Which socket has the address, -1: none any more. */
+static int socket_of(const pair_side *s, const aq_addr *dst) {
+  return aq_addr_equal(dst, &s->addr)     ? 0
+         : aq_addr_equal(dst, &s->second) ? 1
+                                          : -1;
+}
+
 static void deliver(conn_pair *p) {
   pair_packet *k = p->head;
   pair_side *s = &p->side[k->to];
+  int socket = socket_of(s, &k->dst);
   p->head = k->next;
   p->queued--;
   if (s->conn == NULL && k->to == PAIR_SERVER) {
     accept_first(p, k);
   }
-  if (s->conn != NULL) {
-    s->verdict = aq_conn_handle_packet(s->conn, p->now, 0, &s->bound, &k->src,
-                                       k->ecn, k->data, k->len);
+  if (s->conn != NULL && socket >= 0) {
+    s->verdict = aq_conn_handle_packet(s->conn, p->now, (uint32_t)socket,
+                                       socket == 1 ? &s->second : &s->bound,
+                                       &k->src, k->ecn, k->data, k->len);
     conn_pair_drain(p, k->to);
-    if (s->verdict == AQ_CONN_DROP) {
+    if (s->verdict != AQ_CONN_OK) {
+      /* No Retry here: the client's next Initial begins anew. */
       aq_conn_del(s->conn);
       s->conn = NULL;
+      s->cids = 0;
     }
   }
   free(k);

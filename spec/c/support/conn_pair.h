@@ -21,8 +21,9 @@ typedef struct pair_side {
   aq_idmap ids;
   aq_identity *identity;
   aq_conn *conn;
-  aq_addr addr;  /* as the other side sees it */
-  aq_addr bound; /* as it sees itself */
+  aq_addr addr;   /* as the other side sees it */
+  aq_addr bound;  /* as it sees itself */
+  aq_addr second; /* of its socket 1, or none */
   unsigned seen[AQ_NOTICE_CLOSED + 1];
   aq_notice closed;
   aq_addr moved_to; /* of the last PATH_CHANGED */
@@ -37,7 +38,7 @@ typedef struct pair_packet {
   struct pair_packet *next;
   aq_tstamp at;
   int to;
-  aq_addr src;
+  aq_addr src, dst;
   uint8_t ecn;
   size_t len;
   uint8_t data[];
@@ -55,6 +56,7 @@ struct conn_pair {
   aq_env env;
   const aq_peer_id *expect;
   aq_duration handshake_timeout;
+  size_t mtu;     /* larger UDP payloads are lost; 0: none is */
   int replay;     /* deliver every packet twice more, later */
   int cut;        /* lose everything */
   int drop_to[2]; /* lose the next n to that side */
