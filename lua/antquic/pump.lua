@@ -101,8 +101,9 @@ end
 -- What the core's error means for a connection, in words.
 local function reason_of(conn, ev)
   local code = ev.error or "CLOSED"
-  local message = conn:_label() .. ": " .. errors.describe(code)
-  if ev.text and ev.text ~= "" then
+  local meaning = errors.describe(code)
+  local message = conn:_label() .. ": " .. meaning
+  if ev.text and ev.text ~= "" and ev.text ~= meaning then
     message = message .. ": " .. ev.text
   end
   if ev.code and ev.code ~= 0 then

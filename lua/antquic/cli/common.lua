@@ -1,0 +1,194 @@
+-- What the commands share: options, endpoints, standard input, reports.
+--
+-- SPDX-License-Identifier: MIT
+
+local antquic = require("antquic")
+local core = require("antquic.core")
+local output = require("antquic.cli.output")
+
+local common = {}
+
+-- Between two looks at standard input while nothing comes, seconds.
+local LOOK = 0.01
+
+common.KEY = { "--key", "FILE", "the key file (default $ANTQUIC_KEY or ~/.antquic.key)" }
+common.BOOTSTRAP =
+  { "--bootstrap", "ADDR...", "a coordinator, [PEERID@]ADDR:PORT; may be repeated" }
+common.BIND = { "--bind", "ADDR...", "the local address, like 0.0.0.0:9000; may be repeated" }
+common.TIMEOUT = { "--timeout", "SECONDS", "how long to try (default 10)" }
+common.JSON = { "--json", nil, "one JSON object per line, for machines" }
+common.RESERVED =
+  { "--allow-reserved", nil, "use addresses of test networks (198.18/15 and the like) too" }
+
+--- Prints a failure; returns the exit status for its code.
+---@param given table
+---@param message string
+---@param code string?
+---@return integer
+function common.fail(given, message, code)
+  local cli = require("antquic.cli")
+  if given.json then
+    print(output.json({ event = "error", message = message, code = code }))
+  else
+    io.stderr:write("antquic: ", message, code and (" (" .. code .. ")") or "", "\n")
+  end
+  if code == "CONFIG" or code == "ADDRESS" or code == "FORMAT" then
+    return cli.USAGE
+  elseif code == "IDENTITY" or code == "NETWORK" or code == "INVAL" or code == "INTERNAL" then
+    return cli.FAILED
+  end
+  return cli.UNREACHED
+end
+
+--- Prints an event: |text| for people (nil: nothing), |data| as JSON.
+function common.tell(given, event, text, data)
+  if given.json then
+    data = data or {}
+    data.event = event
+    print(output.json(data))
+  elseif text then
+    print(text)
+  end
+end
+
+--- The path of the key file.
+---@param given table
+---@return string?
+function common.key_path(given)
+  if given.key then
+    return given.key
+  end
+  local path = os.getenv("ANTQUIC_KEY")
+  if path and path ~= "" then
+    return path
+  end
+  local home = os.getenv("HOME")
+  return home and home ~= "" and home .. "/.antquic.key" or nil
+end
+
+--- The coordinators of the command line or of the environment.
+---@param given table
+---@return string[]
+function common.nodes(given)
+  if given.bootstrap then
+    return given.bootstrap
+  end
+  local list = {}
+  for node in (os.getenv("ANTQUIC_BOOTSTRAP") or ""):gmatch("[^%s,]+") do
+    list[#list + 1] = node
+  end
+  return list
+end
+
+--- The timeout option, or nil after a complaint.
+---@param given table
+---@param default number
+---@return number?
+---@return string? message
+function common.timeout(given, default)
+  return require("antquic.cli.parse").number(given, "timeout", default, 0.1, 3600)
+end
+
+--- Makes the endpoint of a command.
+---@param given table
+---@param extra table?
+---@return antquic.Endpoint?
+---@return string? message
+---@return string? code
+function common.endpoint(given, extra)
+  local options = {
+    identity = common.key_path(given),
+    bind = given.bind,
+    bootstrap_nodes = common.nodes(given),
+    allow_reserved = given.allow_reserved,
+  }
+  for key, value in pairs(extra or {}) do
+    options[key] = value
+  end
+  local ep, message, code = antquic.endpoint(options)
+  if not ep then
+    return nil, message, code
+  end
+  return ep
+end
+
+--- What a connection is, for people and machines.
+---@param conn antquic.Connection
+---@return string text
+---@return table data
+function common.describe(conn)
+  local path = conn:path() or {}
+  local text = ("%s, %s path to %s, rtt %.1f ms"):format(
+    tostring(conn.peer_id),
+    path.kind or "no",
+    path.remote or "?",
+    (path.rtt or 0) * 1e3
+  )
+  return text,
+    {
+      peer_id = conn.peer_id:hex(),
+      kind = path.kind,
+      remote = path.remote,
+      ["local"] = path.local_addr,
+      observed = path.observed,
+      rtt = path.rtt,
+    }
+end
+
+--- Reads standard input as it comes: data, a lone nil at the end, or nil,
+--- message, code.
+---@async
+---@return string?
+---@return string? message
+---@return string? code
+function common.read_stdin()
+  while true do
+    local data, message, code = core.fd_read(0)
+    if data or code ~= "AGAIN" then
+      return data, message, code
+    end
+    antquic.sleep(LOOK)
+  end
+end
+
+--- Standard input to the stream, then the end of the stream.
+---@async
+---@param stream antquic.Stream
+function common.pump_in(stream)
+  while true do
+    local data, message, code = common.read_stdin()
+    if not data then
+      if code then
+        return nil, message, code
+      end
+      return stream:finish()
+    end
+    local ok
+    ok, message, code = stream:write(data)
+    if not ok then
+      return nil, message, code
+    end
+  end
+end
+
+--- The stream to standard output until it ends.
+---@async
+---@param stream antquic.Stream
+---@return true?
+---@return string? message
+---@return string? code
+function common.pump_out(stream)
+  io.stdout:setvbuf("no")
+  while true do
+    local data, message, code = stream:read()
+    if not data then
+      if code then
+        return nil, message, code
+      end
+      return true
+    end
+    io.stdout:write(data)
+  end
+end
+
+return common

@@ -1,0 +1,46 @@
+-- antquic coordinator: introduces peers to each other.
+--
+-- SPDX-License-Identifier: MIT
+
+local common = require("antquic.cli.common")
+
+return {
+  name = "coordinator",
+  summary = "introduce peers to each other",
+  about = "Runs a coordinator until it is interrupted. Peers give its address with\n"
+    .. "--bootstrap. It sees who wants to reach whom, and never what they say.",
+  args = {},
+  options = { common.BIND, common.KEY, common.RESERVED, common.JSON },
+  examples = { "antquic coordinator --bind 0.0.0.0:9000" },
+  run = function(given)
+    given.bind = given.bind or { "0.0.0.0:9000", "[::]:9000" }
+    local ep, message, code = common.endpoint(given, {
+      role = "bootstrap",
+      bootstrap_nodes = {},
+    })
+    if not ep then
+      return common.fail(given, message, code)
+    end
+    local addresses = ep:local_addresses()
+    common.tell(
+      given,
+      "ready",
+      ("coordinator %s\nlistening on %s"):format(ep.peer_id:hex(), table.concat(addresses, ", ")),
+      { peer_id = ep.peer_id:hex(), addresses = addresses }
+    )
+    for ev in ep:events({ "connection_incoming", "connection_lost", "limit_hit" }) do
+      if ev.kind == "limit_hit" then
+        common.tell(given, "limit", "limit reached: " .. tostring(ev.text), { name = ev.text })
+      else
+        local here = ev.kind == "connection_incoming"
+        local verb = here and "from" or "left"
+        common.tell(
+          given,
+          here and "peer" or "gone",
+          ("%s %s %s"):format(tostring(ev.peer_id), verb, tostring(ev.address)),
+          { peer_id = ev.peer_id and ev.peer_id:hex(), address = ev.address }
+        )
+      end
+    end
+  end,
+}

@@ -1,0 +1,200 @@
+-- Files over a stream: resumed where an earlier try stopped, verified by their
+-- SHA-256 before they get their name.
+--
+--   sender    file SIZE SHA256 NAME\n
+--   receiver  have COUNT\n            what it has of that very file
+--   sender    the rest, then the end
+--   receiver  ok SHA256\n  or  bad SHA256\n
+--
+-- SPDX-License-Identifier: MIT
+
+local antquic = require("antquic")
+
+local files = {}
+
+local CHUNK = 256 * 1024
+
+local function failure(message, code)
+  return nil, message, code or "FORMAT"
+end
+
+--- The SHA-256 of what is in |f| from where it stands, in hex, and its length.
+--- Other tasks have their turns meanwhile.
+---@async
+function files.hash(f)
+  local hash = assert(antquic.sha256())
+  local size = 0
+  while true do
+    local data = f:read(CHUNK)
+    if not data then
+      return hash, size
+    end
+    hash:update(data)
+    size = size + #data
+    antquic.sleep(0)
+  end
+end
+
+local function file_name(path)
+  return path:match("([^/]*)$")
+end
+
+--- Sends a file over a fresh stream. Returns { name, size, sha256, resumed }.
+---@async
+---@param stream antquic.Stream
+---@param path string
+---@param progress fun(done: integer, total: integer)?
+function files.send(stream, path, progress)
+  local f, why = io.open(path, "rb")
+  if not f then
+    return failure("cannot read " .. tostring(why), "INVAL")
+  end
+  local hash, size = files.hash(f)
+  local sha256 = hash:hex()
+  local name = file_name(path)
+  local ok, message, code = stream:write(("file %d %s %s\n"):format(size, sha256, name))
+  local answer
+  if ok then
+    answer, message, code = stream:read("l")
+  end
+  if not answer then
+    f:close()
+    return nil, message or "the receiver ended the stream", code or "CLOSED"
+  end
+  local have = tonumber(answer:match("^have (%d+)$"))
+  if not have or have > size then
+    f:close()
+    return failure("the receiver answered '" .. answer:sub(1, 80) .. "'")
+  end
+  f:seek("set", have)
+  local done = have
+  while done < size do
+    local data = f:read(CHUNK)
+    if not data then
+      f:close()
+      stream:reset(1)
+      return failure(path .. " became shorter while it was sent")
+    end
+    ok, message, code = stream:write(data)
+    if not ok then
+      f:close()
+      return nil, message, code
+    end
+    done = done + #data
+    if progress then
+      progress(done, size)
+    end
+  end
+  f:close()
+  ok, message, code = stream:finish()
+  if ok then
+    answer, message, code = stream:read("l")
+  end
+  if not ok or not answer then
+    return nil, message or "the receiver ended the stream", code or "CLOSED"
+  elseif answer ~= "ok " .. sha256 then
+    return failure("the receiver got other bytes: " .. answer:sub(1, 80))
+  end
+  return { name = name, size = size, sha256 = sha256, resumed = have }
+end
+
+--- Reads "file SIZE SHA256 NAME". A name may not lead out of the folder.
+---@param line string
+---@return table?
+---@return string? message
+---@return string? code
+function files.header(line)
+  local size, sha256, name = line:match("^file (%d+) (%x+) (.+)$")
+  if not size or #sha256 ~= 64 or #size > 15 then
+    return failure("not the beginning of a file: '" .. line:sub(1, 80) .. "'")
+  elseif name:find("[%c/\\]") or name == "." or name == ".." or #name > 200 then
+    return failure("a file name that isn't one")
+  end
+  return { size = tonumber(size), sha256 = sha256:lower(), name = name }
+end
+
+-- The part that is there already: its handle for appending, hash and length.
+local function resume(path, size)
+  local f = io.open(path, "rb")
+  if f then
+    local hash, have = files.hash(f)
+    f:close()
+    if have <= size then
+      local out, why = io.open(path, "ab")
+      return out, hash, have, why
+    end
+  end
+  local out, why = io.open(path, "wb")
+  return out, assert(antquic.sha256()), 0, why
+end
+
+--- Receives one file into |dir|; |line| is the first line of the stream. What
+--- arrives is kept beside it as NAME.HASH.part until it is whole and right.
+--- Returns { name, size, sha256, resumed, path }.
+---@async
+---@param stream antquic.Stream
+---@param line string
+---@param dir string
+---@param progress fun(done: integer, total: integer, name: string)?
+function files.receive(stream, line, dir, progress)
+  local head, message, code = files.header(line)
+  if not head then
+    stream:reset(2)
+    stream:stop(2)
+    return nil, message, code
+  end
+  local path = dir .. "/" .. head.name
+  local part = ("%s.%s.part"):format(path, head.sha256:sub(1, 16))
+  local out, hash, have, why = resume(part, head.size)
+  if not out then
+    stream:reset(3)
+    stream:stop(3)
+    return failure("cannot write " .. tostring(why), "INVAL")
+  end
+  local done = have
+  local ok
+  ok, message, code = stream:write(("have %d\n"):format(have))
+  while ok and done < head.size do
+    local data
+    data, message, code = stream:read(math.min(CHUNK, head.size - done))
+    ok = data ~= nil
+    if ok then
+      local written
+      written, why = out:write(data)
+      if not written then
+        out:close()
+        stream:stop(3)
+        return failure("cannot write " .. tostring(why), "INVAL")
+      end
+      hash:update(data)
+      done = done + #data
+      if progress then
+        progress(done, head.size, head.name)
+      end
+    end
+  end
+  out:close()
+  if not ok then
+    return nil, message or "the sender ended the stream before the file's end", code or "CLOSED"
+  end
+  local got = hash:hex()
+  if got ~= head.sha256 then
+    os.remove(part)
+    stream:write("bad ", got, "\n")
+    stream:finish()
+    return failure(("%s: the SHA-256 is %s, not %s"):format(head.name, got, head.sha256))
+  end
+  os.remove(path)
+  local renamed
+  renamed, why = os.rename(part, path)
+  if not renamed then
+    stream:write("bad cannot rename\n")
+    stream:finish()
+    return failure("cannot write " .. tostring(why), "INVAL")
+  end
+  stream:write("ok ", got, "\n")
+  stream:finish()
+  return { name = head.name, size = head.size, sha256 = got, resumed = have, path = path }
+end
+
+return files

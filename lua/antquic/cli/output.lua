@@ -1,0 +1,133 @@
+-- What the command prints: lines for people, JSON for machines, progress bars
+-- for terminals.
+--
+-- SPDX-License-Identifier: MIT
+
+local output = {}
+
+local ESCAPES = {
+  ['"'] = '\\"',
+  ["\\"] = "\\\\",
+  ["\n"] = "\\n",
+  ["\r"] = "\\r",
+  ["\t"] = "\\t",
+}
+
+local function quote(text)
+  return '"'
+    .. text:gsub('[%c"\\]', function(c)
+      return ESCAPES[c] or ("\\u%04x"):format(c:byte())
+    end)
+    .. '"'
+end
+
+local function number(value)
+  if value ~= value or value == math.huge or value == -math.huge then
+    return "null"
+  elseif value == math.floor(value) and math.abs(value) < 2 ^ 53 then
+    return ("%.0f"):format(value)
+  end
+  return ("%.9g"):format(value)
+end
+
+--- JSON text. Tables with [1], and empty ones marked with output.list, are
+--- arrays; keys are sorted, so that equal values give equal text.
+---@param value any
+---@return string
+function output.json(value)
+  local kind = type(value)
+  if kind == "nil" then
+    return "null"
+  elseif kind == "boolean" then
+    return tostring(value)
+  elseif kind == "number" then
+    return number(value)
+  elseif kind == "string" then
+    return quote(value)
+  elseif kind ~= "table" then
+    return quote(tostring(value))
+  end
+  local parts = {}
+  if value[1] ~= nil or getmetatable(value) == output.list then
+    for i, item in ipairs(value) do
+      parts[i] = output.json(item)
+    end
+    return "[" .. table.concat(parts, ",") .. "]"
+  end
+  local keys = {}
+  for key in pairs(value) do
+    keys[#keys + 1] = tostring(key)
+  end
+  table.sort(keys)
+  for i, key in ipairs(keys) do
+    parts[i] = quote(key) .. ":" .. output.json(value[key])
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+output.list = {}
+
+--- Is a descriptor a terminal?
+---@param fd integer
+---@return boolean
+function output.is_terminal(fd)
+  local ok = os.execute(("test -t %d"):format(fd))
+  return ok == true or ok == 0
+end
+
+--- "1.5 MiB"
+---@param bytes number
+---@return string
+function output.size(bytes)
+  local units = { "B", "KiB", "MiB", "GiB", "TiB" }
+  local i = 1
+  while bytes >= 1024 and i < #units do
+    bytes = bytes / 1024
+    i = i + 1
+  end
+  return (i == 1 and "%.0f %s" or "%.1f %s"):format(bytes, units[i])
+end
+
+local WIDTH = 30
+-- Between two redraws, seconds.
+local REDRAW = 0.1
+
+--- A progress bar on standard error; nothing where |shown| is false.
+---@param name string
+---@param total integer bytes
+---@param shown boolean
+---@param now fun(): number
+---@return fun(done: integer) update
+---@return fun() finish
+function output.progress(name, total, shown, now)
+  local start, last, first = now(), -1, nil
+  local function draw(done)
+    local elapsed = math.max(now() - start, 1e-6)
+    local part = total > 0 and done / total or 1
+    local full = math.floor(part * WIDTH)
+    io.stderr:write(
+      ("\r%s [%s%s] %3d%% %s %s/s  "):format(
+        name,
+        ("#"):rep(full),
+        ("."):rep(WIDTH - full),
+        math.floor(part * 100),
+        output.size(done),
+        output.size((done - (first or 0)) / elapsed)
+      )
+    )
+  end
+  if not shown then
+    return function() end, function() end
+  end
+  return function(done)
+    first = first or done
+    if done == total or now() - last >= REDRAW then
+      last = now()
+      draw(done)
+    end
+  end, function()
+    io.stderr:write("\n")
+  end
+end
+
+return output
