@@ -16,8 +16,8 @@ void aq_timer_heap_free(aq_timer_heap *h) {
 
 int aq_timer_heap_reserve(aq_timer_heap *h, size_t n) {
   void *table = h->at;
-  int err = aq_mem_grow(&h->mem, &table, &h->cap, n, sizeof(h->at[0]),
-                        SIZE_MAX / sizeof(h->at[0]));
+  int err = aq_mem_grow(&h->mem, &table, &h->cap, n, sizeof(aq_timer *),
+                        SIZE_MAX / sizeof(aq_timer *));
   h->at = table;
   return err != 0 ? AQ_ERR_NOMEM : 0;
 }

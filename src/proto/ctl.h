@@ -52,21 +52,21 @@ typedef enum aq_ctl_error {
 /* aq_ctl is any control message; |type| says which members count. */
 typedef struct aq_ctl {
   uint64_t type;
-  uint64_t request;      /* chosen by I, unique per connection to C */
+  uint64_t request; /* chosen by I, unique per connection to C */
   uint8_t nonce[AQ_CTL_NONCE_LEN];
   uint8_t session[AQ_CTL_SESSION_LEN]; /* chosen by C, names the punches */
   uint8_t key[AQ_PUNCH_KEY_LEN];       /* fresh, for the punch MAC */
   uint64_t capabilities;
-  uint64_t error;           /* aq_ctl_error */
+  uint64_t error; /* aq_ctl_error */
   uint64_t retry_after_ms;
-  uint64_t expiry_ms;       /* a duration, never wall clock */
-  uint64_t start_delay_us;  /* wait this long before the first datagram */
-  uint64_t rtt_us;          /* C's estimate of the two peers' round trip:
-                               the sum of its own to each */
-  aq_peer_id peer;          /* T in REQUEST and ANSWER, I in OFFER */
-  aq_addr observed;         /* REGISTERED: the receiver as C sees it; ANSWER and
-                               OFFER: the same, so that both know whether they
-                               share a public address */
+  uint64_t expiry_ms;      /* a duration, never wall clock */
+  uint64_t start_delay_us; /* wait this long before the first datagram */
+  uint64_t rtt_us;         /* C's estimate of the two peers' round trip:
+                              the sum of its own to each */
+  aq_peer_id peer;         /* T in REQUEST and ANSWER, I in OFFER */
+  aq_addr observed;        /* REGISTERED: the receiver as C sees it; ANSWER and
+                              OFFER: the same, so that both know whether they
+                              share a public address */
   size_t cand_count;
   aq_candidate cand[AQ_MAX_CANDIDATES]; /* .addr .source .verified .priority */
 } aq_ctl;

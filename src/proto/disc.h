@@ -34,7 +34,7 @@ typedef struct aq_disc_change {
 
 /* Whoever polls knows at most AQ_DISC_MAX_CAND candidates that are gone now,
  * and there are as many that it doesn't know yet: the queue can't overflow. */
-#define AQ_DISC_MAX_CHANGE (2 * AQ_DISC_MAX_CAND)
+#define AQ_DISC_MAX_CHANGE ((size_t)2 * AQ_DISC_MAX_CAND)
 
 typedef struct aq_disc {
   uint32_t max_candidates;
@@ -52,7 +52,7 @@ typedef struct aq_disc {
   aq_disc_change change[AQ_DISC_MAX_CHANGE];
   aq_addr kept[AQ_MAX_SOCKETS]; /* what was last confirmed, by socket index */
   aq_addr public_addr;          /* the newest of them */
-  uint64_t observed_ignored; /* lies, reserved, over the bound */
+  uint64_t observed_ignored;    /* lies, reserved, over the bound */
 } aq_disc;
 
 /* aq_disc_init: |max_candidates| is cut to 1..AQ_DISC_MAX_CAND. When there are

@@ -8,7 +8,8 @@
  *
  * Layout (40 bytes, fixed): type, version, flags, zero, session[8], sequence
  * u32, echo u64 (an answer repeats the probe's cookie, a probe carries its
- * own), mac[16]. Bits 0x40 and 0x80 of the type are clear, so it is never taken for QUIC.
+ * own), mac[16]. Bits 0x40 and 0x80 of the type are clear, so it is never taken
+ * for QUIC.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef AQ_PROTO_PUNCH_H
