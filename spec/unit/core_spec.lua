@@ -960,6 +960,102 @@ describe("core", function()
     end)
   end)
 
+  it("survives whatever is called in whatever order", function()
+    local seed = tonumber(os.getenv("ANTQUIC_SEED")) or os.time()
+    math.randomseed(seed)
+    local eps, ids, peers = {}, { 0, 1, -1 }, { ZERO }
+    local function pick(list)
+      return list[math.random(#list)]
+    end
+    local function another(i)
+      if eps[i] then
+        eps[i]:close()
+      end
+      eps[i] = endpoint({ strategy = pick({ "auto", "steps" }) })
+      peers[#peers + 1] = eps[i]:peer_id()
+    end
+    local values = {
+      function()
+        return pick(ids)
+      end,
+      function()
+        return math.random(-3, 70000)
+      end,
+      function()
+        return math.random() * 2
+      end,
+      function()
+        return ("x"):rep(math.random(0, 3000))
+      end,
+      function()
+        return pick(peers)
+      end,
+      function()
+        return pick(eps):sockets()[1]
+      end,
+      function()
+        return math.random(2) == 1
+      end,
+      function()
+        return { addrs = { "127.0.0.1:9" }, rounds = 3, timeout = 0.5 }
+      end,
+      function() end,
+    }
+    local function value()
+      return (math.random(3) == 1 and values[1] or pick(values))()
+    end
+    local function remember(id)
+      if math.type(id) == "integer" and id > 70000 then
+        ids[#ids + 1] = id
+      end
+    end
+    for i = 1, 3 do
+      another(i)
+    end
+    local names = {}
+    for name in pairs(getmetatable(eps[1]).__index) do
+      if not ({ wait = 1, close = 1, close_all = 1, conn_update_keys = 1 })[name] then
+        names[#names + 1] = name
+      end
+    end
+    table.sort(names)
+    local succeeded = 0
+    for _ = 1, 20000 do
+      if math.random(400) == 1 then
+        another(math.random(3))
+      elseif math.random(50) == 1 then
+        remember((pick(eps):connect_addr(pick(eps):sockets()[1])))
+      end
+      local ep = pick(eps)
+      local r = table.pack(pcall(ep[pick(names)], ep, value(), value(), value(), value()))
+      if r[1] then
+        succeeded = succeeded + 1
+        remember(r[2])
+        remember(r[3])
+        -- A failure has a message and a code that is in the table.
+        if r[2] == nil and r.n == 4 then
+          assert.is_string(r[3])
+          assert.is_string(core.error_text(r[4]), "seed " .. seed)
+        end
+      end
+      for _, each in ipairs(eps) do
+        each:step()
+        for ev in
+          function()
+            return each:poll()
+          end
+        do
+          remember(ev.conn)
+          remember(ev.stream)
+        end
+      end
+      while #ids > 60 do
+        table.remove(ids, math.random(4, #ids))
+      end
+    end
+    assert.is_true(succeeded > 2000, "seed " .. seed)
+  end)
+
   it("stays whole under an eager collector", function()
     local pause = collectgarbage("setpause", 0)
     local mul = collectgarbage("setstepmul", 1000)
