@@ -125,7 +125,7 @@ static void test_not_allowed(void **state) {
 }
 
 static void tune_alpn(conn_pair *p) {
-  strcpy(p->side[SERVER].params.alpn[0], "other");
+  strcpy(p->side[CLIENT].params.alpn[0], "other");
 }
 
 static void test_alpn_mismatch(void **state) {

@@ -409,18 +409,23 @@ void aq_conn_settle(aq_conn *c) {
   }
 }
 
-/* Extension frames count when their packet did. */
-static void settle_frames(aq_conn *c, uint64_t pings) {
+/* What the transport counted tells if it took the packet; extension frames,
+ * each of which it saw as a PING, count when it did. */
+static void settle_packet(aq_conn *c) {
   ngtcp2_conn_info i;
   const char *why = "";
-  if (c->carrier.tentative == 0 && c->carrier.tentative_fault == 0) {
-    return;
-  }
   ngtcp2_conn_get_conn_info2(c->q, &i);
-  uint64_t code = aq_carrier_settle(&c->carrier, i.ping_recv > pings, &why);
+  if (i.pkt_recv > c->counted_packets) {
+    c->heard = 1;
+    c->last_activity = c->now;
+  }
+  uint64_t code =
+      aq_carrier_settle(&c->carrier, i.ping_recv > c->counted_pings, &why);
   if (code != 0) {
     aq_conn_fault(c, AQ_ERR_PROTOCOL, code, why);
   }
+  c->counted_packets = i.pkt_recv;
+  c->counted_pings = i.ping_recv;
 }
 
 aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
@@ -429,14 +434,12 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
                                       const uint8_t *data, size_t len) {
   ngtcp2_path_storage ps;
   ngtcp2_pkt_info pi = {.ecn = ecn};
-  ngtcp2_conn_info before;
   aq_conn_clock(c, now);
   if (!aq_conn_is_open(c)) {
     aq_conn_closing_heard(c);
     return AQ_CONN_OK;
   }
   aq_conn_make_path(c, &ps, socket, local, remote);
-  ngtcp2_conn_get_conn_info2(c->q, &before);
   int rv = ngtcp2_conn_read_pkt(c->q, &ps.path, &pi, data, len, c->now);
   if (rv == NGTCP2_ERR_RETRY) {
     return AQ_CONN_SEND_RETRY;
@@ -444,13 +447,7 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
   if (rv == NGTCP2_ERR_DROP_CONN) {
     return AQ_CONN_DROP;
   }
-  settle_frames(c, before.ping_recv);
-  ngtcp2_conn_info after;
-  ngtcp2_conn_get_conn_info2(c->q, &after);
-  if (after.pkt_recv > before.pkt_recv) {
-    c->heard = 1;
-    c->last_activity = c->now;
-  }
+  settle_packet(c);
   c->dirty = 1;
   if (rv != 0) {
     aq_conn_on_liberr(c, rv);

@@ -117,6 +117,7 @@ struct aq_conn {
   uint8_t token[AQ_CONN_TOKEN_MAX];
   size_t token_len;
   aq_tstamp established, last_activity;
+  uint64_t counted_packets, counted_pings; /* by ngtcp2, taken from the peer */
   uint8_t heard; /* any packet of the peer was taken */
 
   /* the end */
