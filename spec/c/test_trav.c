@@ -363,6 +363,24 @@ static void only_the_verified_address_is_dialed_unasked(void **state) {
   assert_int_equal(T.initials_sent, 1);
 }
 
+static void what_is_only_claimed_is_never_dialed_unasked(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  m.cand[0].verified = 0;
+  coordinated(0, &m);
+  /* Announced by the peer as verified, before the punching starts. */
+  aq_candidate c = {.addr = addr("50.0.0.1:5000"), .verified = 1};
+  aq_trav_handle_candidate(&T, 0, &c);
+  assert_int_equal(aq_trav_step_punch(&T, 0, NULL), 0);
+  assert_int_equal(T.npair, 2);
+  for (aq_tstamp now = 0; now < 4 * AQ_S; now += 5 * AQ_MS) {
+    aq_trav_handle_timeout(&T, now);
+    drain(now);
+    assert_int_equal(count_actions(AQ_TRAV_DIAL), 0);
+  }
+  assert_true(T.punches_sent >= 14);
+}
+
 static void forbidden_targets_get_nothing(void **state) {
   (void)state;
   static const char *const bad[] = {
@@ -832,6 +850,7 @@ int main(void) {
       TEST(a_veto_between_the_steps_is_told_by_the_next),
       TEST(a_request_that_times_out_is_cancelled),
       TEST(only_the_verified_address_is_dialed_unasked),
+      TEST(what_is_only_claimed_is_never_dialed_unasked),
       TEST(forbidden_targets_get_nothing),
       TEST(one_address_for_both_means_one_nat),
       TEST(the_callers_order_goes_first),
