@@ -266,6 +266,9 @@ static void removed(aq_link *l, const aq_frame *f) {
 }
 
 void aq_frame_received(aq_link *l, const aq_frame *f) {
+  if (aq_conn_is_closed(l->c)) {
+    return; /* an earlier frame of the same packet was one too many */
+  }
   switch (f->kind) {
   case AQ_FRAME_OBSERVED_ADDRESS:
     observed(l, f);

@@ -212,9 +212,6 @@ const world_seen *world_seen_at(const world *w, const aq_addr *to) {
 }
 
 static void deliver(world *w, const world_packet *p) {
-  if (p->ttl > 0) {
-    return; /* dies on the way, as it should */
-  }
   for (size_t i = 0; i < WORLD_NODES; i++) {
     world_node *n = w->node[i];
     if (n == NULL || n->ep == NULL || n->deaf) {
@@ -223,6 +220,9 @@ static void deliver(world *w, const world_packet *p) {
     const aq_addr *at = n->outside.family != 0 ? &n->outside : &n->bound;
     if (!aq_addr_equal(at, &p->to)) {
       continue;
+    }
+    if (p->ttl > 0) {
+      return; /* dies on the way, as it should */
     }
     if (n->outside.family != 0 && !has_pin(n, &p->from)) {
       return;
