@@ -50,15 +50,16 @@ typedef struct aq_coord_peer {
  * peer. Types that no peer sends to a coordinator are ignored. Two requests
  * that cross (each peer asks for the other within AQ_COORD_CROSSING) end on
  * one attempt, whose initiator has the smaller id: the larger one's request is
- * answered with the OFFER again, the smaller one's replaces the attempt. |random| are fresh random bytes: session id and key. |target_rtt| is
- * asked by the endpoint for the connection aq_coord_lookup gives. Messages to
- * send are put into |out| (AQ_COORD_OUT_MAX). Returns how many; a bad or
- * limited request gives an ERROR message, never silence. */
-size_t aq_coord_handle(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
-                       const aq_ctl *m, const aq_coord_peer *target,
-                       const uint8_t random[AQ_CTL_SESSION_LEN +
-                                            AQ_PUNCH_KEY_LEN],
-                       aq_coord_msg *out, aq_statistics *stats);
+ * answered with the OFFER again, the smaller one's replaces the attempt.
+ * |random| are fresh random bytes: session id and key. |target_rtt| is asked by
+ * the endpoint for the connection aq_coord_lookup gives. Messages to send are
+ * put into |out| (AQ_COORD_OUT_MAX). Returns how many; a bad or limited request
+ * gives an ERROR message, never silence. */
+size_t
+aq_coord_handle(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
+                const aq_ctl *m, const aq_coord_peer *target,
+                const uint8_t random[AQ_CTL_SESSION_LEN + AQ_PUNCH_KEY_LEN],
+                aq_coord_msg *out, aq_statistics *stats);
 /* aq_coord_lookup: the connection on which |peer| is registered, or 0. The
  * endpoint fills |target| of aq_coord_handle from it before a REQUEST. */
 aq_id aq_coord_lookup(const aq_coord *c, const aq_peer_id *peer);

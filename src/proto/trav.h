@@ -115,8 +115,7 @@ void aq_trav_handle_dial(aq_trav *t, aq_tstamp now, uint32_t dial, int error,
 void aq_trav_handle_connected(aq_trav *t, aq_tstamp now, const aq_addr *remote,
                               aq_duration rtt);
 /* The peer announced or withdrew an address with a frame while we work. */
-void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now,
-                              const aq_candidate *c);
+void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now, const aq_candidate *c);
 
 void aq_trav_handle_timeout(aq_trav *t, aq_tstamp now);
 aq_tstamp aq_trav_next_timeout(const aq_trav *t);
