@@ -41,14 +41,14 @@ preset() {
 }
 
 lua_files() {
-  find lua spec examples bench bin rockspec .ci -type f -name '*.lua' 2>/dev/null
+  find lua spec examples bench bin rockspec .ci -type f -name '*.lua' 2>/dev/null || :
   for f in bin/*; do
     case $(head -n 1 "$f" 2>/dev/null) in *lua*) echo "$f" ;; esac
   done
 }
 
 c_files() {
-  find src spec examples bench -type f -name '*.[ch]' 2>/dev/null
+  find src spec examples bench -type f -name '*.[ch]' 2>/dev/null || :
 }
 
 # --- gates --------------------------------------------------------------------
