@@ -205,6 +205,27 @@ static void test_malformed(void **state) {
   assert_int_equal(m.observed.family, 0);
 }
 
+/* One candidate more than there may be, all there. */
+static void test_too_many(void **state) {
+  (void)state;
+  static const uint8_t cand[] = {0, 0x7e, 0, 0, 1, 4, 198, 18, 0, 1, 0, 5};
+  for (uint8_t count = AQ_MAX_CANDIDATES; count <= AQ_MAX_CANDIDATES + 1;
+       count++) {
+    static aq_ctl m;
+    uint8_t body[2 + 33 * sizeof(cand)] = {0, count};
+    uint8_t data[512] = {AQ_CTL_REGISTER};
+    size_t n = 2;
+    for (uint8_t i = 0; i < count; i++, n += sizeof(cand)) {
+      memcpy(body + n, cand, sizeof(cand));
+    }
+    size_t head = 1 + aq_varint_put(data + 1, n);
+    memcpy(data + head, body, n);
+    size_t used = 0;
+    assert_int_equal(aq_ctl_parse(&m, data, head + n, &used),
+                     count > AQ_MAX_CANDIDATES ? AQ_ERR_FORMAT : 1);
+  }
+}
+
 static void test_out_of_range(void **state) {
   (void)state;
   uint8_t buf[AQ_CTL_MAX];
@@ -243,9 +264,10 @@ static void test_errors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_wrong_length),
-      cmocka_unit_test(test_stream),       cmocka_unit_test(test_malformed),
-      cmocka_unit_test(test_out_of_range), cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_round_trip), cmocka_unit_test(test_wrong_length),
+      cmocka_unit_test(test_stream),     cmocka_unit_test(test_malformed),
+      cmocka_unit_test(test_too_many),   cmocka_unit_test(test_out_of_range),
+      cmocka_unit_test(test_errors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

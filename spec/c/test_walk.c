@@ -8,11 +8,13 @@
 
 /* Whole frames of RFC 9000 section 19 and RFC 9221 that do not end a packet. */
 static const char *const ordinary[] = {
-    "00",                                   /* PADDING */
-    "000000000000000000000000000000",       /* PADDING */
-    "01",                                   /* PING */
-    "02 05 00 00 03",                       /* ACK, one range */
-    "02 4005 7fff 02 03 00 01 00 40ff",     /* ACK, three ranges */
+    "00",                             /* PADDING */
+    "000000000000000000000000000000", /* PADDING */
+    "01",                             /* PING */
+    "02 05 00 00 03",                 /* ACK, one range */
+    "02 4005 7fff 02 03 00 01 00 40ff",
+    "02 4005 00 05 03 00 01 01 02 02 40ff 03 03 04 04",
+    /* six */                               /* ACK, three ranges */
     "03 05 00 00 03 01 02 03",              /* ACK with ECN */
     "03 05 00 01 03 00 00 9d7f3e7d 02 03",  /* ACK with ECN, two ranges */
     "04 04 7bbd 25",                        /* RESET_STREAM */

@@ -104,6 +104,10 @@ static void test_reader_sticks(void **state) {
   aq_read_skip(&r, UINT64_MAX);
   assert_int_equal(r.err, AQ_ERR_FORMAT);
   aq_reader_init(&r, data, 4);
+  aq_read_u8(&r); /* off + n would wrap */
+  aq_read_skip(&r, UINT64_MAX);
+  assert_int_equal(r.err, AQ_ERR_FORMAT);
+  aq_reader_init(&r, data, 4);
   assert_null(aq_read_view(&r, 5));
   aq_reader_init(&r, data, 4);
   assert_ptr_equal(aq_read_view(&r, 4), data);
