@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/wire.h"
 #include "quic/conn_int.h"
 #include "support/conn_pair.h"
 
@@ -329,6 +330,132 @@ static void test_unknown_frame(void **state) {
   conn_pair_free(&p);
 }
 
+/* ---- a peer of another make ---------------------------------------------- */
+
+static uint64_t strip[6];
+static size_t nstrip;
+
+static int is_stripped(uint64_t id) {
+  for (size_t i = 0; i < nstrip; i++) {
+    if (strip[i] == id) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/* The client's transport parameters without some. */
+static size_t stripped_params(void *owner, uint8_t *out, size_t cap) {
+  uint8_t all[1024];
+  aq_reader r;
+  aq_writer w;
+  size_t len = aq_conn_tls_hooks.local_params(owner, all, sizeof(all));
+  aq_reader_init(&r, all, len);
+  aq_writer_init(&w, out, cap);
+  while (aq_reader_left(&r) > 0) {
+    size_t start = r.off;
+    uint64_t id = aq_read_varint(&r);
+    aq_read_skip(&r, aq_read_varint(&r));
+    if (!is_stripped(id)) {
+      aq_write_bytes(&w, all + start, r.off - start);
+    }
+  }
+  return aq_writer_end(&w);
+}
+
+static void establish_stripped(conn_pair *p, aq_tls_hooks *hooks,
+                               const uint64_t *ids, size_t n) {
+  memcpy(strip, ids, n * sizeof(*ids));
+  nstrip = n;
+  *hooks = aq_conn_tls_hooks;
+  hooks->local_params = stripped_params;
+  conn_pair_init(p, NULL);
+  assert_int_equal(conn_pair_dial(p), 0);
+  p->side[CLIENT].conn->tls.hooks = hooks;
+  assert_true(conn_pair_run(p, 10 * AQ_S, conn_pair_both_confirmed));
+  conn_pair_run(p, AQ_S, NULL);
+}
+
+static void test_plain_peer(void **state) {
+  static const uint64_t ids[] = {AQ_TPARAM_NAT_TRAVERSAL, AQ_TPARAM_RFC_FRAMES,
+                                 AQ_TPARAM_ADDRESS_DISCOVERY, AQ_TPARAM_CONTROL,
+                                 AQ_TPARAM_MAX_DATAGRAM};
+  conn_pair p;
+  aq_tls_hooks hooks;
+  aq_conn_info i;
+  aq_id id = 0;
+  (void)state;
+  establish_stripped(&p, &hooks, ids, 5);
+  aq_conn *s = p.side[SERVER].conn;
+  for (int kind = 0; kind < 4; kind++) {
+    aq_frame f = frame((aq_frame_kind)kind, 1);
+    assert_int_equal(aq_conn_send_frame(s, &f), AQ_ERR_UNSUPPORTED);
+  }
+  assert_int_equal(aq_conn_control_write(s, (const uint8_t *)"x", 1),
+                   AQ_ERR_UNSUPPORTED);
+  assert_int_equal(aq_conn_datagram_send(s, (const uint8_t *)"x", 1),
+                   AQ_ERR_UNSUPPORTED);
+  aq_conn_get_info_of(s, p.now, &i);
+  assert_true(!i.extensions && !i.control && i.max_datagram == 0);
+  assert_false(aq_conn_has_control(s));
+  /* The first stream of each side is an application's. */
+  assert_int_equal(aq_conn_open_stream(s, 1, 0, &id), 0);
+  assert_int_equal(conn_pair_stream(&p, SERVER, id)->qid, 3);
+  aq_conn_control_write(p.side[CLIENT].conn, (const uint8_t *)"x", 1);
+  conn_pair_run(&p, AQ_S, NULL);
+  assert_int_equal(p.side[SERVER].seen[AQ_NOTICE_STREAM_INCOMING], 1);
+  assert_int_equal(p.side[SERVER].seen[AQ_NOTICE_CONTROL], 0);
+  /* A ping needs no more than the transport. */
+  aq_conn_ping_now(s, p.now);
+  conn_pair_run(&p, AQ_S, NULL);
+  assert_int_equal(p.side[SERVER].seen[AQ_NOTICE_CLOSED], 0);
+  send_frame(&p, CLIENT, AQ_FRAME_ADD_ADDRESS, 1);
+  expect_closed(&p, SERVER, 0x0a);
+  conn_pair_free(&p);
+}
+
+/* Extension frames need no datagrams of the peer's application. */
+static void test_peer_without_datagrams(void **state) {
+  static const uint64_t ids[] = {AQ_TPARAM_MAX_DATAGRAM};
+  conn_pair p;
+  aq_tls_hooks hooks;
+  (void)state;
+  establish_stripped(&p, &hooks, ids, 1);
+  send_frame(&p, SERVER, AQ_FRAME_ADD_ADDRESS, 1);
+  send_frame(&p, SERVER, AQ_FRAME_OBSERVED_ADDRESS, 1);
+  conn_pair_run(&p, AQ_S, NULL);
+  assert_int_equal(p.side[CLIENT].nframes, 2);
+  assert_int_equal(
+      aq_conn_datagram_send(p.side[SERVER].conn, (const uint8_t *)"x", 1),
+      AQ_ERR_UNSUPPORTED);
+  assert_int_equal(
+      aq_conn_datagram_send(p.side[CLIENT].conn, (const uint8_t *)"x", 1), 0);
+  conn_pair_free(&p);
+}
+
+/* Without the parameter for all bodies the older draft's roles hold. */
+static void test_roles_of_draft(void **state) {
+  static const uint64_t ids[] = {AQ_TPARAM_RFC_FRAMES};
+  conn_pair p;
+  aq_tls_hooks hooks;
+  (void)state;
+  establish_stripped(&p, &hooks, ids, 1);
+  aq_conn *s = p.side[SERVER].conn;
+  aq_frame f = frame(AQ_FRAME_PUNCH_ME_NOW, 1);
+  assert_int_equal(aq_conn_send_frame(s, &f), AQ_ERR_UNSUPPORTED);
+  send_frame(&p, SERVER, AQ_FRAME_ADD_ADDRESS, 1);
+  send_frame(&p, CLIENT, AQ_FRAME_PUNCH_ME_NOW, 1);
+  conn_pair_run(&p, AQ_S, NULL);
+  assert_int_equal(p.side[SERVER].nframes, 1);
+  assert_int_equal(p.side[CLIENT].nframes, 1);
+  send_frame(&p, CLIENT, AQ_FRAME_ADD_ADDRESS, 1);
+  expect_closed(&p, SERVER, 0x0a);
+  conn_pair_free(&p);
+}
+
+/* ---- the carrier alone ----------------------------------------------------
+ */
+
 /* A peer that floods can't make the receiver hold more than its bound. */
 static void test_flood(void **state) {
   aq_carrier cr;
@@ -441,6 +568,9 @@ int main(void) {
       cmocka_unit_test(test_not_negotiated),
       cmocka_unit_test(test_send_without_negotiation),
       cmocka_unit_test(test_unknown_frame),
+      cmocka_unit_test(test_plain_peer),
+      cmocka_unit_test(test_peer_without_datagrams),
+      cmocka_unit_test(test_roles_of_draft),
       cmocka_unit_test(test_flood),
       cmocka_unit_test(test_ring_order),
       cmocka_unit_test(test_tentative),
