@@ -22,6 +22,8 @@
 #define AQ_CONTROL_VERSION 1u
 /* This endpoint has outgoing dials in progress. */
 #define AQ_CONTROL_FLAG_DIALING 0x01u
+/* This endpoint coordinates: it takes a REQUEST as soon as it is connected. */
+#define AQ_CONTROL_FLAG_COORDINATES 0x02u
 
 /* address_discovery: 0 I send reports, 1 I take them, 2 both. */
 #define AQ_DISCOVERY_BOTH 2u

@@ -203,8 +203,13 @@ void aq_boot_up(aq_boot *b, aq_link *l) {
   b->peer = l->peer;
   b->rtt = aq_link_rtt(l);
   b->last_seen = ep->now;
+  /* It need not say so again in REGISTERED before it may be asked. */
+  b->can_coordinate =
+      aq_conn_has_control(l->c) && (aq_conn_remote_params(l->c)->control_flags &
+                                    AQ_CONTROL_FLAG_COORDINATES) != 0;
   boot_event(ep, b, AQ_EVENT_BOOTSTRAP_CONNECTED);
   aq_ctl_register(l);
+  aq_session_coordinators(ep, NULL);
   aq_link_touch(l);
 }
 

@@ -35,7 +35,8 @@ typedef struct aq_conn_shared {
   aq_crypto_secrets secrets;
   aq_idmap *streams; /* aq_id -> aq_stream */
   aq_statistics *stats;
-  uint32_t dials; /* outgoing handshakes now: antquic_control flag */
+  uint32_t dials;      /* outgoing handshakes now: antquic_control flag */
+  uint8_t coordinates; /* a coordinator: antquic_control flag */
 } aq_conn_shared;
 
 typedef struct aq_conn_params {

@@ -28,7 +28,9 @@ static size_t hook_local_params(void *owner, uint8_t *out, size_t cap) {
       .discovery = AQ_DISCOVERY_BOTH,
       .has_control = 1,
       .control_version = AQ_CONTROL_VERSION,
-      .control_flags = c->shared->dials > 0 ? AQ_CONTROL_FLAG_DIALING : 0,
+      .control_flags =
+          (c->shared->dials > 0 ? AQ_CONTROL_FLAG_DIALING : 0) |
+          (c->shared->coordinates ? AQ_CONTROL_FLAG_COORDINATES : 0),
   };
   size_t ours = aq_tparams_format(out + n, cap - (size_t)n, &t);
   return ours == 0 ? 0 : (size_t)n + ours;

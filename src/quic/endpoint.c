@@ -93,6 +93,7 @@ static int init_coordinator(aq_endpoint *ep) {
   aq_coord_params cp;
   aq_coord_params_init(&cp);
   cp.allow_reserved = p->allow_reserved;
+  ep->shared.coordinates = 1;
   return aq_coord_new(&ep->coord, &cp, &ep->env);
 }
 
