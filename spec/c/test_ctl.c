@@ -230,7 +230,7 @@ static void test_out_of_range(void **state) {
   (void)state;
   uint8_t buf[AQ_CTL_MAX];
   static aq_ctl m;
-  m = message(AQ_CTL_REGISTER, 1);
+  m = message(AQ_CTL_REGISTER, AQ_MAX_CANDIDATES);
   m.cand_count = AQ_MAX_CANDIDATES + 1;
   assert_int_equal(aq_ctl_format(buf, sizeof(buf), &m), 0);
   m = message(AQ_CTL_REGISTER, 1);
