@@ -20,6 +20,7 @@
 #define ALERT_ACCESS_DENIED 49
 #define ALERT_NO_APPLICATION_PROTOCOL 120
 
+/* Cut, and without control characters: it may be the peer's. */
 static void copy_text(char *out, size_t cap, const char *text, size_t len) {
   size_t n = 0;
   for (size_t i = 0; i < len && n + 1 < cap; i++) {
@@ -133,19 +134,16 @@ static void on_draining(aq_conn *c) {
   const ngtcp2_ccerr *e = ngtcp2_conn_get_ccerr2(c->q);
   aq_tstamp until = three_pto(c);
   int error = AQ_ERR_PEER_CLOSED;
-  char text[64];
-  if (e->type == NGTCP2_CCERR_TYPE_APPLICATION) {
-    snprintf(text, sizeof(text), "closed by the peer");
-  } else if (e->error_code >= ERROR_CRYPTO &&
-             e->error_code <= ERROR_CRYPTO_LAST) {
+  char text[64] = "closed by the peer";
+  int app = e->type == NGTCP2_CCERR_TYPE_APPLICATION;
+  if (!app && e->error_code >= ERROR_CRYPTO &&
+      e->error_code <= ERROR_CRYPTO_LAST) {
     error = error_of_alert(e->error_code - ERROR_CRYPTO);
     snprintf(text, sizeof(text), "the peer raised TLS alert %u",
              (unsigned)(e->error_code - ERROR_CRYPTO));
-  } else if (e->error_code != 0) {
+  } else if (!app && e->error_code != 0) {
     snprintf(text, sizeof(text), "the peer found transport error 0x%llx",
              (unsigned long long)e->error_code);
-  } else {
-    snprintf(text, sizeof(text), "closed by the peer");
   }
   if (e->reasonlen > 0) {
     aq_conn_end(c, error, e->error_code, (const char *)e->reason, e->reasonlen);
@@ -257,7 +255,7 @@ void aq_conn_on_liberr(aq_conn *c, int rv) {
 void aq_conn_close_with(aq_conn *c, aq_tstamp now, int app, uint64_t code,
                         const char *reason, size_t len) {
   ngtcp2_ccerr e;
-  char text[120];
+  char text[120] = "";
   aq_conn_clock(c, now);
   if (!aq_conn_is_open(c)) {
     return;
