@@ -141,9 +141,8 @@ function methods:_keep_alive(conn)
   end
 end
 
-function methods:_accepts(peer, ev)
-  local yes = self:_choose(self._policy, "accept", peer, peer)
-  return yes ~= false and ev ~= nil
+function methods:_accepts(peer)
+  return self:_choose(self._policy, "accept", peer, peer) ~= false
 end
 
 function methods:_coordinators(p, peer)

@@ -10,6 +10,8 @@ local core = require("antquic.core")
 ---@field coordinator table ways of ranking coordinators: by_rtt, in_order
 ---@field errors table<string, string> every code
 ---@field identity table load(path), generate(), from_seed(seed)
+---@field files table send(stream, path), receive(stream, dir): resumed and verified
+---@field input table line(timeout), read(timeout): standard input for tasks
 local antquic = {}
 
 antquic._VERSION = (core.version())
@@ -20,6 +22,8 @@ local LAZY = {
   errors = "antquic.errors",
   identity = "antquic.identity",
   sched = "antquic.sched",
+  files = "antquic.files",
+  input = "antquic.input",
 }
 
 --- Makes an endpoint. Without options: any port, any peer, a fresh identity.

@@ -8,7 +8,7 @@ local peer_id = require("antquic.peer_id")
 local present = {}
 
 local function candidate(c)
-  c.address, c.addr = c.addr, nil
+  c.address, c.addr = c.addr or c.address, nil
   return c
 end
 

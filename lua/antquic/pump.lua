@@ -90,10 +90,15 @@ function on.connection_established(ep, ev)
   conn.address = ev.addr
   conn.alpn = ev.alpn
   conn.outgoing = ev.outgoing == true
+  local s = ev.session and ep._sessions[ev.session]
+  local incoming = not conn.outgoing and not s
+  if incoming and not ep:_accepts(conn.peer_id) then
+    conn:close(0, "refused")
+    return
+  end
   ep:_keep_alive(conn)
   conn._changed:wake(true)
-  local s = ev.session and ep._sessions[ev.session]
-  if not conn.outgoing and not s then
+  if incoming then
     ep:_deliver(conn)
   end
 end
@@ -177,7 +182,7 @@ function on.traversal_failed(ep, ev)
 end
 
 function on.decision(ep, ev)
-  local yes = ep:_accepts(ev.peer and peer_id.intern(ev.peer), ev)
+  local yes = ep:_accepts(ev.peer and peer_id.intern(ev.peer))
   ep._core:decide(ev.decision, yes)
   ep._rearm(ep._handle)
 end

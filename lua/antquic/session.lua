@@ -178,10 +178,22 @@ end
 local plan_methods = {}
 local Plan = { __index = plan_methods, __name = "antquic.Plan" }
 
---- The candidate pairs in the order of the policy.
+--- The pairs to punch, in the order of the policy. The core joins each remote
+--- address with the local ones that fit; so remote is what counts here.
 ---@return table[]
 function plan_methods:pairs()
-  return self.session:_ordered_pairs()
+  local list = {}
+  for i, candidate in ipairs(self.candidates) do
+    list[i] = {
+      remote = candidate.address,
+      remote_source = candidate.source,
+      priority = candidate.priority,
+      verified = candidate.verified,
+      state = "waiting",
+    }
+  end
+  local s = self.session
+  return s.endpoint:_choose(s._policy, "order", s.peer_id, list)
 end
 
 local COORDINATE = {
@@ -311,10 +323,6 @@ function methods:pairs()
     return self._pairs or {}
   end
   return present.pairs(self._ep._core:session_pairs(self.id) or {})
-end
-
-function methods:_ordered_pairs()
-  return self._ep:_choose(self._policy, "order", self.peer_id, self:pairs())
 end
 
 --- Waits until it is over. Returns the connection, or nil, message, code.

@@ -27,7 +27,15 @@ describe("policies", function()
     }))
     inner = core.endpoints[1]
     inner.answers.session_start = function(self)
-      self.sessions[5] = { peer = PEER, phase = "discovery", state = "connecting", remote = {} }
+      self.sessions[5] = {
+        peer = PEER,
+        phase = "discovery",
+        state = "connecting",
+        remote = {
+          { addr = "192.168.1.5:1", source = "local", priority = 9, verified = false },
+          { addr = "198.18.0.9:2", source = "observed", priority = 8, verified = true },
+        },
+      }
       return 5
     end
     inner.answers.session_finish = function(self, id, code)

@@ -3,13 +3,9 @@
 -- SPDX-License-Identifier: MIT
 
 local antquic = require("antquic")
-local core = require("antquic.core")
 local output = require("antquic.cli.output")
 
 local common = {}
-
--- Between two looks at standard input while nothing comes, seconds.
-local LOOK = 0.01
 
 common.KEY = { "--key", "FILE", "the key file (default $ANTQUIC_KEY or ~/.antquic.key)" }
 common.BOOTSTRAP =
@@ -135,28 +131,12 @@ function common.describe(conn)
     }
 end
 
---- Reads standard input as it comes: data, a lone nil at the end, or nil,
---- message, code.
----@async
----@return string?
----@return string? message
----@return string? code
-function common.read_stdin()
-  while true do
-    local data, message, code = core.fd_read(0)
-    if data or code ~= "AGAIN" then
-      return data, message, code
-    end
-    antquic.sleep(LOOK)
-  end
-end
-
 --- Standard input to the stream, then the end of the stream.
 ---@async
 ---@param stream antquic.Stream
 function common.pump_in(stream)
   while true do
-    local data, message, code = common.read_stdin()
+    local data, message, code = antquic.input.read()
     if not data then
       if code then
         return nil, message, code

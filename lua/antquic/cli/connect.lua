@@ -4,7 +4,7 @@
 
 local antquic = require("antquic")
 local common = require("antquic.cli.common")
-local files = require("antquic.cli.files")
+local files = require("antquic.files")
 local output = require("antquic.cli.output")
 
 local function send(given, conn, stream)

@@ -6,7 +6,7 @@
 
 local antquic = require("antquic")
 local common = require("antquic.cli.common")
-local files = require("antquic.cli.files")
+local files = require("antquic.files")
 local output = require("antquic.cli.output")
 
 -- What a peer has to say what a stream is for.
@@ -24,12 +24,12 @@ end
 
 local function receive(given, conn, stream, line, bars)
   local update, finish
-  local got, message, code = files.receive(stream, line, given.receive, function(done, total, name)
+  local got, message, code = files.receive(stream, given.receive, function(done, total, name)
     if not update then
       update, finish = output.progress(name, total, bars, antquic.now)
     end
     update(done)
-  end)
+  end, line)
   if finish then
     finish()
   end

@@ -8,8 +8,10 @@
 --
 -- SPDX-License-Identifier: MIT
 
-local antquic = require("antquic")
+local core = require("antquic.core")
+local task = require("antquic.task")
 
+---@class antquic.files
 local files = {}
 
 local CHUNK = 256 * 1024
@@ -21,8 +23,11 @@ end
 --- The SHA-256 of what is in |f| from where it stands, in hex, and its length.
 --- Other tasks have their turns meanwhile.
 ---@async
+---@param f file*
+---@return antquic.core.Sha256 hash
+---@return integer size
 function files.hash(f)
-  local hash = assert(antquic.sha256())
+  local hash = assert(core.sha256_new())
   local size = 0
   while true do
     local data = f:read(CHUNK)
@@ -31,7 +36,7 @@ function files.hash(f)
     end
     hash:update(data)
     size = size + #data
-    antquic.sleep(0)
+    task.sleep(0)
   end
 end
 
@@ -44,6 +49,9 @@ end
 ---@param stream antquic.Stream
 ---@param path string
 ---@param progress fun(done: integer, total: integer)?
+---@return table?
+---@return string? message
+---@return string? code
 function files.send(stream, path, progress)
   local f, why = io.open(path, "rb")
   if not f then
@@ -125,19 +133,31 @@ local function resume(path, size)
     end
   end
   local out, why = io.open(path, "wb")
-  return out, assert(antquic.sha256()), 0, why
+  return out, assert(core.sha256_new()), 0, why
 end
 
---- Receives one file into |dir|; |line| is the first line of the stream. What
---- arrives is kept beside it as NAME.HASH.part until it is whole and right.
+--- Receives one file into |dir|. What arrives is kept beside it as
+--- NAME.HASH.part until it is whole and right. |line| is the first line of the
+--- stream where the program has read it already.
 --- Returns { name, size, sha256, resumed, path }.
 ---@async
 ---@param stream antquic.Stream
----@param line string
 ---@param dir string
 ---@param progress fun(done: integer, total: integer, name: string)?
-function files.receive(stream, line, dir, progress)
-  local head, message, code = files.header(line)
+---@param line string?
+---@return table?
+---@return string? message
+---@return string? code
+function files.receive(stream, dir, progress, line)
+  local message, code
+  if not line then
+    line, message, code = stream:read("l")
+    if not line then
+      return nil, message or "the sender ended the stream", code or "CLOSED"
+    end
+  end
+  local head
+  head, message, code = files.header(line)
   if not head then
     stream:reset(2)
     stream:stop(2)
