@@ -17,7 +17,7 @@ usage: main.lua [--pairs quick|all|a:b,c:d...] [--trials N] [--delay MS] [--json
   --delay     milliseconds that every packet takes from site to site
   --json      writes the results to a file
   --jobs      pairs that must connect, tried at the same time (default: 2);
-              pairs that must fail mostly wait, so eight times as many run at once
+              pairs that must fail mostly wait, so 16 times as many run at once
   --timeout   seconds for one attempt (default: 10)
   --verbose   a line for each attempt
   --selftest  classifies every type, then punches through every pair without antquic
@@ -102,7 +102,7 @@ local function try(agent, a, b)
     end,
   }
   local results, why = trial.pair(agent, a, b, settings)
-  local row = report.row(a, b, results or {}, options)
+  local row = report.row(a, b, results or {})
   row.failed_to_run = why
   print(report.line(row))
   return row
@@ -115,7 +115,7 @@ local function run_pairs(agent, list)
     table.insert(matrix.must(pair[1], pair[2]) and busy or idle, { index, pair[1], pair[2] })
   end
   print(report.head)
-  for _, phase in ipairs { { busy, options.jobs }, { idle, options.jobs * 8 } } do
+  for _, phase in ipairs { { busy, options.jobs }, { idle, options.jobs * 16 } } do
     local queue, jobs = phase[1], {}
     for i = 1, math.max(1, math.floor(phase[2])) do
       jobs[i] = function()
@@ -134,7 +134,7 @@ local function judge(rows)
   local complaints, trials, direct = {}, 0, 0
   for _, row in ipairs(rows) do
     trials, direct = trials + row.trials, direct + row.direct
-    for _, text in ipairs(report.complaints(row, options)) do
+    for _, text in ipairs(report.complaints(row)) do
       complaints[#complaints + 1] = text
     end
     if row.failed_to_run then

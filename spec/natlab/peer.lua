@@ -46,6 +46,16 @@ local function open(options)
   return assert(antquic.endpoint(copy))
 end
 
+--- Waits until a coordinator is connected and has said how it sees us: from then on a peer can
+--- be asked for. Returns whether that happened in time.
+local function register(ep)
+  local seen = ep:subscribe { "address_observed" }
+  local node = ep:wait_bootstrap(REGISTER_WAIT)
+  local observed = node and seen:next(REGISTER_WAIT)
+  seen:close()
+  return observed ~= nil
+end
+
 local function describe(path)
   return {
     kind = path.kind,
@@ -136,7 +146,7 @@ end
 
 function modes.listen()
   trials(function(ep, n, seconds)
-    local registered = ep:wait_bootstrap(REGISTER_WAIT) ~= nil
+    local registered = register(ep)
     emit("ready", { trial = n, id = ep.peer_id:hex(), registered = registered })
     local conn, message, code = ep:accept(seconds)
     if not conn then
@@ -153,9 +163,9 @@ end
 function modes.dial()
   trials(function(ep, n, seconds, peer)
     local opened = antquic.now()
-    local registered = ep:wait_bootstrap(REGISTER_WAIT) ~= nil
+    local registered = register(ep)
     local before = ep:statistics().datagrams_sent
-    local started = antquic.now()
+    local ready = antquic.now()
     local conn, message, code = ep:connect(peer, { timeout = seconds })
     local connected = antquic.now()
     local stats = ep:statistics()
@@ -176,7 +186,8 @@ function modes.dial()
     end
     result.trial = n
     result.registered = registered
-    result.ms = (connected - started) * 1e3
+    result.ms = (connected - ready) * 1e3
+    result.register_ms = (ready - opened) * 1e3
     result.total_ms = (connected - opened) * 1e3
     result.packets = stats.datagrams_sent - before
     result.punches = stats.punches_sent
@@ -188,7 +199,7 @@ end
 function modes.serve()
   antquic.run(function()
     local ep = open(parse(arg, 2))
-    emit("ready", { id = ep.peer_id:hex(), registered = ep:wait_bootstrap(REGISTER_WAIT) ~= nil })
+    emit("ready", { id = ep.peer_id:hex(), registered = register(ep) })
     while true do
       local conn = ep:accept()
       if conn then
@@ -205,7 +216,7 @@ end
 function modes.talk()
   antquic.run(function()
     local ep = open(parse(arg, 3))
-    emit("ready", { id = ep.peer_id:hex(), registered = ep:wait_bootstrap(REGISTER_WAIT) ~= nil })
+    emit("ready", { id = ep.peer_id:hex(), registered = register(ep) })
     local conn, message, code = ep:connect(arg[2], { timeout = 10 })
     if not conn then
       emit("lost", failure(message, code))

@@ -40,7 +40,7 @@ local function sorted_values(results, field, ok)
 end
 
 --- One row: what happened in the trials of a pair.
-function report.row(a, b, results, options)
+function report.row(a, b, results)
   local ms = sorted_values(results, "ms", true)
   local row = {
     a = a,
@@ -50,6 +50,7 @@ function report.row(a, b, results, options)
     direct = #ms,
     p50_ms = quantile(ms, 0.5) or json.null,
     p95_ms = quantile(ms, 0.95) or json.null,
+    rtt_ms = results.rtt_ms or json.null,
     rtts = json.null,
     packets = quantile(sorted_values(results, "packets", true), 0.5) or json.null,
     fail_max_ms = sorted_values(results, "total_ms", false)[#results - #ms] or json.null,
@@ -57,8 +58,8 @@ function report.row(a, b, results, options)
     examples = {},
   }
   row.wilson_low, row.wilson_high = wilson(#ms, #results)
-  if options.delay and options.delay > 0 and #ms > 0 then
-    row.rtts = row.p50_ms / (2 * options.delay)
+  if results.rtt_ms and #ms > 0 then
+    row.rtts = row.p50_ms / results.rtt_ms
   end
   for _, result in ipairs(results) do
     if not result.ok then
@@ -73,7 +74,7 @@ local SLOWEST_REFUSAL_MS = 5000
 local GRACE_MS = 15
 
 --- What is wrong with a row: a list of sentences, empty when all is as it must be.
-function report.complaints(row, options)
+function report.complaints(row)
   local list = {}
   local function add(format, ...)
     list[#list + 1] = ("%s:%s "):format(row.a, row.b) .. format:format(...)
@@ -104,8 +105,8 @@ function report.complaints(row, options)
       add("fails without saying why: %s", tostring(row.examples.TIMEOUT or row.examples["nil"]))
     end
   end
-  if options.delay and options.delay > 0 and matrix.must(row.a, row.b) and row.direct > 0 then
-    local bound = 4 * options.delay + GRACE_MS -- to the coordinator and back, to the peer and back
+  if row.rtts ~= json.null and matrix.must(row.a, row.b) then
+    local bound = 2 * row.rtt_ms + GRACE_MS -- to the coordinator and back, to the peer and back
     if row.p50_ms > bound then
       add("median %.1f ms, at most %.1f are allowed", row.p50_ms, bound)
     end

@@ -48,6 +48,26 @@ function trial.coordinator(lab, site, v6, key)
   return proc, address, ready.id
 end
 
+-- The round-trip time from a host to a site as it really is, the median of some. The delay box
+-- treats every packet between two sites alike, so it is that of the peers, too.
+local function round_trip(lab, host, site)
+  local agent, times = lab.agent, {}
+  local server, client = lab:udp(site, site.address, 7), lab:udp(host)
+  server.on_dgram = function(dgram)
+    server:send(dgram.ip, dgram.port, dgram.data)
+  end
+  for i = 1, 7 do
+    local sent = agent:now()
+    client:send(site.address, 7, "ping")
+    local dgram = client:receive(1)
+    times[i] = dgram and dgram.time - sent or 1
+  end
+  server:close()
+  client:close()
+  table.sort(times)
+  return times[4]
+end
+
 --- Two sites, two NATs with a host each, built, classified, and as new. Errors when a NAT is
 --- not what its type says: nothing that was measured behind it would mean anything.
 function trial.topology(agent, a, b, options)
@@ -80,6 +100,9 @@ function trial.topology(agent, a, b, options)
   end
   if options and options.delay and options.delay > 0 then
     lab:delay { ms = options.delay, jitter = options.jitter, loss = options.loss }
+    pair.rtt = types.by_name[a].mapping ~= "blocked"
+      and not v6
+      and round_trip(lab, pair.host_a, pair.first)
   end
   return pair
 end
@@ -159,6 +182,7 @@ local function run(pair, options)
   local v6 = pair.nat_a.spec.v6 and pair.nat_b.spec.v6
   local _
   _, pair.coordinator_address = trial.coordinator(pair.lab, pair.first, v6)
+  results.rtt_ms = pair.rtt and pair.rtt * 1e3
   for n = 1, options.trials do
     results[n] = one(pair, sides, n, options.timeout)
     if options.on_result then
