@@ -56,6 +56,7 @@ struct aq_conn {
   aq_tstamp now;
   uint8_t phase; /* aq_conn_phase */
   uint8_t client;
+  size_t unpaced; /* bytes of the initial burst that are used up */
   uint8_t dirty; /* poll_transmit may have something to say */
 
   /* said by callbacks, done by aq_conn_settle */

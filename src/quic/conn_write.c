@@ -11,6 +11,7 @@
 /* Linux takes 64 segments and one UDP payload's length per call. */
 #define WRITE_MAX_PACKETS 64
 #define WRITE_MAX_BYTES 65507
+#define WRITE_INITIAL_BURST 12000 /* ten packets of 1200, RFC 9002 7.2 */
 #define WRITE_VECS 8
 /* Streams that one packet may hold: bounds the work of a call. */
 #define WRITE_MAX_STREAMS 256
@@ -167,6 +168,17 @@ static void transmit_fill(aq_conn *c, aq_transmit *t, const ngtcp2_path *path,
   t->segment = segment;
 }
 
+/* The first packets go without pacing (RFC 9002 section 7.7: a burst up to the
+ * initial window), so that what follows a handshake at once, a request to a
+ * coordinator most of all, does not wait. */
+static void pace(aq_conn *c, ngtcp2_ssize n) {
+  if (n > 0 && c->unpaced < WRITE_INITIAL_BURST) {
+    c->unpaced += (size_t)n;
+  } else {
+    ngtcp2_conn_update_pkt_tx_time(c->q, c->now);
+  }
+}
+
 int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
                           uint8_t *buf, size_t cap) {
   aq_conn_clock(c, now);
@@ -191,7 +203,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
   ngtcp2_ssize n =
       ngtcp2_conn_write_aggregate_pkt2(c->q, &ps.path, &pi, buf, room, &segment,
                                        write_one, WRITE_MAX_PACKETS, c->now);
-  ngtcp2_conn_update_pkt_tx_time(c->q, c->now);
+  pace(c, n);
   if (n < 0) {
     aq_conn_on_liberr(c, (int)n);
     return aq_conn_closing_transmit(c, t, buf, cap);
