@@ -456,6 +456,36 @@ static void test_copied_from_elsewhere(void **state) {
   conn_pair_free(&p);
 }
 
+/* What follows the handshake at once is not held back by pacing. */
+static void test_first_words(void **state) {
+  conn_pair p;
+  const uint8_t word[200] = {0};
+  const uint8_t *data = NULL;
+  (void)state;
+  conn_pair_init(&p, NULL);
+  p.delay = 50 * AQ_MS;
+  assert_int_equal(conn_pair_dial(&p), 0);
+  aq_tstamp start = p.now;
+  while (!p.side[CLIENT].seen[AQ_NOTICE_ESTABLISHED]) {
+    assert_true(conn_pair_turn(&p, p.now + AQ_S));
+  }
+  assert_int_equal(p.now - start, 2 * p.delay);
+  assert_int_equal(
+      aq_conn_control_write(p.side[CLIENT].conn, word, sizeof(word)), 0);
+  while (!p.side[SERVER].seen[AQ_NOTICE_CONTROL]) {
+    assert_true(conn_pair_turn(&p, p.now + AQ_S));
+  }
+  assert_int_equal(p.now - start, 3 * p.delay);
+  assert_int_equal(aq_conn_control_peek(p.side[SERVER].conn, &data), 200);
+  assert_int_equal(
+      aq_conn_control_write(p.side[SERVER].conn, word, sizeof(word)), 0);
+  while (!p.side[CLIENT].seen[AQ_NOTICE_CONTROL]) {
+    assert_true(conn_pair_turn(&p, p.now + AQ_S));
+  }
+  assert_int_equal(p.now - start, 4 * p.delay);
+  conn_pair_free(&p);
+}
+
 /* ---- memory runs out ---------------------------------------------------- */
 
 static long budget;
@@ -541,6 +571,7 @@ int main(void) {
       cmocka_unit_test(test_migration_fails),
       cmocka_unit_test(test_path_mtu),
       cmocka_unit_test(test_copied_from_elsewhere),
+      cmocka_unit_test(test_first_words),
       cmocka_unit_test(test_memory_runs_out),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -172,11 +172,11 @@ static void transmit_fill(aq_conn *c, aq_transmit *t, const ngtcp2_path *path,
  * initial window), so that what follows a handshake at once, a request to a
  * coordinator most of all, does not wait. */
 static void pace(aq_conn *c, ngtcp2_ssize n) {
-  if (n > 0 && c->unpaced < WRITE_INITIAL_BURST) {
-    c->unpaced += (size_t)n;
-  } else {
-    ngtcp2_conn_update_pkt_tx_time(c->q, c->now);
+  if (c->unpaced < WRITE_INITIAL_BURST) {
+    c->unpaced += n > 0 ? (size_t)n : 0;
+    return;
   }
+  ngtcp2_conn_update_pkt_tx_time(c->q, c->now);
 }
 
 int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
