@@ -57,7 +57,7 @@ struct aq_conn {
   uint8_t phase; /* aq_conn_phase */
   uint8_t client;
   size_t unpaced; /* bytes of the initial burst that are used up */
-  uint8_t dirty; /* poll_transmit may have something to say */
+  uint8_t dirty;  /* poll_transmit may have something to say */
 
   /* said by callbacks, done by aq_conn_settle */
   uint8_t completed, confirmed, stateless_reset;
