@@ -797,6 +797,129 @@ static void test_connect_to_bootstrap(void **state) {
   world_del(w);
 }
 
+/* ---- several at once ---------------------------------------------------- */
+
+static void test_parallel_dials(void **state) {
+  (void)state;
+  for (int pinned = 0; pinned < 2; pinned++) {
+    world *w = two(60);
+    aq_id id[6];
+    start_all(w);
+    for (int i = 0; i < 6; i++) {
+      id[i] = dial(w, A, B, pinned);
+    }
+    world_run(w, 5 * AQ_S);
+    aq_id only = only_conn(w->node[A]);
+    only_conn(w->node[B]);
+    assert_int_equal(world_count(w->node[A], AQ_EVENT_DIAL_FAILED), 0);
+    assert_int_equal(world_count(w->node[A], AQ_EVENT_CONNECTION_LOST), 0);
+    assert_int_equal(world_count(w->node[B], AQ_EVENT_CONNECTION_LOST), 0);
+    assert_int_equal(world_count(w->node[B], AQ_EVENT_CONNECTION_INCOMING), 1);
+    assert_int_equal(world_count(w->node[A], AQ_EVENT_CONNECTION_ESTABLISHED),
+                     6);
+    for (size_t i = 0; i < w->node[A]->nevent; i++) {
+      const aq_event *e = &w->node[A]->event[i];
+      if (e->kind == AQ_EVENT_CONNECTION_ESTABLISHED) {
+        assert_true(e->conn == only ? e->value == 0 : e->value == only);
+      }
+    }
+    /* Every id is good, until the connection is gone. */
+    for (int i = 0; i < 6; i++) {
+      talk(w, A, id[i], B);
+    }
+    assert_int_equal(aq_conn_close(w->node[A]->ep, w->now, id[5], 0, "", 0), 0);
+    world_run(w, 5 * AQ_S);
+    for (int i = 0; i < 6; i++) {
+      assert_int_equal(aq_conn_ping(w->node[A]->ep, w->now, id[i]),
+                       AQ_ERR_CLOSED);
+    }
+    aq_usage u;
+    aq_endpoint_get_usage(w->node[A]->ep, &u);
+    assert_int_equal(u.connections + u.streams, 0);
+    world_del(w);
+  }
+}
+
+static void test_rebinding(void **state) {
+  (void)state;
+  world *w = two(61);
+  start_all(w);
+  aq_id id = dial(w, A, B, 1);
+  wait_conn(w, A);
+  world_run(w, AQ_S);
+  world_clear(w->node[A]);
+  aq_addr moved = util_addr("198.18.0.1:4444");
+  w->node[A]->bound = moved; /* a NAT gave it another port */
+  talk(w, A, id, B);
+  world_run(w, AQ_S);
+  const aq_event *e = world_find(w->node[B], AQ_EVENT_PATH_CHANGED);
+  assert_non_null(e);
+  assert_true(aq_addr_equal(&e->addr, &moved));
+  e = world_find(w->node[A], AQ_EVENT_ADDRESS_OBSERVED);
+  assert_non_null(e);
+  assert_true(aq_addr_equal(&e->addr, &moved));
+  world_del(w);
+}
+
+static void test_attempts_wait(void **state) {
+  (void)state;
+  world *w = three(62, 0);
+  w->node[A]->params.max_concurrent_attempts = 2;
+  w->delay = 50 * AQ_MS;
+  world_node_start(w->node[C]);
+  world_node_start(w->node[A]);
+  wait_registered(w, 1);
+  world_run(w, AQ_S);
+  aq_id s[6], c;
+  for (int i = 0; i < 6; i++) {
+    aq_peer_id peer = {{(uint8_t)(1 + i)}};
+    assert_int_equal(aq_session_start(w->node[A]->ep, w->now, &peer, NULL, 0,
+                                      20 * AQ_S, &s[i], &c),
+                     0);
+  }
+  world_flush(w);
+  aq_statistics st;
+  aq_endpoint_get_statistics(w->node[A]->ep, &st);
+  assert_int_equal(st.coordinations_requested, 2);
+  world_run(w, 150 * AQ_MS);
+  aq_endpoint_get_statistics(w->node[A]->ep, &st);
+  assert_int_equal(st.coordinations_requested, 4);
+  world_run(w, 25 * AQ_S);
+  assert_int_equal(world_count(w->node[A], AQ_EVENT_TRAVERSAL_FAILED), 6);
+  world_del(w);
+}
+
+static void test_close_while_dialing(void **state) {
+  (void)state;
+  world *w = two(63);
+  start_all(w);
+  aq_id id = dial(w, A, B, 1), other = 0;
+  assert_int_equal(aq_conn_close(w->node[A]->ep, w->now, id, 1, "no", 2), 0);
+  world_run(w, AQ_S);
+  const aq_event *e = world_find(w->node[A], AQ_EVENT_DIAL_FAILED);
+  assert_non_null(e);
+  assert_int_equal(e->error, AQ_ERR_CANCELLED);
+  for (int steps = 0; steps < 12; steps++) {
+    world_clear(w->node[A]);
+    world_node_kill(w->node[A]);
+    world_node_start(w->node[A]);
+    assert_int_equal(aq_connect_addr(w->node[A]->ep, w->now, &w->node[B]->bound,
+                                     NULL, NULL, 0, &other),
+                     0);
+    for (int i = 0; i < steps; i++) {
+      world_turn(w, w->now + AQ_S);
+    }
+    aq_endpoint_close(w->node[A]->ep, w->now, 0, "over");
+    world_run(w, AQ_S);
+    assert_true(aq_endpoint_is_drained(w->node[A]->ep));
+  }
+  world_run(w, 40 * AQ_S);
+  aq_usage u;
+  aq_endpoint_get_usage(w->node[B]->ep, &u);
+  assert_int_equal(u.connections + u.half_open, 0);
+  world_del(w);
+}
+
 /* ---- memory
  * --------------------------------------------------------------------------------------
  */
@@ -863,6 +986,10 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_decision),
       cmocka_unit_test(test_no_bootstrap),
       cmocka_unit_test(test_connect_to_bootstrap),
+      cmocka_unit_test(test_parallel_dials),
+      cmocka_unit_test(test_rebinding),
+      cmocka_unit_test(test_attempts_wait),
+      cmocka_unit_test(test_close_while_dialing),
       cmocka_unit_test(test_allocation_failures),
       cmocka_unit_test(test_simultaneous),
       cmocka_unit_test(test_simultaneous_by_address),

@@ -184,7 +184,7 @@ static int admit(aq_endpoint *ep, const aq_datagram *d, const ngtcp2_pkt_hd *hd,
   int proven = token == TOKEN_RETRY || token == TOKEN_NEW;
   aq_admit verdict =
       aq_limits_admit(&ep->limits, &d->remote, proven, p->max_half_open);
-  if (verdict == AQ_ADMIT_YES && p->always_retry && token != TOKEN_RETRY) {
+  if (verdict == AQ_ADMIT_YES && p->always_retry && !proven) {
     verdict = AQ_ADMIT_RETRY;
   }
   switch (verdict) {

@@ -487,7 +487,7 @@ void aq_session_error(aq_link *l, const aq_ctl *m) {
 void aq_session_cancelled(aq_link *l, const aq_ctl *m) {
   aq_list_each(node, &l->ep->sessions) {
     aq_session *s = aq_list_entry(node, aq_session, node);
-    if (!s->over && s->offered && s->via == l->id &&
+    if (!s->over && s->offered && s->offer_via == l->id &&
         memcmp(s->via_session, m->session, sizeof(m->session)) == 0) {
       aq_trav_handle_cancel(s->trav, l->ep->now);
       aq_session_touch(s);
@@ -521,7 +521,7 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
     refuse(l, m, AQ_ERR_OVERLOADED);
   } else if (s != NULL && !s->over) {
     s->offered = 1;
-    s->via = l->id;
+    s->offer_via = l->id;
     memcpy(s->via_session, m->session, sizeof(m->session));
     aq_trav_handle_offer(s->trav, ep->now, m, l->pub);
     aq_session_touch(s);

@@ -121,7 +121,11 @@ void aq_frame_sync(aq_link *l) {
   }
   for (size_t i = 0; i < ep->disc.ncand; i++) {
     const aq_candidate *c = &ep->disc.cand[i];
-    if (!is_announced(l, c->seq) && announce(l, &c->addr, c->seq) != 0) {
+    int rv = is_announced(l, c->seq) ? 0 : announce(l, &c->addr, c->seq);
+    if (rv != 0) {
+      if (rv == AQ_ERR_LIMIT && l->nannounced < AQ_MAX_ANNOUNCED) {
+        l->told_gen = 0; /* when earlier ones are acknowledged */
+      }
       return;
     }
   }

@@ -162,7 +162,8 @@ struct aq_session {
   aq_id want_via;
   uint32_t tried; /* boots asked in this attempt */
   uint64_t request;
-  aq_id via;                               /* link of the coordinator */
+  aq_id via;       /* link of the coordinator that was asked */
+  aq_id offer_via; /* of the one whose offer came last */
   uint8_t via_session[AQ_CTL_SESSION_LEN]; /* of the offer, for VETO */
   uint8_t hash_key[AQ_CTL_SESSION_LEN];
   uint64_t decision;

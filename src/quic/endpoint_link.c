@@ -112,7 +112,7 @@ static aq_link *link_new(aq_endpoint *ep) {
     aq_list_init(nodes[i]);
   }
   /* A timer can then always be set. */
-  if (aq_timer_heap_reserve(&ep->link_timers, ep->link_timers.count + 1) != 0 ||
+  if (aq_timer_heap_reserve(&ep->link_timers, ep->nlinks + 1) != 0 ||
       aq_idmap_add(&ep->ids, AQ_KIND_CONN, l, &l->id) != 0) {
     aq_mem_free(&ep->mem, l);
     return NULL;

@@ -253,7 +253,7 @@ static void forward(aq_link *m, aq_link *l) {
   }
   m->target = l->id;
   aq_list_push_back(&l->forwards, &m->fwd_node);
-  if (!l->reported && l->pub == l->id) {
+  if (!l->reported && !l->user) {
     l->pub = m->pub;
     l->user = 1;
   } else {

@@ -43,8 +43,7 @@ static int session_new(aq_endpoint *ep, aq_contact *k, aq_session **out) {
   aq_list_init(&s->node);
   s->trav = aq_mem_alloc(&ep->mem, sizeof(*s->trav));
   if (s->trav == NULL ||
-      aq_timer_heap_reserve(&ep->session_timers,
-                            ep->session_timers.count + 1) != 0 ||
+      aq_timer_heap_reserve(&ep->session_timers, ep->nsessions + 1) != 0 ||
       aq_idmap_add(&ep->ids, AQ_KIND_SESSION, s, &s->id) != 0) {
     aq_mem_free(&ep->mem, s->trav);
     aq_mem_free(&ep->mem, s);
@@ -115,7 +114,7 @@ int aq_session_accept(aq_endpoint *ep, aq_contact *k, aq_link *via,
   aq_trav_params p;
   fill_params(s, &p);
   s->offered = 1;
-  s->via = via->id;
+  s->offer_via = via->id;
   memcpy(s->via_session, offer->session, sizeof(s->via_session));
   s->info.coordinator_addr = via->remote;
   ep->ntargets++;
