@@ -846,11 +846,11 @@ aq_duration aq_runtime_timeout(const aq_runtime *rt);
  * call is bounded. Returns 0, 1 when there is more to do now, or
  * AQ_ERR_NOMEM, AQ_ERR_INTERNAL. */
 int aq_runtime_step(aq_runtime *rt);
-/* aq_runtime_wait blocks until there is work, |max| passed or a signal came,
- * then steps. Returns as aq_runtime_step. */
+/* aq_runtime_wait sends what is queued, blocks until there is work, |max|
+ * passed or a signal came, then steps. Returns as aq_runtime_step. */
 int aq_runtime_wait(aq_runtime *rt, aq_duration max);
-/* aq_runtime_poll blocks until one of |n| <= AQ_MAX_POLL runtimes has work or
- * |max| passed or a signal came; it steps none.
+/* aq_runtime_poll sends what is queued and blocks until one of |n| <=
+ * AQ_MAX_POLL runtimes has work, |max| passed or a signal came; it steps none.
  * Returns 0 or AQ_ERR_INVAL. */
 #define AQ_MAX_POLL 64
 int aq_runtime_poll(aq_runtime *const *v, size_t n, aq_duration max);

@@ -51,8 +51,8 @@ function core.now() end
 ---@param seconds number
 function core.sleep(seconds) end
 
---- Blocks until one of the endpoints has work for step(), or the time is up.
---- Steps none of them. At most 64 endpoints; closed ones raise.
+--- Sends what is queued, then blocks until one of the endpoints has work for
+--- step(), or the time is up. Steps none of them. At most 64 endpoints; closed ones raise.
 ---@param endpoints antquic.core.Endpoint[]
 ---@param seconds? number nil: only the endpoints' deadlines end it
 ---@return true
@@ -232,8 +232,8 @@ function Endpoint:is_closed() end
 ---@return string? code
 function Endpoint:step() end
 
---- Blocks until there is work or |seconds| passed (nil: the endpoint's own
---- deadlines only), then steps.
+--- Sends what is queued, blocks until there is work or |seconds| passed (nil:
+--- the endpoint's own deadlines only), then steps.
 ---@param seconds? number
 ---@return boolean|nil more as step()
 ---@return string? message

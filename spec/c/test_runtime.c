@@ -216,6 +216,33 @@ static void test_descriptor(void **state) {
   close_node(&server);
 }
 
+/* What a verb queued is not kept back by somebody who only waits. */
+static void test_wait_sends(void **state) {
+  node client;
+  node server;
+  aq_id stream = 0;
+  aq_id accepted = 0;
+  aq_tstamp end = aq_clock_now() + 5 * AQ_S;
+  size_t n = 0;
+  (void)state;
+  open_node(&client);
+  open_node(&server);
+  connect_nodes(&client, &server);
+  assert_int_equal(
+      aq_stream_open(client.ep, aq_clock_now(), client.conn, 1, 0, &stream), 0);
+  assert_int_equal(aq_stream_write(client.ep, aq_clock_now(), stream,
+                                   (const uint8_t *)"x", 1, &n),
+                   0);
+  assert_int_equal(aq_runtime_poll(&client.rt, 1, 0), 0);
+  while (aq_stream_accept(server.ep, server.conn, &accepted) != 0) {
+    assert_true(aq_clock_now() < end);
+    assert_true(aq_runtime_wait(server.rt, 20 * AQ_MS) >= 0);
+    drain(&server);
+  }
+  close_node(&client);
+  close_node(&server);
+}
+
 static void test_farewell(void **state) {
   node client;
   node server;
@@ -285,8 +312,8 @@ static void test_fork(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_life),       cmocka_unit_test(test_wait),
-      cmocka_unit_test(test_descriptor), cmocka_unit_test(test_farewell),
-      cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_descriptor), cmocka_unit_test(test_wait_sends),
+      cmocka_unit_test(test_farewell),   cmocka_unit_test(test_fork),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -451,12 +451,28 @@ aq_duration aq_runtime_timeout(const aq_runtime *rt) {
   return aq_time_min(t, aq_time_until(now, rt->next_scan));
 }
 
+/* What verbs queued goes out before anybody sleeps; an error comes again, and
+ * is told, in the next turn. */
+static void flush(aq_runtime *rt) {
+  if (transmit(rt, SENDS_PER_TURN) == 1) {
+    rt->more = 1;
+  }
+  if (rt->dirty) {
+    uv_run(&rt->loop, UV_RUN_NOWAIT);
+    rt->dirty = 0;
+  }
+}
+
 int aq_runtime_poll(aq_runtime *const *v, size_t n, aq_duration max) {
   struct pollfd p[AQ_MAX_POLL];
   if (n > AQ_MAX_POLL) {
     return AQ_ERR_INVAL;
   }
   for (size_t i = 0; i < n; i++) {
+    flush(v[i]);
+    for (size_t k = 0; k < v[i]->count; k++) {
+      v[i]->more |= v[i]->slots[k]->readable;
+    }
     max = aq_time_min(max, aq_runtime_timeout(v[i]));
     p[i].fd = aq_runtime_fd(v[i]);
     p[i].events = POLLIN;
