@@ -302,15 +302,28 @@ static void test_clock(void **state) {
 
 /* ---- keys and paths ----------------------------------------------------- */
 
+/* Asks until it may: a packet must have passed since the last one. */
+static int update_keys(conn_pair *p, int side) {
+  int rv = AQ_ERR_AGAIN;
+  for (int i = 0; i < 3 && rv == AQ_ERR_AGAIN; i++) {
+    rv = aq_conn_key_update(p->side[side].conn, p->now);
+    if (rv == AQ_ERR_AGAIN) {
+      conn_pair_run(p, AQ_S, NULL);
+    }
+  }
+  return rv;
+}
+
 static void test_key_update(void **state) {
   conn_pair p;
   (void)state;
   establish(&p, NULL);
+  conn_pair_run(&p, 5 * AQ_S, NULL);
   for (int i = 0; i < 20; i++) {
-    exchange(&p, i % 2);
-    assert_int_equal(aq_conn_key_update(p.side[i % 2].conn, p.now), 0);
+    assert_int_equal(update_keys(&p, i % 2), 0);
     assert_int_equal(aq_conn_key_update(p.side[i % 2].conn, p.now),
                      AQ_ERR_AGAIN);
+    exchange(&p, i % 2);
     exchange(&p, 1 - i % 2);
   }
   for (int i = 0; i < 2; i++) {
@@ -456,10 +469,10 @@ static void test_copied_from_elsewhere(void **state) {
   conn_pair_free(&p);
 }
 
-/* What follows the handshake at once is not held back by pacing. */
+/* What is said soon after the handshake is not held back by pacing. */
 static void test_first_words(void **state) {
   conn_pair p;
-  const uint8_t word[200] = {0};
+  const uint8_t word[600] = {0};
   const uint8_t *data = NULL;
   (void)state;
   conn_pair_init(&p, NULL);
@@ -470,19 +483,14 @@ static void test_first_words(void **state) {
     assert_true(conn_pair_turn(&p, p.now + AQ_S));
   }
   assert_int_equal(p.now - start, 2 * p.delay);
-  assert_int_equal(
-      aq_conn_control_write(p.side[CLIENT].conn, word, sizeof(word)), 0);
-  while (!p.side[SERVER].seen[AQ_NOTICE_CONTROL]) {
-    assert_true(conn_pair_turn(&p, p.now + AQ_S));
+  for (int i = 0; i < 5; i++) {
+    assert_int_equal(
+        aq_conn_control_write(p.side[CLIENT].conn, word, sizeof(word)), 0);
+    conn_pair_turn(&p, p.now + 10 * AQ_US);
   }
-  assert_int_equal(p.now - start, 3 * p.delay);
-  assert_int_equal(aq_conn_control_peek(p.side[SERVER].conn, &data), 200);
-  assert_int_equal(
-      aq_conn_control_write(p.side[SERVER].conn, word, sizeof(word)), 0);
-  while (!p.side[CLIENT].seen[AQ_NOTICE_CONTROL]) {
-    assert_true(conn_pair_turn(&p, p.now + AQ_S));
-  }
-  assert_int_equal(p.now - start, 4 * p.delay);
+  conn_pair_run(&p, p.delay, NULL);
+  assert_int_equal(aq_conn_control_peek(p.side[SERVER].conn, &data),
+                   5 * sizeof(word));
   conn_pair_free(&p);
 }
 

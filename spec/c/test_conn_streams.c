@@ -455,7 +455,7 @@ static void test_many_tiny_writes(void **state) {
 
 static void test_datagrams(void **state) {
   conn_pair p;
-  uint8_t buf[2000];
+  uint8_t buf[2000] = {0};
   size_t n = 0;
   aq_conn_info i;
   (void)state;

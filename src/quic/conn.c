@@ -488,9 +488,12 @@ int aq_conn_key_update(aq_conn *c, aq_tstamp now) {
   }
   int rv = ngtcp2_conn_initiate_key_update(c->q, c->now);
   c->dirty = 1;
-  return rv == 0                          ? 0
-         : rv == NGTCP2_ERR_INVALID_STATE ? AQ_ERR_AGAIN
-                                          : AQ_ERR_INTERNAL;
+  if (rv == NGTCP2_ERR_INVALID_STATE) {
+    /* ngtcp2 makes the next keys when a packet passes: let one pass. */
+    aq_conn_ping_now(c, now);
+    return AQ_ERR_AGAIN;
+  }
+  return rv == 0 ? 0 : AQ_ERR_INTERNAL;
 }
 
 int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
