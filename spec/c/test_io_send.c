@@ -2,6 +2,9 @@
  * call is replaced by a script, because loopback never refuses anything.
  *
  * SPDX-License-Identifier: MIT */
+#include "antquic.h"
+
+#include "base/addr.h"
 #include "io/udp.h"
 
 #include <errno.h>
@@ -23,16 +26,33 @@ static int answers[64]; /* errno of each call, 0: sent */
 static size_t answer_count;
 static call calls[256];
 static size_t call_count;
+static int real;       /* no script: what is not refused goes out */
+static size_t refused; /* of the real calls */
 
 size_t aq_udp_send_max(const aq_udp *u, size_t segment) {
-  return u->gso ? 10 * segment : segment;
+  return u->gso && !real ? 10 * segment : segment;
+}
+
+/* Sends every third, and finds the socket full the other times. */
+static int send_some(aq_udp *u, const aq_transmit *t, const uint8_t *data,
+                     size_t len) {
+  struct sockaddr_storage ss;
+  socklen_t sslen = aq_addr_to_sockaddr(&ss, &t->remote, 0);
+  if (call_count++ % 3 != 0) {
+    refused++;
+    return EAGAIN;
+  }
+  return sendto(u->fd, data, len, 0, (struct sockaddr *)&ss, sslen) < 0 ? errno
+                                                                        : 0;
 }
 
 int aq_udp_send_once(aq_udp *u, const aq_transmit *t, const uint8_t *data,
                      size_t len) {
-  size_t i = call_count++;
-  (void)u;
-  (void)t;
+  size_t i;
+  if (real) {
+    return send_some(u, t, data, len);
+  }
+  i = call_count++;
   assert_true(i < sizeof(calls) / sizeof(calls[0]));
   calls[i].off = (size_t)(data - payload);
   calls[i].len = len;
@@ -185,6 +205,131 @@ static void test_refused_before(void **state) {
   assert_int_equal(f.stats.send_errors, 1);
 }
 
+/* ---- a whole endpoint over such a socket ------------------------------------
+ */
+
+#define BULK (2 * 1024 * 1024)
+
+typedef struct node {
+  aq_identity *id;
+  aq_runtime *rt;
+  aq_endpoint *ep;
+  aq_id conn;
+} node;
+
+static void open_node(node *n) {
+  aq_endpoint_params p;
+  aq_runtime_params rp;
+  char why[256] = "";
+  memset(n, 0, sizeof(*n));
+  memset(&rp, 0, sizeof(rp));
+  assert_int_equal(aq_identity_generate(&n->id), 0);
+  aq_endpoint_params_init(&p);
+  p.identity = n->id;
+  p.role = AQ_ROLE_SERVER;
+  p.accept = 1;
+  rp.bind_count = 1;
+  assert_int_equal(aq_addr_parse(&rp.bind[0], "127.0.0.1:0", 11), 0);
+  if (aq_runtime_new(&n->rt, &rp, &p, NULL, why, sizeof(why)) != 0) {
+    fail_msg("%s", why);
+  }
+  n->ep = aq_runtime_endpoint(n->rt);
+}
+
+static void turn(node *n) {
+  aq_event e;
+  assert_true(aq_runtime_step(n->rt) >= 0);
+  while (aq_endpoint_poll_event(n->ep, &e) == 1) {
+    if (e.kind == AQ_EVENT_CONNECTION_ESTABLISHED) {
+      n->conn = e.conn;
+    }
+    assert_int_not_equal(e.kind, AQ_EVENT_CONNECTION_LOST);
+  }
+}
+
+static uint8_t byte_at(size_t i) {
+  return (uint8_t)(i * 13 + i / 257);
+}
+
+static size_t write_some(node *n, aq_id stream, size_t sent) {
+  uint8_t buf[4096];
+  size_t len = BULK - sent < sizeof(buf) ? BULK - sent : sizeof(buf);
+  size_t written = 0;
+  for (size_t i = 0; i < len; i++) {
+    buf[i] = byte_at(sent + i);
+  }
+  if (len > 0) {
+    aq_stream_write(n->ep, aq_clock_now(), stream, buf, len, &written);
+  }
+  return written;
+}
+
+static size_t read_some(node *n, aq_id stream, size_t received) {
+  uint8_t buf[65536];
+  size_t len = 0;
+  if (stream != 0) {
+    aq_stream_read(n->ep, aq_clock_now(), stream, buf, sizeof(buf), &len);
+  }
+  for (size_t i = 0; i < len; i++) {
+    assert_int_equal(buf[i], byte_at(received + i));
+  }
+  return len;
+}
+
+static void test_full_runtime(void **state) {
+  node client;
+  node server;
+  aq_addr to;
+  aq_io_stats stats;
+  aq_id id = 0;
+  aq_id out = 0;
+  aq_id in = 0;
+  size_t sent = 0;
+  size_t received = 0;
+  aq_tstamp end = aq_clock_now() + 60 * AQ_S;
+  (void)state;
+  real = 1;
+  refused = 0;
+  open_node(&client);
+  open_node(&server);
+  aq_runtime_get_sockets(server.rt, &to, 1);
+  assert_int_equal(
+      aq_connect_addr(client.ep, aq_clock_now(), &to, NULL, NULL, 0, &id), 0);
+  while (received < BULK) {
+    aq_runtime *v[2];
+    size_t n;
+    v[0] = client.rt;
+    v[1] = server.rt;
+    assert_true(aq_clock_now() < end);
+    turn(&client);
+    turn(&server);
+    if (client.conn != 0 && out == 0) {
+      assert_int_equal(
+          aq_stream_open(client.ep, aq_clock_now(), id, 1, 0, &out), 0);
+    }
+    while (out != 0 && (n = write_some(&client, out, sent)) > 0) {
+      sent += n;
+    }
+    if (server.conn != 0 && in == 0) {
+      aq_stream_accept(server.ep, server.conn, &in);
+    }
+    while ((n = read_some(&server, in, received)) > 0) {
+      received += n;
+    }
+    aq_runtime_poll(v, 2, 20 * AQ_MS);
+  }
+  assert_int_equal(received, BULK);
+  aq_runtime_get_stats(client.rt, &stats);
+  assert_true(stats.send_blocked > 10);
+  assert_int_equal(stats.send_errors, 0);
+  assert_true(refused >= stats.send_blocked);
+  aq_runtime_del(client.rt);
+  aq_runtime_del(server.rt);
+  aq_identity_del(client.id);
+  aq_identity_del(server.id);
+  real = 0;
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_in_batches),
@@ -195,6 +340,7 @@ int main(void) {
       cmocka_unit_test(test_batch_too_large),
       cmocka_unit_test(test_unreachable),
       cmocka_unit_test(test_refused_before),
+      cmocka_unit_test(test_full_runtime),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
