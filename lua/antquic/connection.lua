@@ -66,6 +66,18 @@ local function failed(self, message, code)
   return nil, ("%s: %s"):format(self:_label(), tostring(message)), code
 end
 
+local function info_of(self)
+  if self.state == "closed" then
+    return nil, self._closed_message, self._closed_code
+  end
+  local core = self._ep._core
+  local info, message, code = core:conn_info(self.id)
+  if not info then
+    return failed(self, message, code)
+  end
+  return info
+end
+
 local OPEN = {
   uni = { type = "boolean", default = false },
   priority = { type = "integer", default = 0, min = -2 ^ 31, max = 2 ^ 31 - 1 },
@@ -223,10 +235,9 @@ end
 ---@return string? message
 ---@return string? code
 function methods:metrics()
-  local core = self._ep._core
-  local info, message, code = core:conn_info(self.id)
+  local info, message, code = info_of(self)
   if not info then
-    return failed(self, message, code)
+    return nil, message, code
   end
   info.loss_rate = info.packets_sent > 0 and info.packets_lost / info.packets_sent or 0
   info.peer, info.public_key, info.session = nil, nil, nil
@@ -239,10 +250,9 @@ end
 ---@return string? message
 ---@return string? code
 function methods:path()
-  local core = self._ep._core
-  local info, message, code = core:conn_info(self.id)
+  local info, message, code = info_of(self)
   if not info then
-    return failed(self, message, code)
+    return nil, message, code
   end
   return {
     kind = "direct",
@@ -259,10 +269,9 @@ end
 ---@return string? message
 ---@return string? code
 function methods:public_key()
-  local core = self._ep._core
-  local info, message, code = core:conn_info(self.id)
+  local info, message, code = info_of(self)
   if not info then
-    return failed(self, message, code)
+    return nil, message, code
   end
   return info.public_key
 end

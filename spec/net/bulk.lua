@@ -81,9 +81,23 @@ local function send(mib, limit)
     local seconds = core.now() - t0
     local digest, got, peer_peak = answer:match("^(%x+) (%d+) ([%d.]+)$")
     local peak = peak_memory()
-    print(string.format("sent     %d bytes in %.2f s: %.2f Gbit/s", bytes, seconds, bytes * 8 / seconds / 1e9))
+    print(
+      string.format(
+        "sent     %d bytes in %.2f s: %.2f Gbit/s",
+        bytes,
+        seconds,
+        bytes * 8 / seconds / 1e9
+      )
+    )
     print(string.format("hash     %s", digest == hash:hex() and "equal" or "DIFFERS"))
-    print(string.format("memory   sender %.1f MiB, receiver %s MiB, limit %d MiB", peak, peer_peak, limit))
+    print(
+      string.format(
+        "memory   sender %.1f MiB, receiver %s MiB, limit %d MiB",
+        peak,
+        peer_peak,
+        limit
+      )
+    )
     failed = digest ~= hash:hex()
       or tonumber(got) ~= bytes
       or peak >= limit

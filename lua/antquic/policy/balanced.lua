@@ -44,10 +44,11 @@ function balanced.connect(s)
   if #s.known > 0 then
     -- With nobody to ask, the known addresses have all the time.
     local alone = #s.endpoint:bootstrap_nodes() == 0
-    if s:dial({ s.known, timeout = alone and s:remaining() or KNOWN }) then
+    local ok, message, code = s:dial({ s.known, timeout = alone and s:remaining() or KNOWN })
+    if ok then
       return true
     elseif alone then
-      return false
+      return nil, message, code
     end
   end
   local unknown, failures = 0, 0
