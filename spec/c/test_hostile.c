@@ -163,6 +163,73 @@ static void test_spoofed_initials(void **state) {
   world_del(w);
 }
 
+static uint8_t stolen[1500];
+static size_t stolen_len;
+
+/* Keeps A's first Initial that carries a token. */
+static int steal_token(world *w, const aq_addr *from, const aq_addr *to,
+                       uint8_t *data, size_t *len) {
+  (void)to;
+  if (stolen_len == 0 && aq_addr_equal(from, &w->node[A]->bound) &&
+      *len >= 1200 && (data[0] & 0xf0) == 0xc0) {
+    size_t at = 6 + data[5];
+    at += 1 + data[at];
+    if (data[at] != 0) {
+      memcpy(stolen, data, *len);
+      stolen_len = *len;
+      return 0; /* and A's own is lost */
+    }
+  }
+  return 1;
+}
+
+/* A Retry token is good from the address that it was sent to, for 10 s. */
+static void test_stolen_token(void **state) {
+  (void)state;
+  for (int late = 0; late < 2; late++) {
+    world *w = pair_of(50);
+    w->node[B]->params.always_retry = 1;
+    stolen_len = 0;
+    w->tap = steal_token;
+    start_all(w);
+    aq_id id;
+    assert_int_equal(aq_connect_addr(w->node[A]->ep, w->now, &w->node[B]->bound,
+                                     NULL, NULL, 5 * AQ_S, &id),
+                     0);
+    while (stolen_len == 0) {
+      assert_true(world_turn(w, w->now + AQ_S));
+    }
+    world_node_kill(w->node[A]);
+    aq_addr from = late ? w->node[A]->bound : util_addr("198.18.66.6:1001");
+    world_run(w, late ? 11 * AQ_S : AQ_MS);
+    uint64_t tx = w->node[B]->tx_bytes;
+    world_inject(w, &from, &w->node[B]->bound, stolen, stolen_len);
+    world_run(w, AQ_S);
+    assert_int_equal(usage_of(w->node[B]).connections, 0);
+    assert_int_equal(stats_of(w->node[B]).handshakes_refused, 1);
+    /* CONNECTION_CLOSE with INVALID_TOKEN, RFC 9000 section 8.1.3 */
+    assert_in_range(w->node[B]->tx_bytes - tx, 1, stolen_len);
+    world_del(w);
+  }
+  /* The subject is there: the same bytes from A and in time get an answer. */
+  world *w = pair_of(50);
+  w->node[B]->params.always_retry = 1;
+  stolen_len = 0;
+  w->tap = steal_token;
+  start_all(w);
+  aq_id id;
+  assert_int_equal(aq_connect_addr(w->node[A]->ep, w->now, &w->node[B]->bound,
+                                   NULL, NULL, 5 * AQ_S, &id),
+                   0);
+  while (stolen_len == 0) {
+    assert_true(world_turn(w, w->now + AQ_S));
+  }
+  world_inject(w, &w->node[A]->bound, &w->node[B]->bound, stolen, stolen_len);
+  assert_non_null(
+      world_wait(w, w->node[A], AQ_EVENT_CONNECTION_ESTABLISHED, 500 * AQ_MS));
+  world_del(w);
+}
+
 static void test_garbage(void **state) {
   (void)state;
   world *w = pair_of(3);
@@ -620,6 +687,7 @@ static void test_punch_replay_and_forgery(void **state) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_garbage),
+      cmocka_unit_test(test_stolen_token),
       cmocka_unit_test(test_reset_flood),
       cmocka_unit_test(test_reset_loop),
       cmocka_unit_test(test_lying_offers),
