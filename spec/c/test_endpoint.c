@@ -21,71 +21,15 @@ static world *two(uint64_t seed) {
   return w;
 }
 
-static void start_all(world *w) {
-  for (size_t i = 0; i < WORLD_NODES; i++) {
-    if (w->node[i] != NULL) {
-      world_node_start(w->node[i]);
-    }
-  }
-}
-
-static aq_id dial(world *w, int from, int to, int pinned) {
-  aq_id id = 0;
-  assert_int_equal(
-      aq_connect_addr(w->node[from]->ep, w->now, &w->node[to]->bound,
-                      pinned ? &w->node[to]->id : NULL, NULL, 5 * AQ_S, &id),
-      0);
-  assert_true(id != 0);
-  return id;
-}
-
-static const aq_event *wait_conn(world *w, int n) {
-  const aq_event *e =
-      world_wait(w, w->node[n], AQ_EVENT_CONNECTION_ESTABLISHED, 10 * AQ_S);
-  if (e == NULL) {
-    const aq_event *f = world_find(w->node[n], AQ_EVENT_DIAL_FAILED);
-    fail_msg("no connection: %s", f != NULL ? f->text : "no event");
-  }
-  return e;
-}
-
-/* One message there and back. */
-static void talk(world *w, int from, aq_id conn, int to) {
-  world_node *a = w->node[from], *b = w->node[to];
-  aq_id s = 0, t = 0;
-  size_t n = 0;
-  uint8_t buf[16];
-  assert_int_equal(aq_stream_open(a->ep, w->now, conn, 0, 0, &s), 0);
-  assert_int_equal(
-      aq_stream_write(a->ep, w->now, s, (const uint8_t *)"hello", 5, &n), 0);
-  assert_int_equal(n, 5);
-  assert_int_equal(aq_stream_finish(a->ep, w->now, s), 0);
-  world_clear(b);
-  assert_non_null(world_wait(w, b, AQ_EVENT_STREAM_INCOMING, 5 * AQ_S));
-  aq_id other = aq_endpoint_find_conn(b->ep, &a->id);
-  assert_true(other != 0);
-  assert_int_equal(world_find(b, AQ_EVENT_STREAM_INCOMING)->conn, other);
-  assert_int_equal(aq_stream_accept(b->ep, other, &t), 0);
-  assert_int_equal(aq_stream_read(b->ep, w->now, t, buf, sizeof(buf), &n), 0);
-  assert_int_equal(n, 5);
-  assert_memory_equal(buf, "hello", 5);
-  aq_stream_info info;
-  assert_int_equal(aq_stream_get_info(b->ep, t, &info), 0);
-  assert_int_equal(info.conn, other);
-  assert_int_equal(aq_stream_release(b->ep, w->now, t), 0);
-  assert_int_equal(aq_stream_release(a->ep, w->now, s), 0);
-  assert_int_equal(aq_stream_release(a->ep, w->now, s), AQ_ERR_CLOSED);
-}
-
 /* ---- dials
  * ---------------------------------------------------------------------- */
 
 static void test_dial_by_address(void **state) {
   (void)state;
   world *w = two(1);
-  start_all(w);
-  aq_id id = dial(w, A, B, 0);
-  const aq_event *e = wait_conn(w, A);
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 0);
+  const aq_event *e = world_wait_conn(w, A);
   assert_int_equal(e->conn, id);
   assert_true(e->outgoing && e->has_peer);
   assert_memory_equal(&e->peer, &w->node[B]->id, 32);
@@ -93,7 +37,7 @@ static void test_dial_by_address(void **state) {
   assert_non_null(
       world_wait(w, w->node[B], AQ_EVENT_CONNECTION_INCOMING, AQ_S));
   assert_int_equal(world_count(w->node[B], AQ_EVENT_CONNECTION_ESTABLISHED), 1);
-  talk(w, A, id, B);
+  world_talk(w, A, id, B);
   /* Both know what the other sees. */
   world_run(w, AQ_S);
   aq_conn_info info;
@@ -121,7 +65,7 @@ static void test_dial_by_address(void **state) {
 static void test_wrong_key(void **state) {
   (void)state;
   world *w = two(2);
-  start_all(w);
+  world_start_all(w);
   aq_id id = 0;
   aq_peer_id other = w->node[B]->id;
   other.bytes[5] ^= 1;
@@ -152,10 +96,10 @@ static void test_allow_list(void **state) {
   world_node_init(w, C, addr_of[C], NULL);
   w->node[B]->params.allow = &w->node[C]->id;
   w->node[B]->params.allow_count = 1;
-  start_all(w);
-  aq_id id = dial(w, A, B, 1);
-  dial(w, C, B, 1);
-  wait_conn(w, C);
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 1);
+  world_dial(w, C, B, 1);
+  world_wait_conn(w, C);
   world_run(w, 5 * AQ_S);
   /* With TLS 1.3 a client is done before the server has judged its key: it
    * hears of the refusal as a failed dial or as a loss. */
@@ -179,7 +123,7 @@ static void test_nobody_there(void **state) {
   (void)state;
   world *w = two(4);
   world_node_start(w->node[A]);
-  dial(w, A, B, 0);
+  world_dial(w, A, B, 0);
   const aq_event *e =
       world_wait(w, w->node[A], AQ_EVENT_DIAL_FAILED, 20 * AQ_S);
   assert_non_null(e);
@@ -191,30 +135,24 @@ static void test_nobody_there(void **state) {
 /* ---- simultaneous dials
  * ---------------------------------------------------------------- */
 
-static aq_id only_conn(world_node *n) {
-  aq_id v[4];
-  assert_int_equal(aq_endpoint_get_conns(n->ep, v, 4), 1);
-  return v[0];
-}
-
 static uint64_t simultaneous(uint64_t seed, int pinned, unsigned loss) {
   world *w = two(seed);
   w->loss = loss;
   w->delay = (1 + aq_rand_below(&w->rand, 40)) * AQ_MS;
   w->jitter = aq_rand_below(&w->rand, 10) * AQ_MS;
-  start_all(w);
+  world_start_all(w);
   int first = (int)aq_rand_below(&w->rand, 2);
   aq_id id[2];
   /* The second starts somewhere within the first one's handshake. */
   aq_duration gap = aq_rand_below(&w->rand, 4 * w->delay);
-  id[first] = dial(w, first, 1 - first, pinned);
+  id[first] = world_dial(w, first, 1 - first, pinned);
   world_run(w, gap);
-  id[1 - first] = dial(w, 1 - first, first, pinned);
+  id[1 - first] = world_dial(w, 1 - first, first, pinned);
   world_run(w, 12 * AQ_S);
   uint64_t lost = 0;
   for (int i = 0; i < 2; i++) {
     world_node *n = w->node[i];
-    aq_id c = only_conn(n);
+    aq_id c = world_only_conn(n);
     lost += world_count(n, AQ_EVENT_CONNECTION_LOST);
     assert_int_equal(world_count(n, AQ_EVENT_DIAL_FAILED), 0);
     /* The dial's own id names the connection, whichever stayed. */
@@ -230,13 +168,13 @@ static uint64_t simultaneous(uint64_t seed, int pinned, unsigned loss) {
     assert_true(told >= 1);
   }
   aq_conn_info ia, ib;
-  assert_int_equal(aq_conn_get_info(w->node[A]->ep, only_conn(w->node[A]), &ia),
-                   0);
-  assert_int_equal(aq_conn_get_info(w->node[B]->ep, only_conn(w->node[B]), &ib),
-                   0);
+  assert_int_equal(
+      aq_conn_get_info(w->node[A]->ep, world_only_conn(w->node[A]), &ia), 0);
+  assert_int_equal(
+      aq_conn_get_info(w->node[B]->ep, world_only_conn(w->node[B]), &ib), 0);
   assert_int_equal(ia.outgoing, !ib.outgoing);
-  talk(w, A, only_conn(w->node[A]), B);
-  talk(w, B, only_conn(w->node[B]), A);
+  world_talk(w, A, world_only_conn(w->node[A]), B);
+  world_talk(w, B, world_only_conn(w->node[B]), A);
   world_del(w);
   return lost;
 }
@@ -272,10 +210,10 @@ static void test_retry(void **state) {
   (void)state;
   world *w = two(10);
   w->node[B]->params.always_retry = 1;
-  start_all(w);
-  aq_id id = dial(w, A, B, 1);
-  wait_conn(w, A);
-  talk(w, A, id, B);
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
+  world_talk(w, A, id, B);
   aq_statistics s;
   aq_endpoint_get_statistics(w->node[B]->ep, &s);
   assert_int_equal(s.retries_sent, 1);
@@ -287,13 +225,13 @@ static void test_hybrid_group(void **state) {
   world *w = two(11);
   w->node[A]->params.pqc = AQ_PQC_HYBRID;
   w->node[B]->params.pqc = AQ_PQC_HYBRID;
-  start_all(w);
-  aq_id id = dial(w, A, B, 1);
-  wait_conn(w, A);
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   aq_conn_info info;
   assert_int_equal(aq_conn_get_info(w->node[A]->ep, id, &info), 0);
   assert_true(info.post_quantum);
-  talk(w, A, id, B);
+  world_talk(w, A, id, B);
   world_del(w);
 }
 
@@ -315,19 +253,19 @@ static int look_for_token(world *w, const aq_addr *from, const aq_addr *to,
 static void test_new_token(void **state) {
   (void)state;
   world *w = two(12);
-  start_all(w);
-  aq_id id = dial(w, A, B, 1);
-  wait_conn(w, A);
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, AQ_S);
   assert_int_equal(aq_conn_close(w->node[A]->ep, w->now, id, 7, "bye", 3), 0);
   world_run(w, 3 * AQ_S);
   world_clear(w->node[A]);
   token_seen = -1;
   w->tap = look_for_token;
-  id = dial(w, A, B, 1);
-  wait_conn(w, A);
+  id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   assert_int_equal(token_seen, 1);
-  talk(w, A, id, B);
+  world_talk(w, A, id, B);
   world_del(w);
 }
 
@@ -362,9 +300,9 @@ static void test_version_negotiation(void **state) {
 static void test_close_reason(void **state) {
   (void)state;
   world *w = two(20);
-  start_all(w);
-  aq_id id = dial(w, A, B, 1);
-  wait_conn(w, A);
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, AQ_S);
   aq_id other = aq_endpoint_find_conn(w->node[B]->ep, &w->node[A]->id);
   assert_int_equal(
@@ -401,9 +339,9 @@ static void test_idle_timeout(void **state) {
   w->node[A]->params.keep_alive = 2 * AQ_S;
   w->node[B]->params.idle_timeout = 5 * AQ_S;
   w->node[B]->params.keep_alive = 2 * AQ_S;
-  start_all(w);
-  dial(w, A, B, 1);
-  wait_conn(w, A);
+  world_start_all(w);
+  world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, 60 * AQ_S); /* the keep-alive holds it */
   assert_null(world_find(w->node[A], AQ_EVENT_CONNECTION_LOST));
   w->node[B]->deaf = 1;
@@ -431,9 +369,9 @@ static void say_something(world *w, int from, aq_id conn) {
 static void test_stateless_reset(void **state) {
   (void)state;
   world *w = two(22);
-  start_all(w);
-  aq_id id = dial(w, A, B, 1);
-  wait_conn(w, A);
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, AQ_S);
   /* The node's secret was drawn anew, so its tokens are not the ones that A
    * was given: it answers, and A does not believe it. */
@@ -457,8 +395,8 @@ static void test_stateless_reset_known(void **state) {
   world_node_start(w->node[A]);
   aq_rand_init(&b->rand, 77);
   world_node_start(b);
-  aq_id id = dial(w, A, B, 1);
-  wait_conn(w, A);
+  aq_id id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, AQ_S);
   world_node_kill(b);
   aq_rand_init(&b->rand, 77); /* the same node secrets */
@@ -475,32 +413,32 @@ static void test_stateless_reset_known(void **state) {
 static void test_peer_restarts(void **state) {
   (void)state;
   world *w = two(24);
-  start_all(w);
-  dial(w, A, B, 1);
-  wait_conn(w, A);
+  world_start_all(w);
+  world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, AQ_S);
   world_node_kill(w->node[A]);
   aq_rand_init(&w->node[A]->rand, 99);
   world_node_start(w->node[A]);
   world_clear(w->node[A]);
   world_clear(w->node[B]);
-  aq_id id = dial(w, A, B, 1);
-  wait_conn(w, A);
+  aq_id id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, 5 * AQ_S);
   const aq_event *lost = world_find(w->node[B], AQ_EVENT_CONNECTION_LOST);
   assert_non_null(lost);
   assert_int_equal(lost->error, AQ_ERR_DUPLICATE);
   assert_int_equal(world_count(w->node[B], AQ_EVENT_CONNECTION_INCOMING), 1);
-  talk(w, A, id, B);
+  world_talk(w, A, id, B);
   world_del(w);
 }
 
 static void test_shutdown(void **state) {
   (void)state;
   world *w = two(25);
-  start_all(w);
-  dial(w, A, B, 1);
-  wait_conn(w, A);
+  world_start_all(w);
+  world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, AQ_S);
   assert_false(aq_endpoint_is_drained(w->node[A]->ep));
   assert_int_equal(aq_endpoint_close(w->node[A]->ep, w->now, 5, "over"), 0);
@@ -516,287 +454,6 @@ static void test_shutdown(void **state) {
   world_del(w);
 }
 
-/* ---- coordinated
- * --------------------------------------------------------------------------------
- */
-
-static world *three(uint64_t seed, int nat) {
-  world *w = world_new(seed);
-  world_node *c = world_node_init(w, C, addr_of[C], NULL);
-  c->params.role = AQ_ROLE_BOOTSTRAP;
-  c->params.can_coordinate = 1;
-  c->params.enable_relay_fallback = 0;
-  if (nat) {
-    world_node_init(w, A, "10.0.0.2:1001", "198.18.10.1:5001");
-    world_node_init(w, B, "10.1.0.2:1002", "198.18.11.1:5002");
-  } else {
-    world_node_init(w, A, addr_of[A], NULL);
-    world_node_init(w, B, addr_of[B], NULL);
-  }
-  for (int i = A; i <= B; i++) {
-    w->node[i]->params.role = AQ_ROLE_CLIENT;
-    world_use_bootstrap(w->node[i], c, i == A);
-  }
-  return w;
-}
-
-static void wait_registered(world *w, int nodes) {
-  aq_tstamp until = w->now + 5 * AQ_S;
-  for (;;) {
-    aq_usage u;
-    aq_endpoint_get_usage(w->node[C]->ep, &u);
-    int ready = (int)u.registrations >= nodes;
-    for (int i = A; i <= B && w->node[i]->ep != NULL; i++) {
-      aq_bootstrap_info b;
-      ready &= aq_endpoint_get_bootstrap(w->node[i]->ep, &b, 1) == 1 &&
-               b.connected && b.can_coordinate && b.observed.family == 4;
-    }
-    if (ready) {
-      return;
-    }
-    assert_true(world_turn(w, until));
-  }
-}
-
-static aq_id start_session(world *w, int from, int to) {
-  aq_id s = 0, c = 0;
-  assert_int_equal(aq_session_start(w->node[from]->ep, w->now, &w->node[to]->id,
-                                    NULL, 0, 10 * AQ_S, &s, &c),
-                   0);
-  assert_true(s != 0 && c == 0);
-  return s;
-}
-
-static void dump(const world_node *n) {
-  for (size_t i = 0; i < n->nevent; i++) {
-    const aq_event *e = &n->event[i];
-    char buf[AQ_ADDR_STRLEN];
-    fprintf(stderr, "%8.3f %s conn %llx session %llx %s %s %s\n",
-            (double)e->time / 1e9, aq_event_name(e->kind),
-            (unsigned long long)e->conn, (unsigned long long)e->session,
-            aq_addr_format(&e->addr, buf),
-            e->error ? aq_error_name(e->error) : "", e->text);
-  }
-}
-
-static void by_id(int nat, uint64_t seed) {
-  world *w = three(seed, nat);
-  w->delay = 25 * AQ_MS;
-  start_all(w);
-  wait_registered(w, 2);
-  /* A bootstrap node's connection is not the application's. */
-  assert_int_equal(world_count(w->node[A], AQ_EVENT_CONNECTION_ESTABLISHED), 0);
-  assert_int_equal(world_count(w->node[A], AQ_EVENT_BOOTSTRAP_CONNECTED), 1);
-  assert_int_equal(aq_endpoint_get_conns(w->node[A]->ep, NULL, 0), 0);
-  world_run(w, 2 * AQ_S); /* the search for the path's MTU is over */
-  aq_tstamp from = w->now;
-  aq_id s = start_session(w, A, B);
-  const aq_event *e =
-      world_wait(w, w->node[A], AQ_EVENT_TRAVERSAL_SUCCEEDED, 10 * AQ_S);
-  if (e == NULL) {
-    dump(w->node[A]);
-    dump(w->node[B]);
-  }
-  assert_non_null(e);
-  aq_duration took = w->now - from;
-  assert_int_equal(e->session, s);
-  aq_id conn = only_conn(w->node[A]);
-  assert_int_equal(e->conn, conn);
-  /* RTT to the coordinator, RTT between the peers, 5 ms. */
-  if (!nat && took > 105 * AQ_MS) {
-    dump(w->node[A]);
-    dump(w->node[B]);
-  }
-  if (!nat) {
-    assert_true(took <= 105 * AQ_MS);
-  }
-  assert_true(took <= 300 * AQ_MS);
-  assert_non_null(
-      world_wait(w, w->node[B], AQ_EVENT_CONNECTION_INCOMING, AQ_S));
-  aq_conn_info info;
-  assert_int_equal(aq_conn_get_info(w->node[A]->ep, conn, &info), 0);
-  assert_int_equal(info.session, s);
-  const world_node *b = w->node[B];
-  assert_true(
-      aq_addr_equal(&info.remote, b->outside.family ? &b->outside : &b->bound));
-  aq_step_record steps[AQ_MAX_STEPS];
-  size_t n = aq_explain(w->node[A]->ep, conn, steps, AQ_MAX_STEPS);
-  assert_true(n >= 2);
-  int won = 0;
-  for (size_t i = 0; i < n; i++) {
-    won += steps[i].won;
-  }
-  assert_true(won >= 1);
-  aq_statistics st;
-  aq_endpoint_get_statistics(w->node[A]->ep, &st);
-  assert_int_equal(st.total_attempts, 1);
-  assert_int_equal(st.successful_connections, 1);
-  assert_int_equal(st.coordinations_completed, 1);
-  assert_true(st.coordination_time_total_ns >= 50 * AQ_MS);
-  talk(w, A, conn, B);
-  /* The coordinator dies; the connection goes on. */
-  world_node_kill(w->node[C]);
-  world_run(w, 60 * AQ_S);
-  assert_non_null(world_find(w->node[A], AQ_EVENT_BOOTSTRAP_LOST));
-  assert_null(world_find(w->node[A], AQ_EVENT_CONNECTION_LOST));
-  talk(w, A, only_conn(w->node[A]), B);
-  /* And comes back. */
-  world_clear(w->node[A]);
-  world_node_start(w->node[C]);
-  assert_non_null(
-      world_wait(w, w->node[A], AQ_EVENT_BOOTSTRAP_CONNECTED, 45 * AQ_S));
-  world_del(w);
-}
-
-static void test_by_id(void **state) {
-  (void)state;
-  by_id(0, 30);
-}
-
-static void test_by_id_behind_nats(void **state) {
-  (void)state;
-  for (uint64_t seed = 31; seed < 41; seed++) {
-    by_id(1, seed);
-  }
-}
-
-/* Both ask for each other at once. */
-static void test_both_by_id(void **state) {
-  (void)state;
-  for (uint64_t seed = 1; seed <= 40; seed++) {
-    world *w = three(7000 + seed, (int)(seed & 1));
-    w->jitter = 5 * AQ_MS;
-    start_all(w);
-    wait_registered(w, 2);
-    aq_id sa = start_session(w, A, B);
-    world_run(w, aq_rand_below(&w->rand, 120) * AQ_MS);
-    aq_id sb = 0, cb = 0;
-    assert_int_equal(aq_session_start(w->node[B]->ep, w->now, &w->node[A]->id,
-                                      NULL, 0, 10 * AQ_S, &sb, &cb),
-                     0);
-    assert_true(sa != 0 && (sb != 0) != (cb != 0));
-    world_run(w, 8 * AQ_S);
-    if (aq_endpoint_find_conn(w->node[A]->ep, &w->node[B]->id) == 0) {
-      fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
-      dump(w->node[A]);
-      dump(w->node[B]);
-    }
-    assert_int_equal(world_count(w->node[A], AQ_EVENT_CONNECTION_LOST), 0);
-    assert_int_equal(world_count(w->node[B], AQ_EVENT_CONNECTION_LOST), 0);
-    talk(w, A, only_conn(w->node[A]), B);
-    talk(w, B, only_conn(w->node[B]), A);
-    world_del(w);
-  }
-}
-
-static void test_unknown_target(void **state) {
-  (void)state;
-  world *w = three(50, 0);
-  world_node_start(w->node[C]);
-  world_node_start(w->node[A]);
-  wait_registered(w, 1);
-  start_session(w, A, B);
-  const aq_event *e =
-      world_wait(w, w->node[A], AQ_EVENT_TRAVERSAL_FAILED, 15 * AQ_S);
-  assert_non_null(e);
-  assert_int_equal(e->error, AQ_ERR_UNKNOWN_TARGET);
-  aq_step_record steps[AQ_MAX_STEPS];
-  assert_true(aq_explain(w->node[A]->ep, e->session, steps, AQ_MAX_STEPS) >= 1);
-  assert_true(steps[0].error != 0);
-  world_run(w, 70 * AQ_S); /* and is forgotten */
-  assert_int_equal(aq_explain(w->node[A]->ep, e->session, steps, AQ_MAX_STEPS),
-                   0);
-  world_del(w);
-}
-
-static void test_target_refuses(void **state) {
-  (void)state;
-  world *w = three(51, 0);
-  w->node[B]->params.allow = &w->node[C]->id;
-  w->node[B]->params.allow_count = 1;
-  start_all(w);
-  wait_registered(w, 2);
-  uint64_t before = w->node[B]->tx_packets;
-  start_session(w, A, B);
-  const aq_event *e =
-      world_wait(w, w->node[A], AQ_EVENT_TRAVERSAL_FAILED, 15 * AQ_S);
-  assert_non_null(e);
-  assert_int_equal(e->error, AQ_ERR_NOT_ALLOWED);
-  aq_statistics s;
-  aq_endpoint_get_statistics(w->node[B]->ep, &s);
-  assert_int_equal(s.punches_sent + s.openers_sent + s.punches_answered, 0);
-  assert_true(s.offers_received >= 1 && s.offers_refused == s.offers_received);
-  assert_true(w->node[B]->tx_packets - before < 30);
-  world_del(w);
-}
-
-static void decide(int accept) {
-  world *w = three(52, 0);
-  w->node[B]->params.ask_accept = 1;
-  start_all(w);
-  wait_registered(w, 2);
-  start_session(w, A, B);
-  const aq_event *e = world_wait(w, w->node[B], AQ_EVENT_DECISION, 15 * AQ_S);
-  assert_non_null(e);
-  assert_memory_equal(&e->peer, &w->node[A]->id, 32);
-  assert_int_equal(aq_endpoint_decide(w->node[B]->ep, w->now, e->value, accept),
-                   0);
-  assert_int_equal(aq_endpoint_decide(w->node[B]->ep, w->now, e->value, accept),
-                   AQ_ERR_EXPIRED);
-  world_wait(w, w->node[A],
-             accept ? AQ_EVENT_TRAVERSAL_SUCCEEDED : AQ_EVENT_TRAVERSAL_FAILED,
-             15 * AQ_S);
-  const aq_event *f = world_find(w->node[A], AQ_EVENT_TRAVERSAL_FAILED);
-  if (accept) {
-    assert_null(f);
-    talk(w, A, only_conn(w->node[A]), B);
-  } else if (f != NULL) {
-    /* A may have been connected before the refusal came (nothing is between
-     * them): else it hears why not. */
-    assert_int_equal(f->error, AQ_ERR_REFUSED);
-  }
-  world_del(w);
-}
-
-static void test_decision(void **state) {
-  (void)state;
-  decide(1);
-  decide(0);
-}
-
-static void test_no_bootstrap(void **state) {
-  (void)state;
-  world *w = three(53, 0);
-  world_node_start(w->node[A]); /* its coordinator is down */
-  start_session(w, A, B);
-  aq_tstamp from = w->now;
-  const aq_event *e =
-      world_wait(w, w->node[A], AQ_EVENT_TRAVERSAL_FAILED, 30 * AQ_S);
-  assert_non_null(e);
-  assert_int_equal(e->error, AQ_ERR_NO_BOOTSTRAP_NODES);
-  assert_true(w->now - from <= 10 * AQ_S);
-  world_del(w);
-}
-
-/* The application wants the bootstrap node itself. */
-static void test_connect_to_bootstrap(void **state) {
-  (void)state;
-  world *w = three(54, 0);
-  start_all(w);
-  wait_registered(w, 2);
-  aq_id id = dial(w, A, C, 0);
-  const aq_event *e = wait_conn(w, A);
-  assert_int_equal(e->conn, id);
-  aq_statistics s;
-  aq_endpoint_get_statistics(w->node[A]->ep, &s);
-  assert_int_equal(s.connections_dialed, 1); /* the one that was there */
-  talk(w, A, id, C);
-  aq_conn_info info;
-  assert_int_equal(aq_conn_get_info(w->node[A]->ep, id, &info), 0);
-  assert_true(info.bootstrap);
-  world_del(w);
-}
-
 /* ---- several at once ---------------------------------------------------- */
 
 static void test_parallel_dials(void **state) {
@@ -804,13 +461,13 @@ static void test_parallel_dials(void **state) {
   for (int pinned = 0; pinned < 2; pinned++) {
     world *w = two(60);
     aq_id id[6];
-    start_all(w);
+    world_start_all(w);
     for (int i = 0; i < 6; i++) {
-      id[i] = dial(w, A, B, pinned);
+      id[i] = world_dial(w, A, B, pinned);
     }
     world_run(w, 5 * AQ_S);
-    aq_id only = only_conn(w->node[A]);
-    only_conn(w->node[B]);
+    aq_id only = world_only_conn(w->node[A]);
+    world_only_conn(w->node[B]);
     assert_int_equal(world_count(w->node[A], AQ_EVENT_DIAL_FAILED), 0);
     assert_int_equal(world_count(w->node[A], AQ_EVENT_CONNECTION_LOST), 0);
     assert_int_equal(world_count(w->node[B], AQ_EVENT_CONNECTION_LOST), 0);
@@ -825,7 +482,7 @@ static void test_parallel_dials(void **state) {
     }
     /* Every id is good, until the connection is gone. */
     for (int i = 0; i < 6; i++) {
-      talk(w, A, id[i], B);
+      world_talk(w, A, id[i], B);
     }
     assert_int_equal(aq_conn_close(w->node[A]->ep, w->now, id[5], 0, "", 0), 0);
     world_run(w, 5 * AQ_S);
@@ -843,14 +500,14 @@ static void test_parallel_dials(void **state) {
 static void test_rebinding(void **state) {
   (void)state;
   world *w = two(61);
-  start_all(w);
-  aq_id id = dial(w, A, B, 1);
-  wait_conn(w, A);
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 1);
+  world_wait_conn(w, A);
   world_run(w, AQ_S);
   world_clear(w->node[A]);
   aq_addr moved = util_addr("198.18.0.1:4444");
   w->node[A]->bound = moved; /* a NAT gave it another port */
-  talk(w, A, id, B);
+  world_talk(w, A, id, B);
   world_run(w, AQ_S);
   const aq_event *e = world_find(w->node[B], AQ_EVENT_PATH_CHANGED);
   assert_non_null(e);
@@ -861,39 +518,11 @@ static void test_rebinding(void **state) {
   world_del(w);
 }
 
-static void test_attempts_wait(void **state) {
-  (void)state;
-  world *w = three(62, 0);
-  w->node[A]->params.max_concurrent_attempts = 2;
-  w->delay = 50 * AQ_MS;
-  world_node_start(w->node[C]);
-  world_node_start(w->node[A]);
-  wait_registered(w, 1);
-  world_run(w, AQ_S);
-  aq_id s[6], c;
-  for (int i = 0; i < 6; i++) {
-    aq_peer_id peer = {{(uint8_t)(1 + i)}};
-    assert_int_equal(aq_session_start(w->node[A]->ep, w->now, &peer, NULL, 0,
-                                      20 * AQ_S, &s[i], &c),
-                     0);
-  }
-  world_flush(w);
-  aq_statistics st;
-  aq_endpoint_get_statistics(w->node[A]->ep, &st);
-  assert_int_equal(st.coordinations_requested, 2);
-  world_run(w, 150 * AQ_MS);
-  aq_endpoint_get_statistics(w->node[A]->ep, &st);
-  assert_int_equal(st.coordinations_requested, 4);
-  world_run(w, 25 * AQ_S);
-  assert_int_equal(world_count(w->node[A], AQ_EVENT_TRAVERSAL_FAILED), 6);
-  world_del(w);
-}
-
 static void test_close_while_dialing(void **state) {
   (void)state;
   world *w = two(63);
-  start_all(w);
-  aq_id id = dial(w, A, B, 1), other = 0;
+  world_start_all(w);
+  aq_id id = world_dial(w, A, B, 1), other = 0;
   assert_int_equal(aq_conn_close(w->node[A]->ep, w->now, id, 1, "no", 2), 0);
   world_run(w, AQ_S);
   const aq_event *e = world_find(w->node[A], AQ_EVENT_DIAL_FAILED);
@@ -978,17 +607,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_stateless_reset_known),
       cmocka_unit_test(test_peer_restarts),
       cmocka_unit_test(test_shutdown),
-      cmocka_unit_test(test_by_id),
-      cmocka_unit_test(test_by_id_behind_nats),
-      cmocka_unit_test(test_both_by_id),
-      cmocka_unit_test(test_unknown_target),
-      cmocka_unit_test(test_target_refuses),
-      cmocka_unit_test(test_decision),
-      cmocka_unit_test(test_no_bootstrap),
-      cmocka_unit_test(test_connect_to_bootstrap),
       cmocka_unit_test(test_parallel_dials),
       cmocka_unit_test(test_rebinding),
-      cmocka_unit_test(test_attempts_wait),
       cmocka_unit_test(test_close_while_dialing),
       cmocka_unit_test(test_allocation_failures),
       cmocka_unit_test(test_simultaneous),

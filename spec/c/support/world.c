@@ -315,3 +315,79 @@ size_t world_count(const world_node *n, aq_event_kind kind) {
 void world_clear(world_node *n) {
   n->nevent = 0;
 }
+
+/* ---- what most tests do ---- */
+
+void world_start_all(world *w) {
+  for (size_t i = 0; i < WORLD_NODES; i++) {
+    if (w->node[i] != NULL) {
+      world_node_start(w->node[i]);
+    }
+  }
+}
+
+aq_id world_dial(world *w, int from, int to, int pinned) {
+  aq_id id = 0;
+  assert_int_equal(
+      aq_connect_addr(w->node[from]->ep, w->now, &w->node[to]->bound,
+                      pinned ? &w->node[to]->id : NULL, NULL, 5 * AQ_S, &id),
+      0);
+  assert_true(id != 0);
+  return id;
+}
+
+const aq_event *world_wait_conn(world *w, int n) {
+  const aq_event *e =
+      world_wait(w, w->node[n], AQ_EVENT_CONNECTION_ESTABLISHED, 10 * AQ_S);
+  if (e == NULL) {
+    const aq_event *f = world_find(w->node[n], AQ_EVENT_DIAL_FAILED);
+    fail_msg("no connection: %s", f != NULL ? f->text : "no event");
+  }
+  return e;
+}
+
+/* One message there and back. */
+void world_talk(world *w, int from, aq_id conn, int to) {
+  world_node *a = w->node[from], *b = w->node[to];
+  aq_id s = 0, t = 0;
+  size_t n = 0;
+  uint8_t buf[16];
+  assert_int_equal(aq_stream_open(a->ep, w->now, conn, 0, 0, &s), 0);
+  assert_int_equal(
+      aq_stream_write(a->ep, w->now, s, (const uint8_t *)"hello", 5, &n), 0);
+  assert_int_equal(n, 5);
+  assert_int_equal(aq_stream_finish(a->ep, w->now, s), 0);
+  world_clear(b);
+  assert_non_null(world_wait(w, b, AQ_EVENT_STREAM_INCOMING, 5 * AQ_S));
+  aq_id other = aq_endpoint_find_conn(b->ep, &a->id);
+  assert_true(other != 0);
+  assert_int_equal(world_find(b, AQ_EVENT_STREAM_INCOMING)->conn, other);
+  assert_int_equal(aq_stream_accept(b->ep, other, &t), 0);
+  assert_int_equal(aq_stream_read(b->ep, w->now, t, buf, sizeof(buf), &n), 0);
+  assert_int_equal(n, 5);
+  assert_memory_equal(buf, "hello", 5);
+  aq_stream_info info;
+  assert_int_equal(aq_stream_get_info(b->ep, t, &info), 0);
+  assert_int_equal(info.conn, other);
+  assert_int_equal(aq_stream_release(b->ep, w->now, t), 0);
+  assert_int_equal(aq_stream_release(a->ep, w->now, s), 0);
+  assert_int_equal(aq_stream_release(a->ep, w->now, s), AQ_ERR_CLOSED);
+}
+
+aq_id world_only_conn(world_node *n) {
+  aq_id v[4];
+  assert_int_equal(aq_endpoint_get_conns(n->ep, v, 4), 1);
+  return v[0];
+}
+
+void world_dump(const world_node *n) {
+  for (size_t i = 0; i < n->nevent; i++) {
+    const aq_event *e = &n->event[i];
+    char buf[AQ_ADDR_STRLEN];
+    fprintf(stderr, "%8.3f %s conn %llx session %llx %s %s %s\n",
+            (double)e->time / 1e9, aq_event_name(e->kind),
+            (unsigned long long)e->conn, (unsigned long long)e->session,
+            aq_addr_format(&e->addr, buf),
+            e->error ? aq_error_name(e->error) : "", e->text);
+  }
+}

@@ -93,4 +93,14 @@ void world_inject(world *w, const aq_addr *from, const aq_addr *to,
                   const uint8_t *data, size_t len);
 const world_seen *world_seen_at(const world *w, const aq_addr *to);
 
+/* What most tests do; each fails the test when it can't. */
+void world_start_all(world *w);
+aq_id world_dial(world *w, int from, int to, int pinned);
+const aq_event *world_wait_conn(world *w, int n);
+/* One message from |from| on |conn| arrives at |to|. */
+void world_talk(world *w, int from, aq_id conn, int to);
+/* The one connection that the application has. */
+aq_id world_only_conn(world_node *n);
+void world_dump(const world_node *n);
+
 #endif
