@@ -15,11 +15,18 @@ for name in pairs(core.errors()) do
   errors[name] = name
 end
 
---- What a code means, one English clause.
+--- What a code means, one English clause, with |detail| where it says more.
 ---@param code string
+---@param detail string?
 ---@return string
-local function describe(code)
-  return core.error_text(code) or "unknown error"
+local function describe(code, detail)
+  local meaning = core.error_text(code) or "unknown error"
+  if not detail or detail == "" then
+    return meaning
+  elseif detail:find(meaning, 1, true) then
+    return detail
+  end
+  return meaning .. ": " .. detail
 end
 
 return setmetatable(errors, {

@@ -19,7 +19,7 @@ local function outcome(entry)
   elseif entry.error then
     return ("failed after %.3f s: %s"):format(
       entry.duration,
-      entry.text or errors.describe(entry.error)
+      errors.describe(entry.error, entry.text)
     )
   end
   return ("done in %.3f s"):format(entry.duration)

@@ -106,11 +106,7 @@ end
 -- What the core's error means for a connection, in words.
 local function reason_of(conn, ev)
   local code = ev.error or "CLOSED"
-  local meaning = errors.describe(code)
-  local message = conn:_label() .. ": " .. meaning
-  if ev.text and ev.text ~= "" and ev.text ~= meaning then
-    message = message .. ": " .. ev.text
-  end
+  local message = conn:_label() .. ": " .. errors.describe(code, ev.text)
   if ev.code and ev.code ~= 0 then
     message = ("%s (application error code %d)"):format(message, ev.code)
   end
@@ -173,11 +169,7 @@ function on.traversal_failed(ep, ev)
   if s then
     s:_remember()
     local code = ev.error or "TRAVERSAL_FAILED"
-    local why = s._reason
-    if not why or why == "" then
-      why = ev.text ~= "" and ev.text or errors.describe(code)
-    end
-    session.finish(s, nil, why, code)
+    session.finish(s, nil, s._reason or errors.describe(code, ev.text), code)
   end
 end
 

@@ -114,7 +114,7 @@ local function step(self, name, verb, a, b)
   if not event then
     return over(self)
   elseif event.error then
-    return nil, event.text or errors.describe(event.error), event.error
+    return nil, errors.describe(event.error, event.text), event.error
   end
   return event
 end

@@ -17,28 +17,49 @@ local BACKOFF, BACKOFF_MAX, JITTER = 1, 30, 0.199
 
 local balanced = { name = "balanced" }
 
--- One way through the coordinators, best first. Returns true, or the code of
--- the last failure.
+-- Why no coordinator could be asked, for the message.
+local function nobody(s)
+  local tried = {}
+  for i, node in ipairs(s.endpoint:bootstrap_nodes()) do
+    tried[i] = ("%s (%d failures)"):format(node.address, node.failures)
+  end
+  if #tried == 0 then
+    return "the endpoint has no bootstrap nodes"
+  end
+  return ("no bootstrap node answered: %s; is UDP blocked?"):format(table.concat(tried, ", "))
+end
+
+-- One way through the coordinators, best first. Returns true, or nil, message
+-- and the code of the last failure.
 local function attempt(s)
   local coordinators = s.coordinators
-  local code = "NO_BOOTSTRAP_NODES"
+  local ok, plan, message, code
   for i = 1, math.max(#coordinators, 1) do
     local via = coordinators[i]
-    local plan, _, why = s:coordinate({ via = via, timeout = via == nil and REACH or nil })
-    code = why
+    -- Without one the core waits for the first that is reached.
+    plan, message, code = s:coordinate({ via = via, timeout = via == nil and REACH or nil })
     if plan then
-      local ok
-      ok, _, why = s:punch({ pairs = plan:pairs() })
+      ok, message, code = s:punch({ pairs = plan:pairs() })
       if ok then
         return true
       end
-      code = why
-    elseif why == "REFUSED" or s:is_over() then
+    elseif via == nil and (code == "TIMEOUT" or code == "NO_BOOTSTRAP_NODES") then
+      return nil, nobody(s), "NO_BOOTSTRAP_NODES"
+    elseif code == "REFUSED" or s:is_over() then
       break
     end
   end
-  return false, code
+  return nil, message, code
 end
+
+-- What a moment's patience may mend.
+local PASSING = {
+  PUNCHING_FAILED = true,
+  RATE_LIMITED = true,
+  EXPIRED = true,
+  OVERLOADED = true,
+  PEER_NOT_CONNECTED = true,
+}
 
 function balanced.connect(s)
   if #s.known > 0 then
@@ -53,7 +74,7 @@ function balanced.connect(s)
   end
   local unknown, failures = 0, 0
   while true do
-    local ok, code = attempt(s)
+    local ok, message, code = attempt(s)
     if ok then
       return true
     end
@@ -61,20 +82,12 @@ function balanced.connect(s)
     if code == "UNKNOWN_TARGET" and unknown + 1 < UNKNOWN_TRIES then
       unknown = unknown + 1
       pause = UNKNOWN_PAUSE * unknown
-    elseif
-      code == "PUNCHING_FAILED"
-      or code == "RATE_LIMITED"
-      or code == "EXPIRED"
-      or code == "OVERLOADED"
-      or code == "PEER_NOT_CONNECTED"
-    then
+    elseif PASSING[code] then
       failures = failures + 1
       pause = math.min(BACKOFF * 2 ^ (failures - 1), BACKOFF_MAX) + JITTER * s:random()
-    else
-      return false, code
     end
-    if s:remaining() <= pause or not s:sleep(pause) then
-      return false, code
+    if not pause or s:remaining() <= pause or not s:sleep(pause) then
+      return nil, message, code
     end
   end
 end
