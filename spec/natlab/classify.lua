@@ -5,15 +5,16 @@
 
 local classify = {}
 
-local PORTS = { 3478, 3479 }
+local PORT = 3478
 local PATIENCE = 0.08 -- seconds; the lab has no delay while NATs are classified
 
---- The four server sockets on two sites. Number 1 is (A, p), 2 (A, q), 3 (B, p), 4 (B, q).
+--- The four server sockets on two sites, from port `base` on. Number 1 is (A, p), 2 (A, q),
+--- 3 (B, p), 4 (B, q).
 --- A question "Q" id from? is answered from the server it names: "R" id ip port.
-function classify.servers(lab, first, second, v6)
+function classify.servers(lab, first, second, v6, base)
   local servers = {}
   for _, site in ipairs { first, second } do
-    for _, port in ipairs(PORTS) do
+    for port = base or PORT, (base or PORT) + 1 do
       local ip = v6 and site.address6 or site.address
       local socket = lab:udp(site, ip, port)
       servers[#servers + 1] = { ip = ip, port = port, socket = socket }

@@ -131,17 +131,22 @@ local function run_pairs(agent, list)
 end
 
 local function judge(rows)
-  local complaints, trials, direct = {}, 0, 0
+  local complaints, trials, direct, said = {}, 0, 0, {}
   for _, row in ipairs(rows) do
     trials, direct = trials + row.trials, direct + row.direct
     for _, text in ipairs(report.complaints(row)) do
       complaints[#complaints + 1] = text
     end
-    if row.failed_to_run then
-      break -- the others have the same reason, most likely
+    if row.failed_to_run and not said[row.failed_to_run] then
+      said[row.failed_to_run] = true
+      complaints[#complaints] = complaints[#complaints] .. row.failed_to_run
     end
   end
+  local median, count = report.median(rows)
   print(("%d pairs, %d attempts, %d direct"):format(#rows, trials, direct))
+  if count > 0 then
+    print(("median time to a connection: %.1f ms"):format(median))
+  end
   for _, text in ipairs(complaints) do
     print("FAIL " .. text)
   end

@@ -91,6 +91,12 @@ function matrix.must_not(a, b)
   return mark ~= "Y" and mark ~= "r"
 end
 
+--- Does the initiator's first packet get through to the address that a coordinator saw of the
+--- target, once that has opened its NAT? If not, the target's packet has to come first.
+function matrix.first_packet_arrives(a, b)
+  return reaches(types.by_name[a], types.by_name[b])
+end
+
 --- A sample that has every reason to work and every reason not to, initiator first.
 matrix.quick = {
   { "port_restr", "linux" },
