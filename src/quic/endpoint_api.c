@@ -215,6 +215,9 @@ int aq_conn_update_keys(aq_endpoint *ep, aq_tstamp now, aq_id conn) {
   if (l == NULL) {
     return AQ_ERR_CLOSED;
   }
+  if (l->state != AQ_LINK_EXPOSED) {
+    return AQ_ERR_AGAIN; /* there are no 1-RTT keys yet, maybe */
+  }
   int rv = aq_conn_key_update(l->c, ep->now);
   aq_link_touch(l);
   aq_ep_settle(ep);

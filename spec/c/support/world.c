@@ -11,6 +11,21 @@ static int node_random(void *user, uint8_t *out, size_t len) {
   return 0;
 }
 
+static void *node_realloc(void *user, void *ptr, size_t size) {
+  world_node *n = user;
+  if (size == 0) {
+    n->live -= ptr != NULL;
+    free(ptr);
+    return NULL;
+  }
+  if (++n->allocs == n->fail_at) {
+    return NULL;
+  }
+  void *p = realloc(ptr, size);
+  n->live += ptr == NULL && p != NULL;
+  return p;
+}
+
 world *world_new(uint64_t seed) {
   world *w = calloc(1, sizeof(*w));
   assert_non_null(w);
@@ -23,6 +38,7 @@ world *world_new(uint64_t seed) {
 void world_node_kill(world_node *n) {
   aq_endpoint_del(n->ep);
   n->ep = NULL;
+  assert_int_equal(n->live, 0);
 }
 
 void world_del(world *w) {
@@ -75,7 +91,7 @@ void world_use_bootstrap(world_node *n, const world_node *coordinator,
 }
 
 void world_node_start(world_node *n) {
-  aq_env env = {NULL, node_random, NULL, n};
+  aq_env env = {node_realloc, node_random, NULL, n};
   char why[200] = "";
   if (aq_endpoint_params_check(&n->params, why, sizeof(why)) != 0) {
     fail_msg("params: %s", why);

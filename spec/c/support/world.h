@@ -28,6 +28,8 @@ typedef struct world_node {
   aq_addr pin[WORLD_PINHOLES];
   int deaf; /* nothing reaches it and nothing leaves it */
   aq_rand rand;
+  size_t allocs, live; /* of its memory */
+  size_t fail_at;      /* the allocation, from 1, that gives nothing */
   size_t nevent;
   aq_event event[WORLD_EVENTS];
   uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes;
