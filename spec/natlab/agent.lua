@@ -107,8 +107,8 @@ Agent.__close = Agent.close
 function Agent:post(on_reply, command, ...)
   self.last = self.last + 1
   local words = { self.last, command }
-  for i = 1, select("#", ...) do
-    words[i + 2] = encode((select(i, ...)))
+  for i, word in ipairs { ... } do -- up to the first nil
+    words[i + 2] = encode(word)
   end
   self.replies[self.last] = on_reply
   self.to:write(table.concat(words, " "), "\n")

@@ -5,6 +5,7 @@
 --   peer.lua listen COORDINATOR... [OPTION=VALUE...]    "trial N SECONDS", fresh endpoint each
 --   peer.lua dial COORDINATOR... [OPTION=VALUE...]      "trial N SECONDS PEERID"
 --   peer.lua serve COORDINATOR... [OPTION=VALUE...]     one endpoint, echoes until killed
+--   peer.lua both COORDINATOR... [OPTION=VALUE...]      dials the id it reads, and is dialled
 --   peer.lua talk PEERID COORDINATOR... [OPTION=VALUE]  one endpoint, an echo every 100 ms
 --
 -- Options are the endpoint's, such as idle_timeout=5 or bind=[::]:0.
@@ -240,9 +241,40 @@ function modes.talk()
   end)
 end
 
+function modes.both()
+  antquic.run(function()
+    local ep = open(parse(arg, 2))
+    emit("ready", { id = ep.peer_id:hex(), registered = register(ep) })
+    local peer = io.read()
+    antquic.spawn(function()
+      for conn in ep:connections_iter() do
+        antquic.spawn(serve, conn)
+      end
+    end)
+    local conn, message, code = ep:connect(peer, { timeout = 10 })
+    if not conn then
+      emit("done", failure(message, code))
+      return
+    end
+    antquic.spawn(serve, conn) -- accept doesn't give what connect has given
+    local ok
+    ok, message, code = echo(conn, "from " .. ep.peer_id:hex(), 5)
+    antquic.sleep(0.5) -- what is to be closed is closed by then
+    local again = ok and echo(conn, "once more", 5)
+    emit("done", {
+      ok = again == true,
+      error = tostring(message),
+      code = tostring(code),
+      connections = #ep:connections(),
+      outgoing = conn.outgoing,
+    })
+    antquic.sleep(5)
+  end)
+end
+
 local mode = modes[arg[1] or ""]
 if not mode then
-  io.stderr:write "usage: peer.lua coordinator|listen|dial|serve|talk ..., see its first lines\n"
+  io.stderr:write "usage: peer.lua coordinator|listen|dial|serve|both|talk ...\n"
   os.exit(2)
 end
 mode()

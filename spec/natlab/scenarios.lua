@@ -4,6 +4,7 @@
 -- SPDX-License-Identifier: MIT
 
 local Lab = require "lab"
+local json = require "json"
 local trial = require "trial"
 
 local scenarios = {}
@@ -221,6 +222,37 @@ list[#list + 1] = {
       "by the local address: %s",
       result.path.remote
     )
+    return lab
+  end,
+}
+
+list[#list + 1] = {
+  "both_dial",
+  "both peers dial at once; one connection is left, the same at both ends",
+  function(agent)
+    local pair = trial.topology(agent, "port_restr", "linux", { delay = 5 })
+    local lab = pair.lab
+    local _, address = trial.coordinator(lab, pair.first)
+    local good = 0
+    for round = 1, 10 do
+      local one = trial.command(lab, pair.host_a, "both", address)
+      local two = trial.command(lab, pair.host_b, "both", address)
+      local id_one = need(trial.expect(one, "ready", 10)).id
+      local id_two = need(trial.expect(two, "ready", 10)).id
+      one:write(id_two .. "\n")
+      two:write(id_one .. "\n")
+      local x, y = need(trial.expect(one, "done", 20)), need(trial.expect(two, "done", 20))
+      local agreed = x.ok and y.ok and x.connections == 1 and y.connections == 1
+      agreed = agreed and x.outgoing ~= y.outgoing and x.outgoing == (id_one < id_two)
+      good = good + (agreed and 1 or 0)
+      if not agreed then
+        print(("  round %d: one %s, two %s"):format(round, json.encode(x), json.encode(y)))
+        print(("  the smaller id is %s's"):format(id_one < id_two and "one" or "two"))
+      end
+      one:kill(KILL)
+      two:kill(KILL)
+    end
+    check(good == 10, "%d of 10 times one connection, by the smaller peer id", good)
     return lab
   end,
 }
