@@ -252,33 +252,40 @@ function Lab:undelay()
   end
 end
 
---- Counts the UDP packets and bytes that come in to a node, by nftables. With `accept_from`
---- (a list of addresses) packets of these are not counted.
-function Lab:count(node, accept_from)
+--- Counts the UDP packets that come in to a node, by nftables, small ones (up to 100 bytes of
+--- payload) apart. Packets from the addresses of the list `known` are not counted.
+function Lab:count(node, known)
   local skip = ""
-  if accept_from and #accept_from > 0 then
-    skip = ("ip saddr { %s } accept"):format(table.concat(accept_from, ", "))
+  if known and #known > 0 then
+    skip = ("ip saddr { %s } accept"):format(table.concat(known, ", "))
   end
   local script = ([[
 table ip seen
 delete table ip seen
 table ip seen {
-  counter seen { }
+  counter small { }
+  counter large { }
   chain input {
     type filter hook prerouting priority -300; policy accept;
     %s
-    meta l4proto udp counter name "seen"
+    meta l4proto udp meta length <= 128 counter name "small"
+    meta l4proto udp meta length > 128 counter name "large"
   }
 }
 ]]):format(skip)
   self.agent:check(node, script, "nft", "-f", "-")
 end
 
---- Packets and bytes since count().
+--- What came in since count(): { packets, bytes (with IP headers), small, large }.
 function Lab:counted(node)
   local text = self.agent:check(node, "", "nft", "list", "counters", "table", "ip", "seen")
-  local packets, bytes = text:match("packets (%d+) bytes (%d+)")
-  return tonumber(packets), tonumber(bytes)
+  local seen = { packets = 0, bytes = 0 }
+  for name, packets, bytes in text:gmatch "counter (%a+) {%s*packets (%d+) bytes (%d+)" do
+    seen[name] = tonumber(packets)
+    seen.packets = seen.packets + tonumber(packets)
+    seen.bytes = seen.bytes + tonumber(bytes)
+  end
+  return seen
 end
 
 --- Ends every process of the lab and lets the kernel take the namespaces away.

@@ -197,7 +197,7 @@ list[#list + 1] = {
     dial:write(("trial 1 5 %s\n"):format(peer))
     local result = need(trial.expect(dial, "done", 12))
     check(result.ok, "connected in %s ms (%s)", result.ms, tostring(result.error))
-    check(lab:counted(pair.second) > 0, "the dead one was asked")
+    check(lab:counted(pair.second).packets > 0, "the dead one was asked")
     return lab
   end,
 }
@@ -290,9 +290,50 @@ list[#list + 1] = {
     local talk = conversation(agent, "port_restr", "linux")
     talk.lab:count(talk.pair.second)
     listen(talk, 2)
-    local packets = talk.lab:counted(talk.pair.second)
+    local packets = talk.lab:counted(talk.pair.second).packets
     check(packets == 0, "%d packets at a bystander", packets)
     return talk.lab
+  end,
+}
+
+-- The coordinator is honest, but its own kernel shows it the target at the address of a victim:
+-- to the initiator that is a coordinator that lies, in the one thing that it is believed in.
+list[#list + 1] = {
+  "lying_coordinator",
+  "who is said to be at the victim's address costs the victim next to nothing",
+  function(agent)
+    local pair = trial.topology(agent, "port_restr", "port_restr")
+    local lab = pair.lab
+    local victim = pair.second
+    local _, address = trial.coordinator(lab, pair.first)
+    local lie = [[
+table ip lie {
+  chain input {
+    type nat hook input priority 100; policy accept;
+    ip saddr %s meta l4proto udp snat to %s
+  }
+}
+]]
+    lie = lie:format(pair.nat_b.address, victim.address)
+    agent:check(pair.first, lie, "nft", "-f", "-")
+    lab:count(victim)
+    local target = trial.command(lab, pair.host_b, "serve", address)
+    local peer = need(trial.expect(target, "ready", 10)).id
+    local dial = trial.command(lab, pair.host_a, "dial", address)
+    dial:write(("trial 1 9 %s\n"):format(peer))
+    local result = need(trial.expect(dial, "done", 15))
+    check(not result.ok, "no connection: %s (%s)", result.error, result.code)
+    local seen = lab:counted(victim)
+    -- nine punch datagrams, and one dial that nobody answers: a ClientHello of two datagrams,
+    -- four times
+    check(
+      seen.packets > 0 and seen.small <= 9 and seen.bytes <= 9 * 128 + 8 * 1500,
+      "the victim got %d small packets and %d bytes in all, at most 9 and %d are allowed",
+      seen.small,
+      seen.bytes,
+      9 * 128 + 8 * 1500
+    )
+    return lab
   end,
 }
 

@@ -112,8 +112,13 @@ local function dynamics(agent)
     other:send(second.address, 7777, ("x"):rep(20))
   end
   agent:sleep(0.02)
-  local packets, bytes = lab:counted(second)
-  check(packets == 5 and bytes == 5 * 48, "counters: %d packets, %d bytes", packets, bytes)
+  local seen = lab:counted(second)
+  check(
+    seen.packets == 5 and seen.small == 5 and seen.bytes == 5 * 48,
+    "counters: %d packets, %d bytes",
+    seen.packets,
+    seen.bytes
+  )
 
   lab:delay { ms = 25 }
   local echo = lab:udp(first, first.address, 7)
