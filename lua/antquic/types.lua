@@ -1,0 +1,145 @@
+---@meta
+-- Types of the tables that programs give and get. For the language server;
+-- nothing loads it. spec/unit/types_spec.lua compares it with the code.
+--
+-- SPDX-License-Identifier: MIT
+
+---@class antquic.Options
+---@field identity? string|antquic.Identity
+---@field role? "client"|"server"|"bootstrap"
+---@field bind? string|string[]
+---@field bootstrap_nodes? string[]
+---@field alpn? string|string[]
+---@field allow? "any"|antquic.PeerIdObject[]|table<antquic.PeerIdObject, boolean>
+---@field policy? antquic.Policy
+---@field can_coordinate? boolean
+---@field enable_symmetric_nat? boolean
+---@field enable_relay_fallback? boolean
+---@field accept? boolean
+---@field allow_reserved? boolean
+---@field always_retry? boolean
+---@field pqc? "hybrid"|"off"
+---@field max_candidates? integer
+---@field max_concurrent_attempts? integer
+---@field coordination_timeout? number
+---@field idle_timeout? number
+---@field keep_alive? number
+---@field handshake_timeout? number
+---@field stream_window? integer
+---@field conn_window? integer
+---@field max_streams_bidi? integer
+---@field max_streams_uni? integer
+---@field send_buffer? integer
+---@field datagram_queue? integer
+---@field max_connections? integer
+---@field max_half_open? integer
+---@field gso? boolean
+---@field gro? boolean
+---@field ecn? boolean
+
+---@alias antquic.EventKind
+---| "candidate_discovered"
+---| "coordination_requested"
+---| "coordination_synchronized"
+---| "hole_punching_started"
+---| "path_validated"
+---| "candidate_validated"
+---| "traversal_succeeded"
+---| "connection_established"
+---| "traversal_failed"
+---| "connection_lost"
+---| "phase_transition"
+---| "session_state_changed"
+---| "candidate_removed"
+---| "address_observed"
+---| "bootstrap_connected"
+---| "bootstrap_lost"
+---| "connection_incoming"
+---| "dial_failed"
+---| "path_changed"
+---| "limit_hit"
+---| "interfaces_changed"
+---| "events_lost"
+---| "policy_error"
+---| "handler_error"
+
+---@class antquic.Event
+---@field kind antquic.EventKind
+---@field time number
+---@field peer_id? antquic.PeerIdObject
+---@field conn? integer
+---@field connection? antquic.Connection
+---@field session? integer
+---@field address? string
+---@field local_address? string
+---@field error? string a code
+---@field text? string
+---@field candidate? antquic.Candidate
+---@field from? string
+---@field to? string
+---@field old_state? string
+---@field new_state? string
+---@field reason? string
+---@field outgoing? boolean
+---@field alpn? string
+---@field fallback_available? boolean
+---@field round? integer
+---@field count? integer
+---@field code? integer the peer's application error code
+---@field rtt? number
+---@field duration? number
+---@field policy? string policy_error
+---@field choice? string policy_error
+---@field where? string handler_error
+---@field traceback? string
+
+---@class antquic.Candidate
+---@field address string
+---@field priority integer
+---@field seq integer
+---@field source "local"|"observed"|"peer"|"predicted"
+---@field state "new"|"validating"|"valid"|"failed"|"removed"
+---@field verified boolean
+
+---@class antquic.Pair
+---@field local_address? string
+---@field remote string
+---@field priority integer
+---@field state "waiting"|"in_progress"|"succeeded"|"failed"|"cancelled"
+---@field remote_source string
+---@field verified boolean
+---@field sent? integer
+---@field received? integer
+
+---@class antquic.BootstrapNode
+---@field address string
+---@field connected boolean
+---@field can_coordinate boolean
+---@field peer_id? antquic.PeerIdObject
+---@field conn? integer
+---@field rtt? number
+---@field last_seen? number
+---@field coordination_count integer
+---@field failures integer
+---@field observed? string
+
+---@class antquic.Path
+---@field kind "direct"
+---@field remote string
+---@field local_addr string
+---@field rtt number
+---@field observed? string
+
+---@class antquic.PunchSchedule
+---@field rounds? integer
+---@field spacing? number
+---@field openers? integer
+---@field opener_ttl? integer
+---@field opener_lead? number
+---@field timeout? number
+
+---@class antquic.View what a policy's choice is told
+---@field endpoint antquic.Endpoint
+---@field me antquic.PeerIdObject
+---@field peer_id? antquic.PeerIdObject
+---@field role string
