@@ -108,6 +108,8 @@ local VERBS = {
   "session_cancel",
   "decide",
   "set_punch_defaults",
+  "hide_candidates",
+  "hide_candidates",
   "bootstrap_add",
   "bootstrap_remove",
   "close_all",
@@ -129,6 +131,14 @@ for _, name in ipairs(VERBS) do
     end
     return true
   end
+end
+
+function Ep:candidates()
+  local out = {}
+  for i, addr in ipairs(self.own or {}) do
+    out[i] = { addr = addr, source = "local", priority = 10 - i, verified = false }
+  end
+  return out
 end
 
 function Ep:session_info(id)
