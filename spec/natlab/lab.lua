@@ -31,6 +31,8 @@ function Lab.new(agent, options)
     procs = {},
     sites = 0,
   }, Lab)
+  agent.labs = agent.labs or {}
+  agent.labs[self] = true
   self.inet = self:node("inet", 0, { "net/ipv4/ip_forward", 1, "net/ipv4/icmp_ratelimit", 0 })
   if self.v6 then
     push(self.inet.sysctl, "net/ipv6/conf/all/forwarding")
@@ -297,6 +299,7 @@ function Lab:close()
     proc:wait(2)
   end
   self.procs = {}
+  self.agent.labs[self] = nil
   for _, node in ipairs(self.nodes) do
     if node.id then
       self.agent:ask("nsdel", node.id)

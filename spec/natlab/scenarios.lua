@@ -83,7 +83,6 @@ list[#list + 1] = {
     talk.coordinator:kill(KILL)
     talk.coordinator:wait(2)
     goes_on(talk, 5, "after the coordinator's end")
-    return talk.lab
   end,
 }
 
@@ -107,7 +106,6 @@ list[#list + 1] = {
         event.error,
         event.code
       )
-      talk.lab:close()
     end
   end,
 }
@@ -124,7 +122,6 @@ list[#list + 1] = {
       check(trial.expect(talk.initiator, "echo", 5) ~= nil, "%s woken: an echo within 5 s", victim)
       listen(talk, 0.5) -- what had queued up
       goes_on(talk, 3, victim .. " woken")
-      talk.lab:close()
     end
   end,
 }
@@ -143,7 +140,6 @@ list[#list + 1] = {
       listen(talk, 0.5)
       goes_on(talk, 2, "after it")
     end
-    return talk.lab
   end,
 }
 
@@ -171,7 +167,6 @@ list[#list + 1] = {
     until result.ok or agent:now() - started > 12
     local seconds = agent:now() - started
     check(result.ok, "connected %.1f s after the restart (%s)", seconds, tostring(result.error))
-    return lab
   end,
 }
 
@@ -198,7 +193,6 @@ list[#list + 1] = {
     local result = need(trial.expect(dial, "done", 12))
     check(result.ok, "connected in %s ms (%s)", result.ms, tostring(result.error))
     check(lab:counted(pair.second).packets > 0, "the dead one was asked")
-    return lab
   end,
 }
 
@@ -222,7 +216,6 @@ list[#list + 1] = {
       "by the local address: %s",
       result.path.remote
     )
-    return lab
   end,
 }
 
@@ -253,7 +246,6 @@ list[#list + 1] = {
       two:kill(KILL)
     end
     check(good == 10, "%d of 10 times one connection, by the smaller peer id", good)
-    return lab
   end,
 }
 
@@ -277,9 +269,11 @@ list[#list + 1] = {
       local result = need(trial.expect(dial, "done", 30))
       connected = connected + (result.ok and 1 or 0)
       slowest = math.max(slowest, result.ms)
+      if not result.ok then
+        print(("  %s: %s (%s)"):format(result.stage, result.error, result.code))
+      end
     end
     check(connected == 10, "%d of 10 connected, the slowest in %.0f ms", connected, slowest)
-    return lab
   end,
 }
 
@@ -292,7 +286,6 @@ list[#list + 1] = {
     listen(talk, 2)
     local packets = talk.lab:counted(talk.pair.second).packets
     check(packets == 0, "%d packets at a bystander", packets)
-    return talk.lab
   end,
 }
 
@@ -333,7 +326,6 @@ table ip lie {
       seen.bytes,
       9 * 128 + 8 * 1500
     )
-    return lab
   end,
 }
 
@@ -353,11 +345,14 @@ function scenarios.run(agent, name)
       ran = ran + 1
       print(("%s: %s"):format(entry[1], entry[2]))
       local ok, result = xpcall(entry[3], function(e)
-        return type(e) == "table" and e or debug.traceback(tostring(e), 2)
+        return type(e) == "table" and e
+          or tostring(e):match "^natlab: .*"
+          or debug.traceback(tostring(e), 2)
       end, agent)
-      if ok and result then
-        result:close()
-      elseif not ok then
+      for lab in pairs(agent.labs) do
+        lab:close()
+      end
+      if not ok then
         failed = failed + 1
         if type(result) ~= "table" then
           print("  FAIL " .. result)
