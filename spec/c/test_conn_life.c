@@ -332,6 +332,28 @@ static void test_key_update(void **state) {
   conn_pair_free(&p);
 }
 
+/* Asks in every state of a handshake; only a confirmed one may say yes. */
+static int asked_early(conn_pair *p) {
+  for (int i = 0; i < 2; i++) {
+    if (p->side[i].conn != NULL && !p->side[i].seen[AQ_NOTICE_CONFIRMED]) {
+      assert_int_equal(aq_conn_key_update(p->side[i].conn, p->now),
+                       AQ_ERR_AGAIN);
+    }
+  }
+  return conn_pair_both_confirmed(p);
+}
+
+static void test_key_update_early(void **state) {
+  conn_pair p;
+  (void)state;
+  conn_pair_init(&p, NULL);
+  assert_int_equal(conn_pair_dial(&p), 0);
+  assert_true(conn_pair_run(&p, 10 * AQ_S, asked_early));
+  assert_int_equal(update_keys(&p, CLIENT), 0);
+  exchange(&p, CLIENT);
+  conn_pair_free(&p);
+}
+
 static void test_rebinding(void **state) {
   conn_pair p;
   aq_conn_info i;
@@ -574,6 +596,7 @@ int main(void) {
       cmocka_unit_test(test_stateless_reset),
       cmocka_unit_test(test_clock),
       cmocka_unit_test(test_key_update),
+      cmocka_unit_test(test_key_update_early),
       cmocka_unit_test(test_rebinding),
       cmocka_unit_test(test_migration),
       cmocka_unit_test(test_migration_fails),

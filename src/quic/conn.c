@@ -385,6 +385,7 @@ void aq_conn_settle(aq_conn *c) {
   if (c->confirmed) {
     c->confirmed = 0;
     c->say_confirmed = 1;
+    c->was_confirmed = 1;
     aq_tls_shrink(&c->tls);
     ngtcp2_conn_set_tls_native_handle(c->q, NULL);
   }
@@ -486,7 +487,9 @@ int aq_conn_key_update(aq_conn *c, aq_tstamp now) {
   if (!aq_conn_is_open(c)) {
     return AQ_ERR_CLOSED;
   }
-  int rv = ngtcp2_conn_initiate_key_update(c->q, c->now);
+  /* Earlier ngtcp2 would abort: it asserts that the handshake is behind it. */
+  int rv = c->may_update ? ngtcp2_conn_initiate_key_update(c->q, c->now)
+                         : NGTCP2_ERR_INVALID_STATE;
   c->dirty = 1;
   if (rv == NGTCP2_ERR_INVALID_STATE) {
     /* ngtcp2 makes the next keys when a packet passes: let one pass. */

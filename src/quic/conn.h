@@ -142,6 +142,8 @@ void aq_conn_close_with(aq_conn *c, aq_tstamp now, int app, uint64_t code,
                         const char *reason, size_t len);
 void aq_conn_ping_now(aq_conn *c, aq_tstamp now);
 void aq_conn_keep_alive(aq_conn *c, aq_duration interval);
+/* AQ_ERR_AGAIN before the handshake is confirmed, and until a packet showed
+ * that the last update was taken. */
 int aq_conn_key_update(aq_conn *c, aq_tstamp now);
 int aq_conn_flushed(const aq_conn *c);
 

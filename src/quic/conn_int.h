@@ -63,6 +63,8 @@ struct aq_conn {
   uint8_t completed, confirmed, stateless_reset;
   uint8_t version_negotiated;   /* a Version Negotiation packet came */
   uint8_t new_token;            /* a server owes one */
+  uint8_t was_confirmed;        /* the handshake is */
+  uint8_t may_update;           /* and a packet was written after: keys may */
   uint64_t give_bidi, give_uni; /* streams the peer may open anew */
   uint64_t give_data;           /* bytes nobody will read */
   int fault;                    /* aq_error of a callback */

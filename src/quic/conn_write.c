@@ -204,6 +204,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
       ngtcp2_conn_write_aggregate_pkt2(c->q, &ps.path, &pi, buf, room, &segment,
                                        write_one, WRITE_MAX_PACKETS, c->now);
   pace(c, n);
+  c->may_update = n >= 0 && c->was_confirmed;
   if (n < 0) {
     aq_conn_on_liberr(c, (int)n);
     return aq_conn_closing_transmit(c, t, buf, cap);
