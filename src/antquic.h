@@ -340,6 +340,8 @@ typedef struct aq_endpoint_params {
   uint8_t always_retry;   /* address validation for every new connection */
   uint8_t strategy;       /* aq_strategy: who runs the steps of a session */
   uint8_t ask_accept;     /* a DECISION event before punching for somebody */
+  uint8_t ask_candidates; /* new candidates wait 0.1 s for
+                             aq_endpoint_hide_candidates before others hear */
   aq_pqc pqc;
   uint32_t max_candidates;          /* 1..256, default 8 */
   uint32_t max_concurrent_attempts; /* 1..16, default 3 */
@@ -543,6 +545,12 @@ int aq_endpoint_remove_bootstrap(aq_endpoint *ep, aq_tstamp now,
 /* Returns how many there are; fills at most |max|. */
 size_t aq_endpoint_get_bootstrap(const aq_endpoint *ep, aq_bootstrap_info *out,
                                  size_t max);
+/* aq_endpoint_hide_candidates: the addresses of ours that nobody is told, at
+ * most AQ_MAX_CANDIDATES, copied; replaces the last list. Returns 0 or
+ * AQ_ERR_LIMIT. */
+int aq_endpoint_hide_candidates(aq_endpoint *ep, aq_tstamp now,
+                                const aq_addr *v, size_t n);
+/* All of them, best first, hidden ones too. */
 size_t aq_endpoint_get_candidates(const aq_endpoint *ep, aq_candidate *out,
                                   size_t max);
 

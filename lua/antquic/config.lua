@@ -245,6 +245,7 @@ function config.read(given)
   out.no_ecn = o.ecn == false or nil
   out.strategy = "steps"
   out.ask_accept = true
+  out.ask_candidates = true
 
   local me
   me, message, code = read_identity(o.identity)

@@ -183,6 +183,7 @@ function Sha256:hex() end
 ---@field allow_reserved? boolean
 ---@field always_retry? boolean
 ---@field ask_accept? boolean a decision event before punching for somebody
+---@field ask_candidates? boolean new candidates wait 0.1 s for hide_candidates
 ---@field strategy? "auto"|"steps"
 ---@field pqc? "hybrid"|"off"
 ---@field max_candidates? integer
@@ -365,9 +366,16 @@ function Endpoint:usage() end
 ---@return { recv_calls: integer, recv_datagrams: integer, recv_bytes: integer, send_calls: integer, send_datagrams: integer, send_bytes: integer, send_blocked: integer, send_errors: integer, recv_errors: integer, gso: boolean, gro: boolean, ecn: boolean }
 function Endpoint:io_stats() end
 
---- Candidates of our own.
+--- Candidates of our own, hidden ones too.
 ---@return antquic.core.Candidate[]
 function Endpoint:candidates() end
+
+--- Addresses of ours that nobody is told; replaces the last list.
+---@param addresses string[]? at most 32
+---@return true|nil ok
+---@return string? message
+---@return string? code
+function Endpoint:hide_candidates(addresses) end
 
 ---@class antquic.core.BootstrapInfo
 ---@field addr string

@@ -22,6 +22,8 @@ local endpoint = {}
 -- Accepted connections that nobody took yet. They stay open beyond it, and are
 -- found with ep:connections().
 local ACCEPT_QUEUE = 4096
+-- As many as the core keeps; those after it are of lower priority than it tells.
+local MAX_HIDDEN = 32
 local BOOTSTRAP_TIMEOUT = 10
 
 ---@class antquic.Endpoint
@@ -124,7 +126,28 @@ function methods:_punch_schedule(p, peer)
   return {}
 end
 
+-- The candidates that the policy leaves out are told to nobody.
+function methods:_choose_candidates()
+  local list, hidden = present.candidates(self._core:candidates()), {}
+  for _, c in ipairs(list) do
+    hidden[c.address] = true
+  end
+  for _, c in ipairs(self:_choose(self._policy, "candidates", nil, list)) do
+    if type(c) == "table" and c.address then
+      hidden[c.address] = nil
+    end
+  end
+  local addresses = {}
+  for address in pairs(hidden) do
+    if #addresses < MAX_HIDDEN then
+      addresses[#addresses + 1] = address
+    end
+  end
+  self._core:hide_candidates(addresses)
+end
+
 function methods:_apply_policy()
+  self:_choose_candidates()
   local schedule = self:_punch_schedule(self._policy)
   schedule.pairs, schedule.timeout = nil, nil
   self._core:set_punch_defaults(schedule)

@@ -64,6 +64,14 @@ function on.datagram_writable(ep, ev)
   end
 end
 
+function on.candidate_discovered(ep, ev)
+  if not ev.session then
+    ep:_choose_candidates()
+  end
+end
+
+on.candidate_removed = on.candidate_discovered
+
 function on.connection_established(ep, ev)
   local id = ev.conn
   local conn = ep._conns[id]

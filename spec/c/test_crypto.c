@@ -58,8 +58,11 @@ static void reset_tokens_depend_on_cid_and_secret(void **state) {
   uint8_t t1[16], t2[16];
   (void)state;
   y.data[7] = 9;
-  assert_int_equal(aq_crypto_secrets_init(&a, NULL), 0);
-  assert_int_equal(aq_crypto_secrets_init(&b, NULL), 0);
+  assert_int_equal(aq_crypto_secrets_init(&a, NULL, (uint8_t[32]){1}), 0);
+  assert_int_equal(aq_crypto_secrets_init(&b, NULL, (uint8_t[32]){1}), 0);
+  assert_memory_equal(a.reset, b.reset, sizeof(a.reset)); /* after a restart */
+  assert_memory_not_equal(a.token, b.token, sizeof(a.token));
+  assert_int_equal(aq_crypto_secrets_init(&b, NULL, (uint8_t[32]){2}), 0);
   assert_int_equal(aq_crypto_reset_token(t1, &a, &x), 0);
   assert_int_equal(aq_crypto_reset_token(t2, &a, &x), 0);
   assert_memory_equal(t1, t2, 16);

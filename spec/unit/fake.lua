@@ -74,6 +74,10 @@ function Ep:close()
   return true
 end
 
+function Ep:candidates()
+  return {}
+end
+
 function Ep:sockets()
   return { "127.0.0.1:1000" }
 end

@@ -204,6 +204,36 @@ describe("policies", function()
     assert.same({ name = "conn_keep_alive", 8, 7 }, inner:called("conn_keep_alive")[1])
   end)
 
+  it("decide which of our candidates others are told", function()
+    antquic, core = fake.load()
+    local private = { addr = "192.168.1.5:1", source = "local" }
+    local public = { addr = "198.18.0.9:2", source = "observed" }
+    ep = assert(antquic.endpoint({ bootstrap_nodes = { "198.18.0.1:9000" } }))
+    inner = core.endpoints[1]
+    local hidden
+    inner.candidates = function()
+      return { { addr = private.addr, source = "local" }, { addr = public.addr, source = "observed" } }
+    end
+    inner.answers.hide_candidates = function(_, list)
+      hidden = list
+      return true
+    end
+    ep:set_policy(antquic.policy.extend(antquic.policy.balanced, {
+      candidates = function(_, list)
+        local out = {}
+        for _, c in ipairs(list) do
+          if c.source ~= "local" then
+            out[#out + 1] = c
+          end
+        end
+        return out
+      end,
+    }))
+    assert.same({ private.addr }, hidden)
+    ep:set_policy(antquic.policy.balanced)
+    assert.same({}, hidden)
+  end)
+
   it("that fail are reported, and the default decides", function()
     start(function()
       return {

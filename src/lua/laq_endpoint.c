@@ -283,6 +283,24 @@ static int ep_candidates(lua_State *L) {
   return 1;
 }
 
+static int hide_candidates(lua_State *L) {
+  laq_endpoint *e = laq_check(L);
+  aq_addr v[AQ_MAX_CANDIDATES];
+  int n;
+  int rc;
+  lua_settop(L, 2);
+  n = laq_opt_addrs(L, 2, v, AQ_MAX_CANDIDATES, "hide_candidates");
+  if (n < 0) {
+    return 3;
+  }
+  rc = aq_endpoint_hide_candidates(e->ep, NOW(e), v, (size_t)n);
+  if (rc != 0) {
+    return laq_fail(L, rc, "cannot hide candidates");
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /* ---- bootstrap nodes
  * ------------------------------------------------------------ */
 
@@ -368,6 +386,7 @@ const luaL_Reg laq_endpoint_methods[] = {
     {"usage", ep_usage},
     {"io_stats", ep_io_stats},
     {"candidates", ep_candidates},
+    {"hide_candidates", hide_candidates},
     {"bootstrap_list", ep_bootstrap_list},
     {"bootstrap_add", ep_bootstrap_add},
     {"bootstrap_remove", ep_bootstrap_remove},

@@ -26,6 +26,7 @@ static const field fields[] = {
     F(allow_reserved, BOOL),
     F(always_retry, BOOL),
     F(ask_accept, BOOL),
+    F(ask_candidates, BOOL),
     F(max_candidates, U32),
     F(max_concurrent_attempts, U32),
     F(max_connections, U32),

@@ -149,8 +149,11 @@ int aq_crypto_mac16(uint8_t out[16], const uint8_t *key, size_t keylen,
   return rv;
 }
 
-int aq_crypto_secrets_init(aq_crypto_secrets *s, const aq_env *env) {
-  int rv = aq_crypto_random(env, s->reset, sizeof(s->reset));
+int aq_crypto_secrets_init(aq_crypto_secrets *s, const aq_env *env,
+                           const uint8_t seed[32]) {
+  static const char label[] = "antquic stateless reset";
+  int rv = hmac_sha256(s->reset, seed, 32, (const uint8_t *)label,
+                       sizeof(label) - 1);
   return rv ? rv : aq_crypto_random(env, s->token, sizeof(s->token));
 }
 

@@ -68,12 +68,15 @@ int aq_crypto_next_key(ngtcp2_conn *conn, uint8_t *next_secret,
 /* aq_crypto_drop_key frees a context that ngtcp2 did not take. */
 void aq_crypto_drop_key(ngtcp2_crypto_aead_ctx *ctx);
 
-/* Node secrets: made once per endpoint. */
+/* Node secrets: made once per endpoint. The one for stateless resets comes from
+ * the identity's private key, so that a node that restarts can still reset what
+ * it has forgotten; the one for tokens is drawn. */
 typedef struct aq_crypto_secrets {
   uint8_t reset[32]; /* stateless reset tokens */
   uint8_t token[32]; /* Retry and NEW_TOKEN */
 } aq_crypto_secrets;
-int aq_crypto_secrets_init(aq_crypto_secrets *s, const aq_env *env);
+int aq_crypto_secrets_init(aq_crypto_secrets *s, const aq_env *env,
+                           const uint8_t seed[32]);
 /* token = HMAC(reset key, CID), RFC 9000 section 10.3.2 */
 int aq_crypto_reset_token(uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN],
                           const aq_crypto_secrets *s, const ngtcp2_cid *cid);

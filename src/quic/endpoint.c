@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/endpoint_int.h"
 
+#include "quic/identity.h"
+
 #include <string.h>
 
 void aq_ep_enter(aq_endpoint *ep, aq_tstamp now) {
@@ -82,7 +84,7 @@ static int init_random(aq_endpoint *ep) {
   aq_limits_init(&ep->limits, seed[3]);
   aq_guard_init(&ep->guard, seed[4]);
   aq_guard_init(&ep->answer_guard, seed[5]);
-  return aq_crypto_secrets_init(&ep->shared.secrets, &ep->env);
+  return 0;
 }
 
 static int init_coordinator(aq_endpoint *ep) {
@@ -104,6 +106,11 @@ static int init_all(aq_endpoint *ep, const aq_endpoint_params *params) {
   }
   ep->self = *aq_identity_peer_id(params->identity);
   rv = aq_tls_ctx_new(&ep->shared.tls, params);
+  if (rv != 0) {
+    return rv;
+  }
+  rv = aq_crypto_secrets_init(&ep->shared.secrets, &ep->env,
+                              params->identity->seed);
   if (rv != 0) {
     return rv;
   }
@@ -166,6 +173,7 @@ int aq_endpoint_new(aq_endpoint **pep, const aq_endpoint_params *params,
   }
   ep->now = now;
   ep->cand_gen = 1;
+  ep->publish_at = AQ_NEVER;
   init_lists(ep);
   rv = init_all(ep, params);
   if (rv != 0) {
@@ -333,6 +341,7 @@ int aq_endpoint_handle_timeout(aq_endpoint *ep, aq_tstamp now) {
         (aq_session *)(void *)((char *)t - offsetof(aq_session, timer)));
   }
   aq_boot_timeout(ep);
+  aq_cand_timeout(ep);
   aq_ep_settle(ep);
   aq_session_bury(ep);
   return 0;
@@ -342,6 +351,7 @@ aq_tstamp aq_endpoint_next_timeout(const aq_endpoint *ep) {
   aq_tstamp t = aq_timer_heap_next(&ep->link_timers);
   t = aq_time_min(t, aq_timer_heap_next(&ep->session_timers));
   t = aq_time_min(t, aq_boot_next(ep));
+  t = aq_time_min(t, ep->publish_at);
   return aq_time_min(t, aq_session_bury_at(ep));
 }
 

@@ -53,7 +53,7 @@ static int send_request(aq_session *s, aq_link *l) {
   if (aq_crypto_random(&ep->env, m.nonce, sizeof(m.nonce)) != 0) {
     return AQ_ERR_INTERNAL;
   }
-  m.cand_count = aq_endpoint_get_candidates(ep, m.cand, AQ_MAX_CANDIDATES);
+  m.cand_count = aq_ep_published(ep, m.cand, AQ_MAX_CANDIDATES);
   if (m.cand_count > AQ_MAX_CANDIDATES) {
     m.cand_count = AQ_MAX_CANDIDATES;
   }

@@ -51,7 +51,7 @@ void aq_ctl_register(aq_link *l) {
   memset(&m, 0, sizeof(m));
   m.type = AQ_CTL_REGISTER;
   m.capabilities = ep->coord != NULL ? AQ_CTL_CAP_COORDINATE : 0;
-  m.cand_count = aq_endpoint_get_candidates(ep, m.cand, AQ_MAX_CANDIDATES);
+  m.cand_count = aq_ep_published(ep, m.cand, AQ_MAX_CANDIDATES);
   if (m.cand_count > AQ_MAX_CANDIDATES) {
     m.cand_count = AQ_MAX_CANDIDATES;
   }

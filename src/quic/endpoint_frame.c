@@ -6,44 +6,9 @@
 
 #include <string.h>
 
-size_t aq_endpoint_get_candidates(const aq_endpoint *ep, aq_candidate *out,
-                                  size_t max) {
-  size_t n = ep->disc.ncand;
-  for (size_t i = 0; i < n && i < max; i++) {
-    out[i] = ep->disc.cand[i];
-  }
-  return n;
-}
-
-/* ---- our own addresses
- * ---------------------------------------------------------- */
-
-void aq_ep_disc_changed(aq_endpoint *ep) {
-  aq_disc_change c;
-  int any = 0;
-  while (aq_disc_poll_change(&ep->disc, &c)) {
-    aq_event *e = aq_ep_event(ep, c.removed ? AQ_EVENT_CANDIDATE_REMOVED
-                                            : AQ_EVENT_CANDIDATE_DISCOVERED);
-    e->cand = c.cand;
-    e->addr = c.cand.addr;
-    any = 1;
-  }
-  if (!any) {
-    return;
-  }
-  /* Connections learn of it when they next have something to do; the
-   * coordinators, which strangers ask, at once. */
-  ep->cand_gen++;
-  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
-    if (ep->boot[i].used && ep->boot[i].connected) {
-      aq_link_touch(ep->boot[i].link);
-    }
-  }
-}
-
 static int is_current(const aq_endpoint *ep, uint64_t seq) {
-  for (size_t i = 0; i < ep->disc.ncand; i++) {
-    if (ep->disc.cand[i].seq == seq) {
+  for (size_t i = 0; i < ep->npublished; i++) {
+    if (ep->published[i].seq == seq) {
       return 1;
     }
   }
@@ -119,8 +84,8 @@ void aq_frame_sync(aq_link *l) {
       return;
     }
   }
-  for (size_t i = 0; i < ep->disc.ncand; i++) {
-    const aq_candidate *c = &ep->disc.cand[i];
+  for (size_t i = 0; i < ep->npublished; i++) {
+    const aq_candidate *c = &ep->published[i];
     int rv = is_announced(l, c->seq) ? 0 : announce(l, &c->addr, c->seq);
     if (rv != 0) {
       if (rv == AQ_ERR_LIMIT && l->nannounced < AQ_MAX_ANNOUNCED) {

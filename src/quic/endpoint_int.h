@@ -227,7 +227,12 @@ struct aq_endpoint {
   aq_guard guard;
   aq_guard answer_guard; /* answers have a budget of their own */
   aq_disc disc;
-  uint64_t cand_gen; /* grows when our candidates change */
+  uint64_t cand_gen; /* grows when our published candidates change */
+  size_t npublished; /* what others are told, best first */
+  aq_candidate published[AQ_MAX_CANDIDATES];
+  size_t nhidden; /* what the application keeps to itself */
+  aq_addr hidden[AQ_MAX_CANDIDATES];
+  aq_tstamp publish_at; /* new candidates wait for a decision until then */
   aq_coord *coord;
   aq_punch_step punch;
 
@@ -351,6 +356,9 @@ void aq_frame_send_observed(aq_link *l);
 /* aq_frame_sync announces our candidates as far as they changed. */
 void aq_frame_sync(aq_link *l);
 void aq_ep_disc_changed(aq_endpoint *ep);
+/* What others are told of us: at most |max|, best first. */
+size_t aq_ep_published(const aq_endpoint *ep, aq_candidate *out, size_t max);
+void aq_cand_timeout(aq_endpoint *ep);
 
 /* ---- endpoint_act.c: sessions ----------------------------------------------
  */

@@ -67,7 +67,7 @@ static void fill_params(aq_session *s, aq_trav_params *p) {
   p->allow_reserved = ec->allow_reserved;
   p->timeout = AQ_SESSION_TIMEOUT;
   p->coordination_timeout = ec->coordination_timeout;
-  p->nlocal = aq_endpoint_get_candidates(ep, p->local, AQ_MAX_CANDIDATES);
+  p->nlocal = aq_ep_published(ep, p->local, AQ_MAX_CANDIDATES);
   if (p->nlocal > AQ_MAX_CANDIDATES) {
     p->nlocal = AQ_MAX_CANDIDATES;
   }
