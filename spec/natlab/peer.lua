@@ -8,7 +8,7 @@
 --   peer.lua both COORDINATOR... [OPTION=VALUE...]      dials the id it reads, and is dialled
 --   peer.lua talk PEERID COORDINATOR... [OPTION=VALUE]  one endpoint, an echo every 100 ms
 --
--- Options are the endpoint's, such as idle_timeout=5 or bind=[::]:0.
+-- Options are the endpoint's, such as idle_timeout=5 or bind=[::]:0, and register_wait=SECONDS.
 --
 -- SPDX-License-Identifier: MIT
 
@@ -17,7 +17,7 @@ package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local antquic = require "antquic"
 local json = require "json"
 
-local REGISTER_WAIT = 1.5 -- seconds; who has no coordinator by then goes on without
+local register_wait = 1.5 -- seconds; who has no coordinator by then goes on without
 
 io.stdout:setvbuf "line"
 local function emit(event, fields)
@@ -30,7 +30,9 @@ local function parse(words, from)
   local options = { role = "client", allow_reserved = true, bootstrap_nodes = {} }
   for i = from, #words do
     local key, value = words[i]:match("^([%a_]+)=(.*)$")
-    if key then
+    if key == "register_wait" then
+      register_wait = tonumber(value)
+    elseif key then
       options[key] = tonumber(value) or value
     else
       table.insert(options.bootstrap_nodes, words[i])
@@ -51,8 +53,8 @@ end
 --- be asked for. Returns whether that happened in time.
 local function register(ep)
   local seen = ep:subscribe { "address_observed" }
-  local node = ep:wait_bootstrap(REGISTER_WAIT)
-  local observed = node and seen:next(REGISTER_WAIT)
+  local node = ep:wait_bootstrap(register_wait)
+  local observed = node and seen:next(register_wait)
   seen:close()
   return observed ~= nil
 end

@@ -261,9 +261,9 @@ list[#list + 1] = {
     local lab = pair.lab
     local _, address = trial.coordinator(lab, pair.first)
     local connected, slowest = 0, 0
-    local target = trial.command(lab, pair.host_b, "serve", address)
+    local target = trial.command(lab, pair.host_b, "serve", address, "register_wait=8")
     local peer = need(trial.expect(target, "ready", 10)).id
-    local dial = trial.command(lab, pair.host_a, "dial", address)
+    local dial = trial.command(lab, pair.host_a, "dial", address, "register_wait=8")
     for n = 1, 10 do
       dial:write(("trial %d 10 %s\n"):format(n, peer))
       local result = need(trial.expect(dial, "done", 30))
