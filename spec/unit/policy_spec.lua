@@ -206,13 +206,15 @@ describe("policies", function()
 
   it("decide which of our candidates others are told", function()
     antquic, core = fake.load()
-    local private = { addr = "192.168.1.5:1", source = "local" }
-    local public = { addr = "198.18.0.9:2", source = "observed" }
+    local private, public = "192.168.1.5:1", "198.18.0.9:2"
     ep = assert(antquic.endpoint({ bootstrap_nodes = { "198.18.0.1:9000" } }))
     inner = core.endpoints[1]
     local hidden
     inner.candidates = function()
-      return { { addr = private.addr, source = "local" }, { addr = public.addr, source = "observed" } }
+      return {
+        { addr = private, source = "local" },
+        { addr = public, source = "observed" },
+      }
     end
     inner.answers.hide_candidates = function(_, list)
       hidden = list
@@ -229,7 +231,7 @@ describe("policies", function()
         return out
       end,
     }))
-    assert.same({ private.addr }, hidden)
+    assert.same({ private }, hidden)
     ep:set_policy(antquic.policy.balanced)
     assert.same({}, hidden)
   end)
