@@ -236,6 +236,30 @@ describe("policies", function()
     assert.same({}, hidden)
   end)
 
+  it("of one's own decide which addresses others are told", function()
+    start(function()
+      return {
+        candidates = function(_, list)
+          local out = {}
+          for _, c in ipairs(list) do
+            if c.address:find("^192%.") then
+              out[#out + 1] = c
+            end
+          end
+          return out
+        end,
+      }
+    end)
+    inner.own = { "10.0.0.1:1", "192.168.0.1:1" }
+    inner:push({ kind = "candidate_discovered", addr = "10.0.0.1:1" })
+    ep:step()
+    local calls = inner:called("hide_candidates")
+    assert.same({ "10.0.0.1:1" }, calls[#calls][1])
+    ep:set_policy(antquic.policy.balanced)
+    calls = inner:called("hide_candidates")
+    assert.same({}, calls[#calls][1])
+  end)
+
   it("that fail are reported, and the default decides", function()
     start(function()
       return {
