@@ -46,7 +46,8 @@ typedef struct registration {
   aq_peer_id peer;
   aq_id conn;
   uint64_t capabilities;
-  budget rate;
+  budget rate;             /* of its requests */
+  budget offers;           /* to it: many who ask together don't drown it */
   uint16_t recent[RECENT]; /* attempts it asked for, index + 1 */
   uint8_t recent_next;
   size_t ncand;
@@ -69,6 +70,7 @@ void aq_coord_params_init(aq_coord_params *p) {
   p->max_registrations = 65536;
   p->per_asker_rate = 10;
   p->per_pair_rate = 1;
+  p->per_target_rate = 50;
   p->expiry_ms = 10000;
 }
 
@@ -76,7 +78,7 @@ int aq_coord_new(aq_coord **pc, const aq_coord_params *p, const aq_env *env) {
   aq_mem mem;
   *pc = NULL;
   if (!p->max_registrations || !p->per_asker_rate || !p->per_pair_rate ||
-      !p->expiry_ms) {
+      !p->per_target_rate || !p->expiry_ms) {
     return AQ_ERR_INVAL;
   }
   aq_mem_init(&mem, env);
@@ -456,7 +458,7 @@ static size_t do_request(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
   if (wait) {
     return refuse(out, from, m, AQ_CTL_ERR_RATE_LIMITED, wait, stats);
   }
-  const registration *you = of_peer(c, &m->peer);
+  registration *you = of_peer(c, &m->peer);
   if (!you || !target || target->conn != you->conn) {
     return refuse(out, from, m, AQ_CTL_ERR_UNKNOWN_TARGET, 0, stats);
   }
@@ -475,6 +477,10 @@ static size_t do_request(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
   uint64_t hash = pair_hash(c, &from->peer, &m->peer) +
                   (aq_peer_id_compare(&from->peer, &m->peer) < 0);
   wait = pay(pair_budget(c, hash, now), now, c->p.per_pair_rate, PAIR_BURST);
+  if (wait) {
+    return refuse(out, from, m, AQ_CTL_ERR_RATE_LIMITED, wait, stats);
+  }
+  wait = pay(&you->offers, now, c->p.per_target_rate, c->p.per_target_rate);
   if (wait) {
     return refuse(out, from, m, AQ_CTL_ERR_RATE_LIMITED, wait, stats);
   }
