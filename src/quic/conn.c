@@ -335,6 +335,7 @@ static void on_completed(aq_conn *c) {
   c->completed = 0;
   c->phase = AQ_CONN_OPEN;
   c->established = c->now;
+  c->proven = c->remote;
   c->say_established = 1;
   c->dirty = 1;
   if (c->has_control) {

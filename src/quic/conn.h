@@ -133,6 +133,10 @@ int aq_conn_is_established(const aq_conn *c);
 int aq_conn_is_client(const aq_conn *c);
 int aq_conn_is_closed(const aq_conn *c);
 const aq_peer_id *aq_conn_peer(const aq_conn *c); /* NULL before proven */
+/* aq_conn_proven: where the peer has proven to be, by the handshake or by a
+ * path validation; the path in use may be only claimed yet. Others may be told
+ * of this one. */
+const aq_addr *aq_conn_proven(const aq_conn *c);
 const uint8_t *aq_conn_get_token(const aq_conn *c, size_t *len);
 
 /* Immediate close. |app|: CONNECTION_CLOSE 0x1d with an application code, else

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/conn_int.h"
 
+#include "base/addr.h"
+
 #include <string.h>
 
 #define FAILED NGTCP2_ERR_CALLBACK_FAILURE
@@ -285,9 +287,12 @@ static int on_path_validation(ngtcp2_conn *q, uint32_t flags,
                               ngtcp2_path_validation_result res, void *user) {
   aq_conn *c = user;
   (void)q;
-  (void)path;
   (void)fallback;
-  (void)res;
+  if (res == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) {
+    aq_addr_from_sockaddr(&c->proven,
+                          (const struct sockaddr *)path->remote.addr,
+                          path->remote.addrlen);
+  }
   if (flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN) {
     c->new_token = 1;
   }

@@ -38,6 +38,10 @@ const aq_peer_id *aq_conn_peer(const aq_conn *c) {
   return c->established != 0 && c->tls.have_peer ? &c->tls.peer : NULL;
 }
 
+const aq_addr *aq_conn_proven(const aq_conn *c) {
+  return &c->proven;
+}
+
 const uint8_t *aq_conn_get_token(const aq_conn *c, size_t *len) {
   *len = c->token_len;
   return c->token;

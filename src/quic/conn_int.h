@@ -116,6 +116,9 @@ struct aq_conn {
   } path[AQ_CONN_PATHS];
   size_t path_count;
   aq_addr remote, local; /* of the current path */
+  /* Where the peer was when it last proved to be there: the path in use may be
+   * one that it only claims, until its validation is over. */
+  aq_addr proven;
   uint32_t socket;
   ngtcp2_cid odcid; /* server: what the client made up for us */
 
