@@ -61,11 +61,13 @@ void aq_ctl_register(aq_link *l) {
 /* ---- our role as coordinator
  * -------------------------------------------------- */
 
+/* Not where its last packet came from: anybody can write a sender's address,
+ * and what we vouch for is dialed unasked. */
 static void fill_peer(aq_coord_peer *p, aq_link *l) {
   memset(p, 0, sizeof(*p));
   p->conn = l->id;
   p->peer = l->peer;
-  p->addr = l->remote;
+  p->addr = *aq_conn_proven(l->c);
   p->rtt = aq_link_rtt(l);
 }
 
@@ -129,8 +131,8 @@ static void registered(aq_link *l, const aq_ctl *m) {
   l->coordinates = (m->capabilities & AQ_CTL_CAP_COORDINATE) != 0;
   if (m->observed.family != 0 && !l->obs_frames) {
     l->observed = m->observed;
-    if (aq_disc_observe(&ep->disc, ep->now, l->id, &l->remote, l->socket,
-                        l->obs_seen, &m->observed, 1)) {
+    if (aq_disc_observe(&ep->disc, ep->now, l->id, aq_conn_proven(l->c),
+                        l->socket, l->obs_seen, &m->observed, 1)) {
       aq_ep_disc_changed(ep);
     }
   }
