@@ -77,6 +77,10 @@ void aq_frame_sync(aq_link *l) {
   if (l->told_gen == ep->cand_gen) {
     return;
   }
+  if (l->told_gen != 0 &&
+      !aq_rate_take(&l->sync_rate, ep->now, AQ_SYNC_RATE, AQ_SYNC_BURST)) {
+    return; /* the next time that something happens on it */
+  }
   l->told_gen = ep->cand_gen;
   for (size_t i = l->nannounced; i-- > 0;) {
     uint64_t seq = l->announced[i];
@@ -158,6 +162,10 @@ static void observed(aq_link *l, const aq_frame *f) {
     return; /* an older one that was late */
   }
   int news = !aq_addr_equal(&l->observed, &f->addr);
+  if (news && !aq_rate_take(&l->obs_rate, ep->now, AQ_OBS_RATE, AQ_OBS_BURST)) {
+    AQ_LIMIT_HIT(ep, limit_extension_frames);
+    return; /* no path changes so often */
+  }
   l->obs_frames = 1;
   l->obs_seen = f->seq;
   l->observed = f->addr;
@@ -172,8 +180,8 @@ static void observed(aq_link *l, const aq_frame *f) {
     e->local = l->remote;
     e->value = f->seq;
   }
-  if (aq_disc_observe(&ep->disc, ep->now, l->id, &l->remote, l->socket, f->seq,
-                      &f->addr, l->boot != NULL)) {
+  if (aq_disc_observe(&ep->disc, ep->now, l->id, aq_conn_proven(l->c),
+                      l->socket, f->seq, &f->addr, l->boot != NULL)) {
     aq_ep_disc_changed(ep);
   }
 }

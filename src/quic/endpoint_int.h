@@ -52,6 +52,10 @@
 #define AQ_OUT_LEN 1280
 #define AQ_CTL_RATE 100.0 /* control messages a second, from one peer */
 #define AQ_CTL_BURST 200.0
+#define AQ_OBS_RATE 5.0 /* new addresses of ours a second, from one peer */
+#define AQ_OBS_BURST 20.0
+#define AQ_SYNC_RATE 5.0 /* times a second that one is told our candidates */
+#define AQ_SYNC_BURST 20.0
 /* How long a connection waits for AQ_CTL_ACCEPTED, or a dial that was closed as
  * a duplicate for the connection that replaced it. */
 #define AQ_ACCEPT_WAIT (3 * AQ_S)
@@ -129,7 +133,7 @@ struct aq_link {
   aq_step_record *steps;
   size_t nsteps;
   /* extension frames and control */
-  aq_rate ctl_rate;
+  aq_rate ctl_rate, obs_rate, sync_rate, reg_rate;
   uint64_t obs_seq; /* ours, of OBSERVED_ADDRESS */
   uint64_t obs_seen;
   aq_addr observed; /* us, as the peer sees it */

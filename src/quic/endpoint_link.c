@@ -519,7 +519,10 @@ void aq_link_settle(aq_link *l) {
       check_alive(l);
     }
     aq_frame_sync(l);
-    if (l->boot != NULL && l->reg_gen != l->ep->cand_gen) {
+    /* Whoever makes our candidates flap doesn't make us flood: the last set is
+     * told when something next happens on the connection. */
+    if (l->boot != NULL && l->reg_gen != l->ep->cand_gen &&
+        aq_rate_take(&l->reg_rate, l->ep->now, AQ_SYNC_RATE, AQ_SYNC_BURST)) {
       aq_ctl_register(l);
     }
   }
