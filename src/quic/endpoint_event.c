@@ -7,10 +7,27 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Peers can make these happen as often as they like, and nobody waits for one
+ * of them: they leave room for the others. */
+static int is_chatter(aq_event_kind kind) {
+  switch (kind) {
+  case AQ_EVENT_ADDRESS_OBSERVED:
+  case AQ_EVENT_PATH_CHANGED:
+  case AQ_EVENT_CANDIDATE_DISCOVERED:
+  case AQ_EVENT_CANDIDATE_VALIDATED:
+  case AQ_EVENT_CANDIDATE_REMOVED:
+  case AQ_EVENT_LIMIT_HIT:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
 aq_event *aq_ep_event(aq_endpoint *ep, aq_event_kind kind) {
   /* The last place is kept for EVENTS_LOST. */
   size_t at = AQ_EVENT_RING;
-  if (ep->ring.count + 1 >= ep->ring.cap) {
+  size_t keep = is_chatter(kind) ? AQ_EVENT_RING / 2 : 0;
+  if (ep->ring.count + 1 + keep >= ep->ring.cap) {
     if (ep->events_lost++ == 0) {
       ep->stats.limit_events++;
     }
