@@ -295,8 +295,8 @@ function Endpoint:poll() end
 ---   datagram_readable, datagram_writable      nothing more
 ---   path_changed                              addr, local_addr, rtt
 ---   step_done                                 addr, step, duration, text
----   decision                                  addr, decision, text
----   limit_hit                                 text (its name), count, addr
+---   decision                                  decision, text
+---   limit_hit                                 text (its name)
 ---   interfaces_changed                        count
 ---   events_lost                               count
 ---@class antquic.core.Event

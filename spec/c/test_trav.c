@@ -488,6 +488,8 @@ static void a_probe_is_answered_dialed_and_followed(void **state) {
   assert_int_equal(event(AQ_EVENT_CANDIDATE_DISCOVERED)->cand.source,
                    AQ_SOURCE_PEER);
   assert_non_null(event(AQ_EVENT_CANDIDATE_VALIDATED));
+  assert_int_equal(event(AQ_EVENT_CANDIDATE_VALIDATED)->cand.source,
+                   AQ_SOURCE_PEER);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_VALIDATION);
   /* At least three more probes on that pair. */
   size_t probes = 0;
@@ -641,7 +643,7 @@ static void forbidden_by_the_guard_is_left_alone(void **state) {
   aq_addr bad = addr("9.9.9.9:53");
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
   drain(5 * AQ_MS);
-  aq_trav_handle_refused(&T, 5 * AQ_MS, &bad,
+  aq_trav_handle_refused(&T, 5 * AQ_MS, 0, &bad,
                          aq_guard_name(AQ_GUARD_FORBIDDEN));
   aq_trav_handle_timeout(&T, 25 * AQ_MS);
   drain(25 * AQ_MS);
@@ -649,6 +651,50 @@ static void forbidden_by_the_guard_is_left_alone(void **state) {
     assert_false(aq_addr_equal(&actions[i].addr, &bad));
   }
   assert_int_equal(count_actions(AQ_TRAV_PUNCH), 1);
+  assert_int_equal(T.remote[1].state, AQ_CAND_FAILED);
+}
+
+/* Of two sockets that reach it only the one that was refused stands back. */
+static void a_refusal_is_of_one_socket(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  P.nsock = 2;
+  P.sock[1].index = 1;
+  P.sock[1].bound = addr("0.0.0.0:4001");
+  punching(0, &m);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  drain(5 * AQ_MS);
+  const aq_addr *to = &m.cand[0].addr;
+  uint32_t sent = aq_trav_pair_find(&T, 0, to)->sent;
+  aq_trav_handle_refused(&T, 5 * AQ_MS, 1, to,
+                         aq_guard_name(AQ_GUARD_FORBIDDEN));
+  assert_int_equal(aq_trav_pair_find(&T, 0, to)->state, AQ_PAIR_IN_PROGRESS);
+  assert_int_equal(aq_trav_pair_find(&T, 0, to)->sent, sent);
+  assert_int_equal(aq_trav_pair_find(&T, 1, to)->state, AQ_PAIR_FAILED);
+}
+
+static void candidates_tell_what_became_of_them(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  aq_addr good = m.cand[0].addr;
+  add(&m, "20.0.0.3:5000");
+  punching(0, &m);
+  assert_int_equal(T.remote[0].state, AQ_CAND_NEW);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  drain(5 * AQ_MS);
+  assert_int_equal(T.remote[0].state, AQ_CAND_VALIDATING);
+  assert_int_equal(T.remote[1].state, AQ_CAND_VALIDATING);
+  aq_punch p = punch_of(AQ_PUNCH_PROBE, 1, 1234);
+  aq_trav_handle_punch(&T, 30 * AQ_MS, 0, &good, &p);
+  drain(30 * AQ_MS);
+  const aq_event *e = event(AQ_EVENT_CANDIDATE_VALIDATED);
+  assert_non_null(e);
+  assert_true(aq_addr_equal(&e->cand.addr, &good));
+  assert_int_equal(e->cand.source, AQ_SOURCE_OBSERVED);
+  assert_int_equal(e->cand.state, AQ_CAND_VALID);
+  assert_int_equal(e->cand.verified, 1);
+  assert_int_equal(T.remote[0].state, AQ_CAND_VALID);
+  assert_int_equal(T.remote[1].state, AQ_CAND_VALIDATING);
 }
 
 /* ---- bounds
@@ -756,6 +802,26 @@ static void the_initiator_gives_up(void **state) {
   aq_trav_handle_cancel(&T, AQ_MS);
   drain(AQ_MS);
   assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_CANCELLED);
+}
+
+/* The peer's attempt is undecided when our application asks for the peer: that
+ * decides it, and when it comes to nothing ours follows. */
+static void a_target_that_is_wanted_tries_itself(void **state) {
+  (void)state;
+  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  P.strategy = AQ_STRATEGY_AUTO;
+  aq_trav_init_target(&T, 0, &P, &m, 7, 1, AQ_S);
+  aq_trav_want(&T, AQ_MS, 20 * AQ_S);
+  drain(AQ_MS);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
+  aq_trav_handle_cancel(&T, 2 * AQ_MS);
+  drain(2 * AQ_MS);
+  assert_false(aq_trav_is_over(&T));
+  aq_trav_handle_timeout(&T, 2 * AQ_S);
+  drain(2 * AQ_S);
+  assert_int_equal(count_actions(AQ_TRAV_REQUEST), 1);
+  aq_trav_handle_timeout(&T, 20 * AQ_S + AQ_MS);
+  assert_true(aq_trav_is_over(&T));
 }
 
 /* ---- crossing, by hand
@@ -867,6 +933,9 @@ int main(void) {
       TEST(the_owner_sets_the_targets_schedule),
       TEST(an_offer_that_is_accepted_too_late_is_dead),
       TEST(the_initiator_gives_up),
+      TEST(a_target_that_is_wanted_tries_itself),
+      TEST(a_refusal_is_of_one_socket),
+      TEST(candidates_tell_what_became_of_them),
       TEST(the_larger_id_becomes_the_target),
       TEST(the_smaller_id_goes_on_but_opens_its_nat),
       TEST(candidates_come_and_go_while_it_works),

@@ -302,7 +302,7 @@ static void operate(world *w) {
     break;
   case 12:
     a = some_addr();
-    aq_trav_handle_refused(t, w->now, &a,
+    aq_trav_handle_refused(t, w->now, u8() % 3, &a,
                            aq_guard_name((aq_guard_verdict)(u8() % 7)));
     break;
   case 13:

@@ -160,6 +160,18 @@ void aq_trav_finish(aq_trav *t, aq_tstamp now, int error) {
   }
 }
 
+void aq_trav_want(aq_trav *t, aq_tstamp now, aq_duration timeout) {
+  aq_trav_clock(t, now);
+  if (t->over || t->originator) {
+    return;
+  }
+  t->originator = 1;
+  if (timeout) {
+    t->timer[AQ_TRAV_TIMER_SESSION] = aq_time_add(t->now, timeout);
+  }
+  aq_trav_decide(t, now, 1);
+}
+
 void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s) {
   t->schedule = *s;
   aq_trav_clamp_punch(&t->schedule);

@@ -87,6 +87,10 @@ int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
 int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s);
 void aq_trav_finish(aq_trav *t, aq_tstamp now, int error);
 void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept);
+/* aq_trav_want: our application asks for the peer that already reaches for us.
+ * The peer's attempt goes on, undecided no more; should it fail, ours follows,
+ * for |timeout| (0: as long as it had) from now. */
+void aq_trav_want(aq_trav *t, aq_tstamp now, aq_duration timeout);
 /* The schedule a target uses, and the initiator without a step's own. Right
  * after aq_trav_init_target it still is the first attempt's. Clamped. */
 void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s);
@@ -106,8 +110,8 @@ void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now);
 void aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
                           const aq_addr *from, const aq_punch *p);
 /* A PUNCH was not sent: the guard forbade it. */
-void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, const aq_addr *addr,
-                            const char *limit);
+void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
+                            const aq_addr *addr, const char *limit);
 /* The dial ended: 0 and the handshake's rtt, or an error. */
 void aq_trav_handle_dial(aq_trav *t, aq_tstamp now, uint32_t dial, int error,
                          aq_duration rtt);

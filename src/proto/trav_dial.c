@@ -218,6 +218,7 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
     p->dialed = 0; /* it may still answer */
   } else {
     p->state = AQ_PAIR_FAILED;
+    aq_trav_cand_state(t, &p->remote, AQ_CAND_FAILED);
   }
   aq_trav_dial_heard(t);
   if (t->phase == AQ_PHASE_VALIDATION && !hears(t)) {

@@ -195,6 +195,9 @@ void aq_trav_win(aq_trav *t, uint32_t dial, const aq_addr *addr,
 void aq_trav_fail(aq_trav *t, int error, const char *why);
 /* aq_trav_blame keeps the most telling error. */
 void aq_trav_blame(aq_trav *t, int error, const char *why);
+/* Fills a CANDIDATE_VALIDATED of |addr|. */
+void aq_trav_fill_validated(aq_trav *t, aq_event *e, const aq_addr *addr,
+                            aq_duration rtt);
 /* aq_trav_worse gives the one that tells a user more. */
 int aq_trav_worse(int a, int b);
 
@@ -244,6 +247,10 @@ void aq_trav_pairs_of(aq_trav *t, const aq_candidate *c);
 void aq_trav_pair_soon(aq_trav *t, aq_trav_pair *pair);
 void aq_trav_stop_punching(aq_trav *t);
 void aq_trav_set_remote(aq_trav *t, const aq_ctl *m);
+/* aq_trav_cand_state notes what became of the peer's candidate |addr|, and
+ * gives it; NULL when it never announced it. */
+const aq_candidate *aq_trav_cand_state(aq_trav *t, const aq_addr *addr,
+                                       aq_cand_state state);
 
 /* ---- trav_dial.c ----------------------------------------------------------
  */

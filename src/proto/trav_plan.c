@@ -237,6 +237,22 @@ void aq_trav_set_remote(aq_trav *t, const aq_ctl *m) {
                   (m->observed.family && aq_trav_is_private(&m->observed));
 }
 
+const aq_candidate *aq_trav_cand_state(aq_trav *t, const aq_addr *addr,
+                                       aq_cand_state state) {
+  for (size_t i = 0; i < t->nremote; i++) {
+    aq_candidate *c = &t->remote[i];
+    if (!aq_addr_equal(&c->addr, addr)) {
+      continue;
+    }
+    /* One local socket that reached it is enough. */
+    if (c->state != AQ_CAND_VALID && c->state != AQ_CAND_REMOVED) {
+      c->state = (uint8_t)state;
+    }
+    return c;
+  }
+  return NULL;
+}
+
 /* ---- the schedule ---------------------------------------------------------
  */
 
@@ -328,9 +344,10 @@ static uint32_t send_openers(aq_trav *t) {
   return n;
 }
 
-static void start_pair(const aq_trav *t, aq_trav_pair *p) {
+static void start_pair(aq_trav *t, aq_trav_pair *p) {
   if (p->state == AQ_PAIR_WAITING) {
     p->state = AQ_PAIR_IN_PROGRESS;
+    aq_trav_cand_state(t, &p->remote, AQ_CAND_VALIDATING);
     p->left = (uint8_t)t->punch.rounds;
     p->next = t->now;
   }

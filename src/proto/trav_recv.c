@@ -233,8 +233,7 @@ static void hear(aq_trav *t, aq_trav_pair *p, aq_duration rtt) {
   p->heard = 1;
   aq_event spare;
   aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_VALIDATED, &spare);
-  e->addr = p->remote;
-  e->duration = rtt;
+  aq_trav_fill_validated(t, e, &p->remote, rtt);
   aq_trav_pair_soon(t, p);
 }
 
@@ -296,25 +295,27 @@ void aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
   validate(t, pair);
 }
 
-void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, const aq_addr *addr,
-                            const char *limit) {
+void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
+                            const aq_addr *addr, const char *limit) {
   aq_trav_clock(t, now);
   int forbidden = strcmp(limit, aq_guard_name(AQ_GUARD_FORBIDDEN)) == 0;
-  for (size_t i = 0; i < t->npair && !t->over; i++) {
-    aq_trav_pair *p = &t->pair[i];
-    if (!aq_addr_equal(&p->remote, addr)) {
-      continue;
+  aq_trav_pair *p = aq_trav_pair_find(t, socket, addr);
+  if (t->over || !p) {
+    return;
+  }
+  if (p->sent) {
+    p->sent--;
+    t->punches_sent--;
+    if (t->rec_punch && t->record[t->rec_punch - 1].sent) {
+      t->record[t->rec_punch - 1].sent--;
     }
-    if (p->sent) {
-      p->sent--;
-      t->punches_sent--;
-    }
-    if (forbidden && p->state == AQ_PAIR_IN_PROGRESS) {
-      p->state = AQ_PAIR_FAILED;
-      p->left = 0;
-      p->next = AQ_NEVER;
-    }
-    break;
+  }
+  if (forbidden &&
+      (p->state == AQ_PAIR_WAITING || p->state == AQ_PAIR_IN_PROGRESS)) {
+    p->state = AQ_PAIR_FAILED;
+    p->left = 0;
+    p->next = AQ_NEVER;
+    aq_trav_cand_state(t, addr, AQ_CAND_FAILED);
   }
 }
 

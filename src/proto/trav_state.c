@@ -3,7 +3,9 @@
  * SPDX-License-Identifier: MIT */
 #include "proto/trav_int.h"
 
+#include "base/addr.h"
 #include "base/time.h"
+#include "proto/disc.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -235,6 +237,21 @@ static void over(aq_trav *t, int error, uint32_t dial, const aq_addr *addr) {
   t->done_due = 1;
 }
 
+void aq_trav_fill_validated(aq_trav *t, aq_event *e, const aq_addr *addr,
+                            aq_duration rtt) {
+  const aq_candidate *c = aq_trav_cand_state(t, addr, AQ_CAND_VALID);
+  if (c) {
+    e->cand = *c;
+  } else { /* the peer's datagrams showed it */
+    e->cand.addr = *addr;
+    e->cand.source = AQ_SOURCE_PEER;
+    e->cand.state = AQ_CAND_VALID;
+    e->cand.priority = aq_cand_priority(AQ_SOURCE_PEER, 65535);
+  }
+  e->addr = *addr;
+  e->duration = rtt;
+}
+
 static void validated(aq_trav *t, const aq_addr *addr, aq_duration rtt) {
   aq_event spare;
   int heard = 0;
@@ -249,8 +266,7 @@ static void validated(aq_trav *t, const aq_addr *addr, aq_duration rtt) {
   e->duration = rtt;
   if (!heard) {
     e = aq_trav_note(t, AQ_EVENT_CANDIDATE_VALIDATED, &spare);
-    e->addr = *addr;
-    e->duration = rtt;
+    aq_trav_fill_validated(t, e, addr, rtt);
   }
 }
 

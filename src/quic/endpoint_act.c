@@ -199,7 +199,8 @@ static void punch(aq_session *s, const aq_trav_action *a) {
       aq_guard_take(is_answer ? &ep->answer_guard : &ep->guard, ep->now, &r);
   if (v != AQ_GUARD_OK) {
     count_refusal(ep, v);
-    aq_trav_handle_refused(s->trav, ep->now, &a->addr, aq_guard_name(v));
+    aq_trav_handle_refused(s->trav, ep->now, a->socket, &a->addr,
+                           aq_guard_name(v));
     return;
   }
   const uint8_t *key = aq_trav_key(s->trav);
@@ -385,8 +386,22 @@ static void tell(aq_session *s, const aq_event *from) {
   e->session = s->id;
   e->outgoing = s->initiator;
   aq_ep_event_peer(e, &s->peer);
-  if (from->kind == AQ_EVENT_TRAVERSAL_SUCCEEDED) {
-    e->conn = s->conn;
+  switch (from->kind) {
+  case AQ_EVENT_TRAVERSAL_SUCCEEDED:
+  case AQ_EVENT_PATH_VALIDATED: {
+    const aq_link *l = aq_link_get(ep, s->conn);
+    if (l != NULL) {
+      e->conn = l->pub;
+      e->local = l->local;
+    }
+    break;
+  }
+  case AQ_EVENT_COORDINATION_REQUESTED:
+  case AQ_EVENT_COORDINATION_SYNCHRONIZED:
+    e->addr = s->info.coordinator_addr;
+    break;
+  default:
+    break;
   }
 }
 

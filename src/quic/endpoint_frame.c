@@ -34,6 +34,7 @@ static int announce(aq_link *l, const aq_addr *addr, uint64_t seq) {
     }
   }
   if (l->nannounced == AQ_MAX_ANNOUNCED) {
+    AQ_LIMIT_HIT(ep, limit_candidates);
     return AQ_ERR_LIMIT;
   }
   aq_frame f;
@@ -84,8 +85,14 @@ void aq_frame_sync(aq_link *l) {
   l->told_gen = ep->cand_gen;
   for (size_t i = l->nannounced; i-- > 0;) {
     uint64_t seq = l->announced[i];
-    if (seq < AQ_USER_SEQ && !is_current(ep, seq) && withdraw(l, seq) != 0) {
-      return;
+    if (seq < AQ_USER_SEQ && !is_current(ep, seq)) {
+      int rv = withdraw(l, seq);
+      if (rv == AQ_ERR_LIMIT) {
+        l->told_gen = 0; /* when earlier ones are acknowledged */
+      }
+      if (rv != 0) {
+        return;
+      }
     }
   }
   for (size_t i = 0; i < ep->npublished; i++) {

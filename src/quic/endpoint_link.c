@@ -417,6 +417,7 @@ static void on_path_changed(aq_link *l, const aq_notice *n) {
     aq_ep_event_peer(e, &l->peer);
     e->addr = n->remote;
     e->local = n->local;
+    e->duration = aq_link_rtt(l);
   }
 }
 

@@ -273,11 +273,15 @@ int aq_session_start(aq_endpoint *ep, aq_tstamp now, const aq_peer_id *peer,
   }
   if (k->session != NULL) {
     /* The peer is reaching for us already, and that goes on; now it is ours
-     * to tell of as well. */
+     * to tell of as well, and to try again. */
     k->session->initiator = 1;
+    k->session->decision = 0;
     ep->ntargets--;
     ep->stats.total_attempts++;
     *out_session = k->session->id;
+    aq_trav_want(k->session->trav, ep->now, timeout);
+    aq_session_touch(k->session);
+    aq_ep_settle(ep);
     return 0;
   }
   aq_session *s;
