@@ -20,15 +20,18 @@ common.RESERVED =
 ---@param given table
 ---@param message string
 ---@param code string?
+---@param status integer? where the code alone would mislead
 ---@return integer
-function common.fail(given, message, code)
+function common.fail(given, message, code, status)
   local cli = require("antquic.cli")
   if given.json then
     print(output.json({ event = "error", message = message, code = code }))
   else
     io.stderr:write("antquic: ", message, code and (" (" .. code .. ")") or "", "\n")
   end
-  if code == "CONFIG" or code == "ADDRESS" or code == "FORMAT" then
+  if status then
+    return status
+  elseif code == "CONFIG" or code == "ADDRESS" or code == "FORMAT" then
     return cli.USAGE
   elseif code == "IDENTITY" or code == "NETWORK" or code == "INVAL" or code == "INTERNAL" then
     return cli.FAILED
@@ -134,7 +137,7 @@ end
 --- Standard input to the stream, then the end of the stream.
 ---@async
 ---@param stream antquic.Stream
-function common.pump_in(stream)
+local function pump_in(stream)
   while true do
     local data, message, code = antquic.input.read()
     if not data then
@@ -157,7 +160,7 @@ end
 ---@return true?
 ---@return string? message
 ---@return string? code
-function common.pump_out(stream)
+local function pump_out(stream)
   io.stdout:setvbuf("no")
   while true do
     local data, message, code = stream:read()
@@ -169,6 +172,32 @@ function common.pump_out(stream)
     end
     io.stdout:write(data)
   end
+end
+
+--- Both at once. A file or another program as the input goes out whole; at a
+--- terminal the peer's end is the end.
+---@async
+---@param stream antquic.Stream
+---@return true?
+---@return string? message
+---@return string? code
+function common.pipe(stream)
+  local sender = antquic.spawn(pump_in, stream)
+  local ok, message, code = pump_out(stream)
+  if not ok then
+    return nil, message, code
+  elseif output.is_terminal(0) then
+    stream:finish()
+    return true
+  end
+  local sent
+  ok, sent, message, code = sender:wait()
+  if not ok then
+    return nil, sent, "INTERNAL"
+  elseif not sent then
+    return nil, message, code
+  end
+  return true
 end
 
 return common

@@ -22,7 +22,9 @@ local function send(given, conn, stream)
     finish()
   end
   if not sent then
-    return common.fail(given, ("%s: %s"):format(given.send, tostring(message)), code)
+    -- By now it is the file or the peer, not the command line.
+    local status = code == "FORMAT" and require("antquic.cli").FAILED or nil
+    return common.fail(given, ("%s: %s"):format(given.send, tostring(message)), code, status)
   end
   sent.seconds = antquic.now() - start
   local text = ("sent %s (%s%s in %.1f s), SHA-256 %s verified by the peer"):format(
@@ -39,8 +41,7 @@ end
 local function pipe(given, conn, stream)
   local ok, message, code = stream:write("pipe\n")
   if ok then
-    antquic.spawn(common.pump_in, stream)
-    ok, message, code = common.pump_out(stream)
+    ok, message, code = common.pipe(stream)
   end
   if ok then
     conn:shutdown(2)

@@ -49,7 +49,7 @@ local function receive(given, conn, stream, line, bars)
 end
 
 -- The first pipe has the terminal; its end is the end of the command.
-local function pipe(given, stream, state)
+local function pipe(stream, state)
   if state.piping then
     stream:reset(4)
     stream:stop(4)
@@ -57,13 +57,8 @@ local function pipe(given, stream, state)
     return
   end
   state.piping = true
-  antquic.spawn(common.pump_in, stream)
-  local ok, message, code = common.pump_out(stream)
-  if ok then
-    stream:finish()
-  end
+  local ok, message, code = common.pipe(stream)
   state.over:push({ ok, message, code })
-  return given
 end
 
 local function serve_stream(given, conn, stream, state)
@@ -73,7 +68,7 @@ local function serve_stream(given, conn, stream, state)
   elseif line == "pipe" and given.echo then
     echo(stream)
   elseif line == "pipe" and not given.receive then
-    pipe(given, stream, state)
+    pipe(stream, state)
   else
     stream:reset(5)
     stream:stop(5)

@@ -1,0 +1,219 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The command: its parser and printer, then the whole of it as processes.
+
+local BUILD = os.getenv("ANTQUIC_BUILD") or "build/dev"
+
+local function capture(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read("a")
+  pipe:close()
+  return text
+end
+
+local root = capture("pwd"):gsub("%s+$", "")
+local build = BUILD:sub(1, 1) == "/" and BUILD or root .. "/" .. BUILD
+local environment = ("LUA_PATH='%s/lua/?.lua;%s/lua/?/init.lua;;'"):format(root, root)
+  .. (" LUA_CPATH='%s/clib/?.so;;'"):format(build)
+
+describe("the command's parts", function()
+  local parse, output, files
+  setup(function()
+    require("spec.unit.fake").unload()
+    parse = require("antquic.cli.parse")
+    output = require("antquic.cli.output")
+    files = require("antquic.files")
+  end)
+
+  local command = {
+    name = "try",
+    summary = "s",
+    args = { { "PEER", "who" } },
+    options = { { "--node", "ADDR...", "n" }, { "--key", "FILE", "k" }, { "--json", nil, "j" } },
+  }
+
+  it("read a command line", function()
+    assert.same(
+      { "x", node = { "a", "b" }, key = "f", json = true },
+      parse.read(command, { "try", "--node", "a", "x", "--key=f", "--node=b", "--json" }, 2)
+    )
+    assert.same({ "--key" }, parse.read(command, { "try", "--", "--key" }, 2))
+    assert.same({ help = true }, parse.read(command, { "try", "-h" }, 2))
+    local cases = {
+      { { "try" }, "PEER is missing" },
+      { { "try", "a", "b" }, "'b' is one argument too many" },
+      { { "try", "a", "--nod", "x" }, "did you mean '%-%-node'" },
+      { { "try", "a", "--key" }, "needs a value: FILE" },
+      { { "try", "a", "--json=1" }, "takes no value" },
+    }
+    for _, case in ipairs(cases) do
+      local given, why = parse.read(command, case[1], 2)
+      assert.is_nil(given)
+      assert.matches(case[2], why)
+    end
+  end)
+
+  it("write JSON", function()
+    assert.equal(
+      '{"a":[1,2.5,"x\\n\\"\\u0001"],"b":{},"c":null,"d":true}',
+      (
+        output
+          .json({ a = { 1, 2.5, 'x\n"\1' }, b = {}, d = true, c = 0 / 0 })
+          :gsub('"c":null', '"c":null')
+      )
+    )
+    assert.equal("[]", output.json(setmetatable({}, output.list)))
+    assert.equal("1.5 MiB", output.size(1.5 * 1024 * 1024))
+    assert.equal("12 B", output.size(12))
+  end)
+
+  it("take no file name that leads out of the folder", function()
+    local hash = ("ab"):rep(32)
+    local head = assert(files.header("file 12 " .. hash .. " a name.txt"))
+    assert.same({ size = 12, sha256 = hash, name = "a name.txt" }, head)
+    for _, name in ipairs({ "../x", "/etc/passwd", "..", ".", "a/b", "a\\b", "a\1b" }) do
+      assert.is_nil((files.header("file 12 " .. hash .. " " .. name)), name)
+    end
+    for _, line in ipairs({ "file x " .. hash .. " n", "file 1 abc n", "fil", "" }) do
+      local none, _, code = files.header(line)
+      assert.is_nil(none)
+      assert.equal("FORMAT", code)
+    end
+  end)
+end)
+
+describe("the command", function()
+  local dir
+  setup(function()
+    dir = capture("mktemp -d"):gsub("%s+$", "")
+  end)
+  teardown(function()
+    os.execute("rm -rf " .. dir)
+  end)
+
+  -- Runs a shell script; what it leaves behind in its process group is ended.
+  local function shell(script)
+    local path = dir .. "/script"
+    local f = assert(io.open(path, "w"))
+    f:write("export ", environment, " HOME=", dir, "\necho $$ >", dir, "/group\ncd ", dir, "\n")
+    f:write("antquic() { lua5.4 ", root, '/bin/antquic "$@"; }\n', script)
+    f:close()
+    local text = capture(
+      ("timeout -k 2 30 setsid --wait sh %s >%s/out 2>&1 </dev/null; cat %s/out"):format(
+        path,
+        dir,
+        dir
+      )
+    )
+    os.execute(("kill -s TERM -- -$(cat %s/group) 2>/dev/null"):format(dir))
+    return text
+  end
+
+  it("teaches, and tells misuse by its exit status", function()
+    local text = shell([[
+      antquic --help >help; echo "help $?"; grep -c "antquic connect PEERID" help
+      antquic connect --help | head -1
+      antquic; echo "none $?"
+      antquic conect; echo "typo $?"
+      antquic ping; echo "missing $?"
+      antquic ping --cuont 3 x; echo "option $?"
+      antquic ping nowhere; echo "address $?"
+      antquic ping x --count many; echo "number $?"
+      antquic netcheck; echo "nodes $?"
+      antquic --version
+    ]])
+    for _, line in ipairs({
+      "help 0\n1\n",
+      "usage: antquic connect %[options%] PEER",
+      "none 2",
+      "'conect' is no command.-typo 2",
+      "PEER is missing.-missing 2",
+      "unknown option '%-%-cuont'.-option 2",
+      "neither a peer id.-address 2",
+      "must be a number.-number 2",
+      "nodes 2",
+      "antquic %d+%.%d+%.%d+ %(ngtcp2/",
+    }) do
+      assert.matches(line, text)
+    end
+  end)
+
+  it("keeps an identity", function()
+    local text = shell([[
+      a=$(antquic id --key k1); b=$(antquic id --key k1); c=$(antquic id --key k2)
+      [ ${#a} = 64 ] && [ $a = $b ] && [ $a != $c ] && echo same
+      antquic id | grep -q "$(ANTQUIC_KEY=$HOME/.antquic.key antquic id)" && echo default
+      stat -c %a k1
+      antquic id --key k1 --json
+      chmod 644 k1; antquic id --key k1; echo "open $?"
+    ]])
+    assert.matches("same\ndefault\n600\n", text)
+    assert.matches('{"event":"id","key":"k1","peer_id":"%x+"}', text)
+    assert.matches("IDENTITY%)\nopen 1", text)
+  end)
+
+  it("pipes both ways, and ends with the input", function()
+    local text = shell([[
+      antquic listen --bind 127.0.0.1:9811 --key l >got <<END &
+answer
+END
+      printf 'one\ntwo\n' | antquic connect 127.0.0.1:9811 --bind 127.0.0.1:0 --key c --timeout 5
+      echo "status $?"
+      wait $!; echo "listener $?"
+      cat got
+    ]])
+    assert.matches("answer\nstatus 0\nlistener 0\none\ntwo\n$", text)
+  end)
+
+  it("sends a file again from where it stopped, and refuses damage", function()
+    local text = shell([[
+      mkdir in; head -c 3000000 /dev/urandom >f
+      antquic listen --bind 127.0.0.1:9812 --key l --receive in --json >log &
+      sum=$(sha256sum f | cut -d' ' -f1)
+      part=in/f.$(echo $sum | cut -c1-16).part
+      head -c 1000000 f >$part
+      antquic connect 127.0.0.1:9812 --bind 127.0.0.1:0 --key c --send f --json
+      cmp f in/f && echo equal
+      head -c 1000000 /dev/zero >$part
+      antquic connect 127.0.0.1:9812 --bind 127.0.0.1:0 --key c --send f; echo "damaged $?"
+      [ -e $part ] || echo "no part left"
+      antquic connect 127.0.0.1:9812 --bind 127.0.0.1:0 --key c --send f; echo "again $?"
+      antquic connect 127.0.0.1:9812 --bind 127.0.0.1:0 --key c --send none; echo "missing $?"
+      grep -c '"event":"received"' log
+    ]])
+    assert.matches('"event":"sent","name":"f","resumed":1000000', text)
+    assert.matches("\nequal\n", text)
+    assert.matches("got other bytes.-damaged 1\nno part left", text)
+    assert.matches("again 0", text)
+    assert.matches("missing 1", text)
+    assert.matches("\n2\n$", text)
+  end)
+
+  it("says who couldn't be reached", function()
+    local text = shell([[
+      antquic coordinator --bind 127.0.0.1:9813 --key k --json >log &
+      antquic ping --bind 127.0.0.1:0 --key c --bootstrap 127.0.0.1:9813 \
+        $(antquic id --key other) --json; echo "unknown $?"
+      antquic ping --bind 127.0.0.1:0 --key c 127.0.0.1:9 --timeout 0.5; echo "nobody $?"
+      antquic netcheck --bind 127.0.0.1:0 --key c --bootstrap 127.0.0.1:9 --timeout 0.5
+      echo "blocked $?"
+    ]])
+    assert.matches('"code":"UNKNOWN_TARGET","event":"error"', text)
+    assert.matches("unknown 3", text)
+    assert.matches("nobody 3", text)
+    assert.matches("not reached.-is UDP blocked%?\nblocked 3", text)
+  end)
+
+  it("ends at an interrupt, telling its peers", function()
+    local text = shell([[
+      antquic coordinator --bind 127.0.0.1:9814 --key k >log &
+      antquic listen --bind 127.0.0.1:0 --key l --echo --bootstrap 127.0.0.1:9814 >peer &
+      while ! grep -q from log; do sleep 0.05; done
+      pid=$(cat /proc/$!/task/$!/children); kill -INT ${pid:-$!}
+      while ! grep -q left log; do sleep 0.05; done
+      wait $!; echo "status $?"
+    ]])
+    assert.matches("status 130", text)
+    assert.is_nil(text:find("traceback", 1, true))
+  end)
+end)
