@@ -353,6 +353,26 @@ static void test_names(void **state) {
   assert_string_equal(aq_guard_name((aq_guard_verdict)99), "unknown");
 }
 
+static void initials_to_one_ip_are_few(void **state) {
+  static aq_guard g;
+  aq_addr a = util_addr("198.51.100.7:5000"),
+          b = util_addr("198.51.100.7:6000");
+  aq_addr other = util_addr("198.51.100.8:5000"),
+          home = util_addr("127.0.0.1:5000");
+  aq_tstamp now = AQ_S;
+  (void)state;
+  aq_guard_init(&g, 7);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 2), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &b, 4), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 3), 0);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 2), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 1), 0);
+  assert_int_equal(aq_guard_take_initial(&g, now + 9 * AQ_S, &b, 1), 0);
+  assert_int_equal(aq_guard_take_initial(&g, now, &other, 8), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &home, 100), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now + 10 * AQ_S, &a, 8), 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_targets),
@@ -364,6 +384,7 @@ int main(void) {
       cmocka_unit_test(test_session_slots),
       cmocka_unit_test(test_clock_back),
       cmocka_unit_test(test_names),
+      cmocka_unit_test(initials_to_one_ip_are_few),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,10 @@ static const guard_limit limit_session = {200, 0, 300 * AQ_S};
 /* An endpoint. */
 static const guard_limit limit_endpoint = {400, 200, 0};
 
+/* Full-sized datagrams to an IP: a ClientHello with a post-quantum key share is
+ * two, and it may be sent four times. */
+static const guard_limit limit_initial = {8, 0, 10 * AQ_S};
+
 const char *aq_guard_name(aq_guard_verdict v) {
   switch (v) {
   case AQ_GUARD_OK:
@@ -210,4 +214,23 @@ aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
     b->key = due[i].key;
   }
   return AQ_GUARD_OK;
+}
+
+int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
+                          size_t count) {
+  aq_addr a = *target;
+  aq_addr_normalize(&a);
+  if (aq_addr_classify(&a) == AQ_ADDR_LOOPBACK) {
+    return 1;
+  }
+  uint64_t key = aq_addr_hash_prefix(&a, 128, g->salt);
+  aq_bucket *b = &g->initial[key % AQ_GUARD_SLOTS];
+  double spent = bucket_spent(b, &limit_initial, now);
+  if (spent + (double)count > limit_initial.burst) {
+    return 0;
+  }
+  b->spent = spent + (double)count;
+  b->last = aq_time_max(b->last, now);
+  b->key = key;
+  return 1;
 }

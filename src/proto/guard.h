@@ -56,6 +56,7 @@ typedef struct aq_guard {
   aq_bucket prefix[AQ_GUARD_SLOTS];
   aq_bucket peer[AQ_GUARD_SLOTS];
   aq_bucket session[AQ_GUARD_SLOTS];
+  aq_bucket initial[AQ_GUARD_SLOTS];
   uint64_t salt; /* random, so that nobody can choose collisions */
 } aq_guard;
 void aq_guard_init(aq_guard *g, uint64_t salt);
@@ -63,5 +64,11 @@ void aq_guard_init(aq_guard *g, uint64_t salt);
  * table slot that another key holds is shared with it: safe, never larger. */
 aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
                                const aq_guard_request *r);
+
+/* aq_guard_take_initial pays for |count| full-sized datagrams (QUIC Initials)
+ * to an address that a coordinator vouched for and that has proven nothing: at
+ * most 8 to an IP until 10 s passed without any. 1: send, 0: don't. */
+int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
+                          size_t count);
 
 #endif

@@ -362,6 +362,19 @@ static void count_sent(aq_endpoint *ep, const aq_transmit *t) {
       segment > 0 ? (t->len + segment - 1) / segment : 0;
 }
 
+/* A lying coordinator must not aim more than a few Initials at a victim; what
+ * is not sent here is lost for ngtcp2, which tries again later. */
+static int may_send(aq_link *l, const aq_transmit *t) {
+  size_t segment = t->segment > 0 ? t->segment : t->len;
+  if (!l->unproven ||
+      aq_guard_take_initial(&l->ep->guard, l->ep->now, &t->remote,
+                            (t->len + segment - 1) / segment)) {
+    return 1;
+  }
+  AQ_LIMIT_HIT(l->ep, limit_punch_target);
+  return 0;
+}
+
 int aq_endpoint_poll_transmit(aq_endpoint *ep, aq_tstamp now, aq_transmit *t,
                               uint8_t *buf, size_t buflen) {
   aq_ep_enter(ep, now);
@@ -384,6 +397,10 @@ int aq_endpoint_poll_transmit(aq_endpoint *ep, aq_tstamp now, aq_transmit *t,
     memset(t, 0, sizeof(*t));
     int rv = aq_conn_poll_transmit(l->c, ep->now, t, buf, buflen);
     aq_link_touch(l);
+    if (rv == 1 && !may_send(l, t)) {
+      aq_ep_settle(ep);
+      continue;
+    }
     if (rv == 1) {
       count_sent(ep, t);
       aq_ep_settle(ep); /* puts it at the back when it wants more */

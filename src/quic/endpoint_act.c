@@ -256,6 +256,12 @@ void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
     return;
   }
   ep->stats.punches_received++;
+  for (size_t i = 0; i < s->ndial; i++) {
+    aq_link *l = aq_idmap_get(&ep->ids, AQ_KIND_CONN, s->dials[i].link);
+    if (l != NULL && aq_addr_equal(&l->remote, &d->remote)) {
+      l->unproven = 0;
+    }
+  }
   aq_trav_handle_punch(s->trav, ep->now, d->socket, &d->remote, &p);
   aq_session_touch(s);
 }
@@ -266,6 +272,18 @@ void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
 static int is_known(const aq_session *s, const aq_addr *a) {
   for (size_t i = 0; i < s->nknown; i++) {
     if (aq_addr_equal(&s->known[i], a)) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/* An authentic punch came from there. */
+static int is_heard(const aq_session *s, const aq_addr *a) {
+  aq_pair_info pairs[AQ_TRAV_MAX_PAIRS];
+  size_t n = aq_trav_get_pairs(s->trav, pairs, AQ_TRAV_MAX_PAIRS);
+  for (size_t i = 0; i < n && i < AQ_TRAV_MAX_PAIRS; i++) {
+    if (pairs[i].received > 0 && aq_addr_equal(&pairs[i].remote, a)) {
       return 1;
     }
   }
@@ -298,6 +316,7 @@ static void dial(aq_session *s, const aq_trav_action *a) {
   }
   l->session = s->id;
   l->dial = a->dial;
+  l->unproven = !is_known(s, &a->addr) && !is_heard(s, &a->addr);
   size_t at = s->ndial < AQ_TRAV_MAX_DIALS ? s->ndial++ : 0;
   s->dials[at].dial = a->dial;
   s->dials[at].link = l->id;

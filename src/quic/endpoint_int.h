@@ -101,6 +101,7 @@ struct aq_link {
   uint8_t client, user, reported, doomed, half_open, dirty, confirmed;
   uint8_t told_flag; /* server: the peer was told that we are dialing */
   uint8_t told_known;
+  uint8_t unproven;      /* a dial to where a coordinator said; no answer yet */
   uint8_t registered;    /* sent REGISTER at least once */
   uint8_t is_registrant; /* REGISTERed with us */
   uint8_t coordinates;   /* it said that it can */
