@@ -333,8 +333,8 @@ typedef struct aq_endpoint_params {
   const aq_identity *identity;
   aq_role role;
   uint8_t can_coordinate;
-  uint8_t enable_symmetric_nat;
-  uint8_t enable_relay_fallback;
+  uint8_t enable_symmetric_nat;  /* no effect in this version */
+  uint8_t enable_relay_fallback; /* no effect but for the check of the role */
   uint8_t accept;         /* take connections of others */
   uint8_t allow_reserved; /* 198.18/15, 100.64/10, 2001:db8::/32 as candidates*/
   uint8_t always_retry;   /* address validation for every new connection */
@@ -440,7 +440,7 @@ typedef struct aq_event {
   aq_id stream;
   aq_id session;
   uint8_t has_peer;
-  uint8_t fallback_available; /* TRAVERSAL_FAILED */
+  uint8_t fallback_available; /* TRAVERSAL_FAILED; 0 while there is no relay */
   uint8_t outgoing;           /* CONNECTION_*: we dialed */
   aq_peer_id peer;
   aq_addr addr;         /* remote, or what was observed */

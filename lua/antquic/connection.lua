@@ -383,7 +383,7 @@ function methods:close(code, reason)
     local core = ep._core
     core:conn_close(self.id, code or 0, reason)
     ep._rearm(ep._handle)
-    ep._conns[self.id] = nil
+    ep:_forget(self)
   end
   return true
 end

@@ -128,8 +128,10 @@ end
 
 -- The candidates that the policy leaves out are told to nobody.
 function methods:_choose_candidates()
-  local list, hidden = present.candidates(self._core:candidates()), {}
-  for _, c in ipairs(list) do
+  local list = present.candidates(self._core:candidates())
+  local order, hidden = {}, {} -- the policy may change the list
+  for i, c in ipairs(list) do
+    order[i] = c.address
     hidden[c.address] = true
   end
   for _, c in ipairs(self:_choose(self._policy, "candidates", nil, list)) do
@@ -138,8 +140,8 @@ function methods:_choose_candidates()
     end
   end
   local addresses = {}
-  for address in pairs(hidden) do
-    if #addresses < MAX_HIDDEN then
+  for _, address in ipairs(order) do
+    if hidden[address] and #addresses < MAX_HIDDEN then
       addresses[#addresses + 1] = address
     end
   end
@@ -164,8 +166,10 @@ function methods:_keep_alive(conn)
   end
 end
 
+-- Whether the policy lets the peer in, and why not.
 function methods:_accepts(peer)
-  return self:_choose(self._policy, "accept", peer, peer) ~= false
+  local yes, why = self:_choose(self._policy, "accept", peer, peer)
+  return yes ~= false, type(why) == "string" and why or "refused"
 end
 
 function methods:_coordinators(p, peer)
@@ -204,7 +208,7 @@ function methods:_adopt(id)
   local peer = info.peer and peer_id.intern(info.peer)
   for _, other in pairs(self._conns) do
     if other.peer_id == peer and other.state == "established" then
-      self._conns[id] = other
+      self:_name(other, id)
       return other
     end
   end
@@ -217,10 +221,21 @@ function methods:_adopt(id)
   return conn
 end
 
+-- One more id of a connection: that of a dial that met it.
+function methods:_name(conn, id)
+  conn._names = conn._names or {}
+  conn._names[#conn._names + 1] = id
+  self._conns[id] = conn
+end
+
 function methods:_forget(conn)
-  for id, other in pairs(self._conns) do
-    if other == conn then
-      self._conns[id] = nil
+  local conns = self._conns
+  if conns[conn.id] == conn then
+    conns[conn.id] = nil
+  end
+  for _, id in ipairs(conn._names or {}) do
+    if conns[id] == conn then
+      conns[id] = nil
     end
   end
 end

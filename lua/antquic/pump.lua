@@ -79,7 +79,7 @@ function on.connection_established(ep, ev)
   local real = ev.peer and ep._core:find_conn(ev.peer)
   local other = real and real ~= id and ep._conns[real]
   if other and other.state == "established" then
-    ep._conns[id] = other
+    ep:_name(other, id)
     if conn and conn ~= other then
       conn._same = other
       conn.state = "closed"
@@ -100,9 +100,12 @@ function on.connection_established(ep, ev)
   conn.outgoing = ev.outgoing == true
   local s = ev.session and ep._sessions[ev.session]
   local incoming = not conn.outgoing and not s
-  if incoming and not ep:_accepts(conn.peer_id) then
-    conn:close(0, "refused")
-    return
+  if incoming then
+    local yes, why = ep:_accepts(conn.peer_id)
+    if not yes then
+      conn:close(0, why)
+      return
+    end
   end
   ep:_keep_alive(conn)
   conn._changed:wake(true)

@@ -125,7 +125,11 @@ function reach.connect(self, target, opts)
   local id, address, message, code = parse_target(target)
   if not id and not address then
     return nil, message, code
-  elseif not id or (address and given.alpn) then
+  elseif given.alpn and not address then
+    error("ep:connect: option 'alpn' goes with an address, as in id@addr:port", 3)
+  elseif given.known and (not id or given.alpn) then
+    error("ep:connect: option 'known' goes with a peer id, and not with 'alpn'", 3)
+  elseif not id or given.alpn then
     return dial(self, address, id, given)
   end
   local known = known_addresses("ep:connect", address, given.known)

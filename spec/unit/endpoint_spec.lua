@@ -244,6 +244,67 @@ describe("endpoints", function()
     assert.equal("PEER_NOT_CONNECTED", select(3, ep:connection(conn.peer_id)))
     ep:close()
   end)
+
+  it("forget every name of a connection that ends", function()
+    for _, ends in ipairs({
+      function(conn)
+        conn:close()
+      end,
+      function(_, inner)
+        inner:push({ kind = "connection_lost", conn = 7, error = "IDLE_TIMEOUT" })
+      end,
+    }) do
+      local ep, inner, conn = fake.connected(antquic, core)
+      inner.answers.find_conn = 7
+      antquic.run(function()
+        inner:push({
+          kind = "connection_established",
+          conn = 12,
+          peer = conn.peer_id:bytes(),
+          outgoing = true,
+        })
+        antquic.sleep(0.01)
+        assert.equal(conn, ep._conns[12])
+        ends(conn, inner)
+        antquic.sleep(0.01)
+      end)
+      assert.is_nil(next(ep._conns))
+      ep:close()
+    end
+  end)
+
+  it("refuse options that would do nothing", function()
+    local ep = antquic.endpoint()
+    local id = ("22"):rep(32)
+    for _, case in ipairs({
+      { id, { alpn = "chat/1" }, "'alpn' goes with an address" },
+      { "127.0.0.1:1", { known = { "127.0.0.1:2" } }, "'known' goes with a peer id" },
+      { id .. "@127.0.0.1:1", { alpn = "a", known = { "127.0.0.1:2" } }, "not with 'alpn'" },
+    }) do
+      assert.error_matches(function()
+        ep:connect(case[1], case[2])
+      end, "ep:connect: option .*" .. case[3])
+    end
+    ep:close()
+  end)
+
+  it("tell a refused peer what the policy says", function()
+    local ep = antquic.endpoint({
+      policy = {
+        accept = function()
+          return "come back tomorrow"
+        end,
+      },
+    })
+    local inner = core.endpoints[#core.endpoints]
+    antquic.run(function()
+      inner:push({ kind = "connection_incoming", conn = 3 })
+      inner:push({ kind = "connection_established", conn = 3, peer = ("\3"):rep(32) })
+      antquic.sleep(0.01)
+    end)
+    assert.same({ name = "conn_close", 3, 0, "come back tomorrow" }, inner:called("conn_close")[1])
+    ep:close()
+  end)
 end)
 
 describe("events", function()

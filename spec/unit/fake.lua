@@ -113,7 +113,6 @@ local VERBS = {
   "decide",
   "set_punch_defaults",
   "hide_candidates",
-  "hide_candidates",
   "bootstrap_add",
   "bootstrap_remove",
   "close_all",
