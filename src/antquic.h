@@ -335,7 +335,7 @@ typedef struct aq_endpoint_params {
   uint8_t can_coordinate;
   uint8_t enable_symmetric_nat;  /* no effect in this version */
   uint8_t enable_relay_fallback; /* no effect but for the check of the role */
-  uint8_t accept;         /* take connections of others */
+  uint8_t accept;                /* take connections of others */
   uint8_t allow_reserved; /* 198.18/15, 100.64/10, 2001:db8::/32 as candidates*/
   uint8_t always_retry;   /* address validation for every new connection */
   uint8_t strategy;       /* aq_strategy: who runs the steps of a session */
