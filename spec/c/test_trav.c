@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+static const aq_addr COORDINATOR = {4, 9000, {198, 18, 0, 1}, 0};
 static aq_trav T; /* large: not on the stack */
 static aq_trav_params P;
 
@@ -118,7 +119,7 @@ static void coordinated(aq_tstamp now, const aq_ctl *answer) {
   assert_int_equal(aq_trav_step_coordinate(&T, now, 7, 0), 0);
   drain(now);
   assert_int_equal(action(AQ_TRAV_REQUEST)->conn, 7);
-  aq_trav_handle_requested(&T, now, 7, 1);
+  aq_trav_handle_requested(&T, now, 7, &COORDINATOR, 1);
   aq_trav_handle_answer(&T, now, answer);
 }
 
@@ -252,6 +253,11 @@ static void a_coordinate_step_ends_with_the_answer(void **state) {
   drain(5 * AQ_MS);
   step_ended(1, AQ_OK);
   assert_non_null(event(AQ_EVENT_COORDINATION_REQUESTED));
+  assert_true(aq_addr_equal(&event(AQ_EVENT_COORDINATION_REQUESTED)->addr,
+                            &COORDINATOR));
+  aq_step_record step;
+  assert_int_equal(aq_trav_get_steps(&T, &step, 1), 1);
+  assert_true(aq_addr_equal(&step.addr, &COORDINATOR));
   assert_int_equal(event(AQ_EVENT_COORDINATION_SYNCHRONIZED)->value, 1);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
   assert_memory_equal(aq_trav_key(&T), m.key, sizeof(m.key));
@@ -264,7 +270,7 @@ static void an_answer_to_something_else_is_ignored(void **state) {
   (void)state;
   aq_trav_init(&T, 0, &P);
   aq_trav_step_coordinate(&T, 0, 7, 0);
-  aq_trav_handle_requested(&T, 0, 7, 1);
+  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
   aq_ctl m = message(AQ_CTL_ANSWER, 9);
   m.request = 2;
   aq_trav_handle_answer(&T, 0, &m);
@@ -324,7 +330,7 @@ static void a_request_that_times_out_is_cancelled(void **state) {
   aq_trav_init(&T, 0, &P);
   aq_trav_step_coordinate(&T, 0, 7, 200 * AQ_MS);
   drain(0);
-  aq_trav_handle_requested(&T, 0, 7, 1);
+  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
   aq_trav_handle_timeout(&T, 200 * AQ_MS);
   drain(200 * AQ_MS);
   step_ended(1, AQ_ERR_TIMEOUT);
@@ -709,7 +715,7 @@ static void nobody_polls_and_the_end_is_still_told(void **state) {
   }
   P.strategy = AQ_STRATEGY_AUTO;
   aq_trav_init(&T, 0, &P);
-  aq_trav_handle_requested(&T, 0, 7, 1);
+  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
   aq_trav_handle_answer(&T, 0, &m);
   for (uint32_t k = 0; k < 500; k++) {
     aq_addr from = addr("40.0.0.1:1000");
@@ -856,7 +862,7 @@ static void the_smaller_id_goes_on_but_opens_its_nat(void **state) {
   aq_trav_init(&T, 0, &P);
   aq_trav_step_coordinate(&T, 0, 7, 0);
   drain(0);
-  aq_trav_handle_requested(&T, 0, 7, 1);
+  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
   aq_ctl offer = message(AQ_CTL_OFFER, 8);
   aq_trav_handle_offer(&T, AQ_MS, &offer, 7);
   drain(AQ_MS);

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const aq_addr COORDINATOR = {4, 9000, {198, 18, 0, 1}, 0};
+
 #define MUST(x)                                                                \
   do {                                                                         \
     if (!(x)) {                                                                \
@@ -107,7 +109,7 @@ static void drain(world *w) {
   while (aq_trav_poll_action(&w->t, w->now, &a)) {
     check_action(w, &a);
     if (a.kind == AQ_TRAV_REQUEST && u8() & 1) {
-      aq_trav_handle_requested(&w->t, w->now, 7, ++w->request);
+      aq_trav_handle_requested(&w->t, w->now, 7, &COORDINATOR, ++w->request);
     }
   }
   while (aq_trav_poll_event(&w->t, &e)) {
@@ -281,7 +283,7 @@ static void operate(world *w) {
     aq_trav_set_punch(t, &s);
     break;
   case 6:
-    aq_trav_handle_requested(t, w->now, u8(), ++w->request);
+    aq_trav_handle_requested(t, w->now, u8(), &COORDINATOR, ++w->request);
     break;
   case 7:
   case 8:

@@ -97,6 +97,7 @@ void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s);
 
 /* Arrivals. */
 void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
+                              const aq_addr *coordinator,
                               uint64_t request); /* REQUEST was sent */
 void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, const aq_ctl *answer);
 /* The peer asked for us while we ask for it: an offer for a session that is

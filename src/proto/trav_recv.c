@@ -111,7 +111,7 @@ void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
 }
 
 void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
-                              uint64_t request) {
+                              const aq_addr *coordinator, uint64_t request) {
   aq_trav_clock(t, now);
   if (t->over || !t->requested) {
     return;
@@ -119,9 +119,13 @@ void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
   t->coordinator = conn;
   t->request = request;
   t->requested_at = t->now;
+  if (t->rec_coordinate) {
+    t->record[t->rec_coordinate - 1].addr = *coordinator;
+  }
   aq_event spare;
   aq_event *e = aq_trav_note(t, AQ_EVENT_COORDINATION_REQUESTED, &spare);
   e->conn = conn;
+  e->addr = *coordinator;
   e->value = t->attempt;
 }
 

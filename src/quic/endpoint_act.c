@@ -66,7 +66,7 @@ static int send_request(aq_session *s, aq_link *l) {
   s->tried |= 1u << l->boot->index;
   s->info.coordinator_addr = l->remote;
   ep->stats.coordinations_requested++;
-  aq_trav_handle_requested(s->trav, ep->now, l->pub, m.request);
+  aq_trav_handle_requested(s->trav, ep->now, l->pub, &l->remote, m.request);
   return 0;
 }
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const aq_addr coordinator_addr = {4, 9000, {198, 18, 0, 1}, 0};
+
 const fake_nat_kind
     FAKE_FULL_CONE = {"full_cone", FAKE_EI, FAKE_EI, 0, 0, 1},
     FAKE_ADDR_RESTR = {"addr_restr", FAKE_EI, FAKE_AD, 0, 0, 0},
@@ -387,7 +389,8 @@ static void act_request(fake_world *w, int who) {
   aq_ctl m = {.type = AQ_CTL_REQUEST, .request = ++p->next_request};
   m.peer = w->peer[!who].id;
   trace(w, who, "asks the coordinator for %s", w->peer[!who].name);
-  aq_trav_handle_requested(&p->trav, w->now, conn_of(who), m.request);
+  aq_trav_handle_requested(&p->trav, w->now, conn_of(who), &COORDINATOR,
+                           m.request);
   control(w, who, COORDINATOR, &m);
 }
 
