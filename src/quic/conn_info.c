@@ -22,10 +22,6 @@ int aq_conn_is_established(const aq_conn *c) {
   return c->established != 0;
 }
 
-int aq_conn_is_client(const aq_conn *c) {
-  return c->client;
-}
-
 int aq_conn_is_open(const aq_conn *c) {
   return c->phase == AQ_CONN_HANDSHAKE || c->phase == AQ_CONN_OPEN;
 }

@@ -85,11 +85,13 @@ static void coordinate(aq_link *l, const aq_ctl *m) {
       fill_peer(&target, t);
       to = &target;
     }
-    if (aq_crypto_random(&ep->env, random, sizeof(random)) != 0) {
-      return;
-    }
   } else if (m->type == AQ_CTL_REGISTER) {
     l->is_registrant = 1;
+  }
+  /* A session's id and key, or the salt of the tables. */
+  if ((m->type == AQ_CTL_REQUEST || m->type == AQ_CTL_REGISTER) &&
+      aq_crypto_random(&ep->env, random, sizeof(random)) != 0) {
+    return;
   }
   size_t n = aq_coord_handle(ep->coord, ep->now, &from, m, to, random, out,
                              &ep->stats);

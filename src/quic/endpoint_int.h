@@ -341,8 +341,6 @@ void aq_pair_hangup(aq_link *l);   /* forgets an unfinished dial */
 void aq_pair_gone(aq_link *l, const aq_notice *why);
 /* CONNECTION_ESTABLISHED once more, for an id |as| that now means |l|. */
 void aq_pair_report(aq_link *l, aq_id as);
-/* An unfinished dial of ours to the contact; NULL: none. */
-aq_link *aq_contact_dialing(const aq_contact *k);
 
 /* ---- endpoint_ctl.c: control stream, coordinator, frames ------------------
  */

@@ -91,10 +91,6 @@ static aq_link *own_dial(const aq_contact *k) {
   return dialing;
 }
 
-aq_link *aq_contact_dialing(const aq_contact *k) {
-  return own_dial(k);
-}
-
 static aq_link *first_held(const aq_contact *k) {
   aq_list_each(node, &k->members) {
     if (member(node)->state == AQ_LINK_HELD) {

@@ -71,10 +71,6 @@ int aq_identity_generate(aq_identity **pid) {
   return rv;
 }
 
-int aq_identity_copy(aq_identity **pid, const aq_identity *id) {
-  return aq_identity_from_seed(pid, id->seed);
-}
-
 void aq_identity_del(aq_identity *id) {
   if (!id) {
     return;

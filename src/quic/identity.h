@@ -21,7 +21,6 @@ struct aq_identity {
 #define AQ_PKCS8_LEN 83
 #define AQ_TLS_KEY_LEN 82
 
-int aq_identity_copy(aq_identity **pid, const aq_identity *id);
 /* The DER SubjectPublicKeyInfo of a raw key. */
 void aq_identity_spki(uint8_t out[AQ_SPKI_LEN], const uint8_t key[32]);
 /* The raw key inside an SPKI, borrowed; NULL when it is not exactly the one
