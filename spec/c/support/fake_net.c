@@ -389,7 +389,7 @@ static void act_request(fake_world *w, int who) {
   aq_ctl m = {.type = AQ_CTL_REQUEST, .request = ++p->next_request};
   m.peer = w->peer[!who].id;
   trace(w, who, "asks the coordinator for %s", w->peer[!who].name);
-  aq_trav_handle_requested(&p->trav, w->now, conn_of(who), &COORDINATOR,
+  aq_trav_handle_requested(&p->trav, w->now, conn_of(who), &coordinator_addr,
                            m.request);
   control(w, who, COORDINATOR, &m);
 }
