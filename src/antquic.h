@@ -861,7 +861,7 @@ int aq_runtime_wait(aq_runtime *rt, aq_duration max);
 /* aq_runtime_poll sends what is queued and blocks until one of |n| <=
  * AQ_MAX_POLL runtimes has work, |max| passed or a signal came; it steps none.
  * Returns 0 or AQ_ERR_INVAL. */
-#define AQ_MAX_POLL 64
+#define AQ_MAX_POLL 4096
 int aq_runtime_poll(aq_runtime *const *v, size_t n, aq_duration max);
 /* The monotonic clock that every runtime reads. */
 aq_tstamp aq_clock_now(void);

@@ -52,7 +52,7 @@ function core.now() end
 function core.sleep(seconds) end
 
 --- Sends what is queued, then blocks until one of the endpoints has work for
---- step(), or the time is up. Steps none of them. At most 64 endpoints; closed ones raise.
+--- step(), or the time is up. Steps none of them. At most 4096 endpoints; closed ones raise.
 ---@param endpoints antquic.core.Endpoint[]
 ---@param seconds? number nil: only the endpoints' deadlines end it
 ---@return true

@@ -158,7 +158,7 @@ static int core_wait(lua_State *L) {
   size_t n;
   luaL_checktype(L, 1, LUA_TTABLE);
   n = laq_rawlen(L, 1);
-  luaL_argcheck(L, n <= AQ_MAX_POLL, 1, "more than 64 endpoints");
+  luaL_argcheck(L, n <= AQ_MAX_POLL, 1, "more than 4096 endpoints");
   for (size_t i = 0; i < n; i++) {
     laq_endpoint *e;
     lua_rawgeti(L, 1, (int)i + 1);
