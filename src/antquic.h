@@ -430,9 +430,10 @@ const char *aq_pair_state_name(aq_pair_state v);
 /* aq_event: one thing that happened. Which members count depends on |kind|,
  * docs/events.md lists them; the others are zero. Readiness events (STREAM_*,
  * DATAGRAM_*) are edges that coalesce, so they are never lost; the others sit
- * in a ring of AQ_EVENT_RING, and when it is full (for ADDRESS_OBSERVED,
- * PATH_CHANGED, CANDIDATE_* and LIMIT_HIT: half full) the newest are dropped
- * and counted by one EVENTS_LOST. */
+ * in a ring of AQ_EVENT_RING, and when it is full the newest are dropped and
+ * counted by one EVENTS_LOST. Half of it is for those that end or begin what
+ * somebody may wait for: CONNECTION_*, DIAL_FAILED, TRAVERSAL_*, STEP_DONE,
+ * DECISION, BOOTSTRAP_*, INTERFACES_CHANGED. */
 typedef struct aq_event {
   aq_event_kind kind;
   aq_tstamp time;

@@ -199,6 +199,7 @@ static void test_events_that_stay(void **state) {
     aq_ep_event(ep, AQ_EVENT_ADDRESS_OBSERVED);
     aq_ep_event(ep, AQ_EVENT_PATH_CHANGED);
     aq_ep_event(ep, AQ_EVENT_CANDIDATE_DISCOVERED);
+    aq_ep_event(ep, AQ_EVENT_PHASE_TRANSITION);
   }
   for (int i = 0; i < 100; i++) {
     aq_ep_event(ep, AQ_EVENT_CONNECTION_LOST)->conn = 7;

@@ -7,16 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Peers can make these happen as often as they like, and nobody waits for one
- * of them: they leave room for the others. */
-static int is_chatter(aq_event_kind kind) {
+/* These end or begin something, and somebody may wait for that. Peers and
+ * coordinators can make the others happen as often as they like: those leave
+ * half of the ring to these. */
+static int is_awaited(aq_event_kind kind) {
   switch (kind) {
-  case AQ_EVENT_ADDRESS_OBSERVED:
-  case AQ_EVENT_PATH_CHANGED:
-  case AQ_EVENT_CANDIDATE_DISCOVERED:
-  case AQ_EVENT_CANDIDATE_VALIDATED:
-  case AQ_EVENT_CANDIDATE_REMOVED:
-  case AQ_EVENT_LIMIT_HIT:
+  case AQ_EVENT_CONNECTION_ESTABLISHED:
+  case AQ_EVENT_CONNECTION_INCOMING:
+  case AQ_EVENT_CONNECTION_LOST:
+  case AQ_EVENT_DIAL_FAILED:
+  case AQ_EVENT_TRAVERSAL_SUCCEEDED:
+  case AQ_EVENT_TRAVERSAL_FAILED:
+  case AQ_EVENT_STEP_DONE:
+  case AQ_EVENT_DECISION:
+  case AQ_EVENT_BOOTSTRAP_CONNECTED:
+  case AQ_EVENT_BOOTSTRAP_LOST:
+  case AQ_EVENT_INTERFACES_CHANGED:
     return 1;
   default:
     return 0;
@@ -26,7 +32,7 @@ static int is_chatter(aq_event_kind kind) {
 aq_event *aq_ep_event(aq_endpoint *ep, aq_event_kind kind) {
   /* The last place is kept for EVENTS_LOST. */
   size_t at = AQ_EVENT_RING;
-  size_t keep = is_chatter(kind) ? AQ_EVENT_RING / 2 : 0;
+  size_t keep = is_awaited(kind) ? 0 : AQ_EVENT_RING / 2;
   if (ep->ring.count + 1 + keep >= ep->ring.cap) {
     if (ep->events_lost++ == 0) {
       ep->stats.limit_events++;
