@@ -423,6 +423,20 @@ describe("core", function()
       assert.is_true(core.now() - from < 0.5)
     end)
 
+    it("waits for many at once", function()
+      local many = {}
+      for i = 1, 80 do
+        many[i] = endpoint()
+      end
+      for _, ep in ipairs(many) do
+        ep:step()
+      end
+      assert(many[1]:connect_addr(many[80]:sockets()[1]))
+      drive(many, function()
+        return #many[1]:conns() == 1
+      end)
+    end)
+
     it("counts", function()
       local ep <close> = endpoint()
       local s = ep:statistics()

@@ -168,7 +168,11 @@ int aq_conn_close(aq_endpoint *ep, aq_tstamp now, aq_id conn, uint64_t code,
   aq_ep_enter(ep, now);
   aq_link *l = open_link(ep, conn);
   if (l == NULL) {
-    return aq_link_get(ep, conn) != NULL ? 0 : AQ_ERR_CLOSED;
+    l = aq_link_get(ep, conn);
+    if (l != NULL && l->state == AQ_LINK_DUP_WAIT) {
+      l->user = 0; /* nobody asks any more what will replace it */
+    }
+    return l != NULL ? 0 : AQ_ERR_CLOSED;
   }
   aq_link_close(l, 1, clamp_code(code), reason != NULL ? reason : "",
                 reason != NULL ? len : 0);
