@@ -279,6 +279,10 @@ static void run(uint64_t seed) {
       links += aq_list_entry(at, aq_link, all_node)->state != AQ_LINK_FORWARD;
     }
     assert_in_range(links, 0, NODES - 1);
+    assert_int_equal(aq_hash_count(&ep->contacts), links);
+    assert_int_equal(aq_hash_count(&ep->punches), 0);
+    assert_true(aq_hash_count(&ep->places) <= links);
+    assert_true(aq_hash_count(&ep->cids) <= links * 16);
   }
   /* And who dials still gets through. */
   for (int i = 0; i < NODES; i++) {
