@@ -283,6 +283,7 @@ typedef struct aq_pair_info {
   uint8_t state;     /* aq_pair_state */
   uint8_t remote_source;
   uint8_t verified;
+  uint8_t answered;  /* it echoed what we sent: it is really there */
   uint32_t sent;     /* punch datagrams sent on it */
   uint32_t received; /* authentic ones received */
 } aq_pair_info;

@@ -498,6 +498,7 @@ function Endpoint:session_info(session) end
 ---@field remote_source string
 ---@field verified boolean
 ---@field sent integer
+---@field answered boolean it echoed what we sent
 ---@field received integer
 
 ---@param session antquic.Id

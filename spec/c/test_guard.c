@@ -353,6 +353,26 @@ static void test_names(void **state) {
   assert_string_equal(aq_guard_name((aq_guard_verdict)99), "unknown");
 }
 
+static void who_answers_is_no_victim(void **state) {
+  static aq_guard g;
+  aq_addr a = util_addr("198.51.100.7:5000");
+  aq_addr b = util_addr("198.51.100.8:5000");
+  aq_guard_request r = {
+      .target = &a, .verified = 1, .allow_reserved = 1, .len = 40};
+  (void)state;
+  aq_guard_init(&g, 7);
+  for (int i = 0; i < 9; i++) {
+    assert_int_equal(aq_guard_take(&g, AQ_S, &r), AQ_GUARD_OK);
+  }
+  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 8), 1);
+  aq_guard_answered(&g, &b);
+  assert_int_equal(aq_guard_take(&g, AQ_S, &r), AQ_GUARD_TARGET);
+  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 1), 0);
+  aq_guard_answered(&g, &a);
+  assert_int_equal(aq_guard_take(&g, AQ_S, &r), AQ_GUARD_OK);
+  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 8), 1);
+}
+
 static void initials_to_one_ip_are_few(void **state) {
   static aq_guard g;
   aq_addr a = util_addr("198.51.100.7:5000"),
@@ -385,6 +405,7 @@ int main(void) {
       cmocka_unit_test(test_clock_back),
       cmocka_unit_test(test_names),
       cmocka_unit_test(initials_to_one_ip_are_few),
+      cmocka_unit_test(who_answers_is_no_victim),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

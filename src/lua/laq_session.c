@@ -200,6 +200,7 @@ static int session_pairs(lua_State *L) {
     laq_set_string(L, "state", aq_pair_state_name(v[i].state));
     laq_set_string(L, "remote_source", aq_source_name(v[i].remote_source));
     laq_set_bool(L, "verified", v[i].verified);
+    laq_set_bool(L, "answered", v[i].answered);
     laq_set_int(L, "sent", v[i].sent);
     laq_set_int(L, "received", v[i].received);
     lua_rawseti(L, -2, (int)i + 1);

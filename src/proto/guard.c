@@ -234,3 +234,21 @@ int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
   b->key = key;
   return 1;
 }
+
+static void give_back(aq_bucket *b, uint64_t key) {
+  if (b->key == key) {
+    b->spent = 0;
+  }
+}
+
+void aq_guard_answered(aq_guard *g, const aq_addr *target) {
+  aq_addr a = *target;
+  aq_addr_normalize(&a);
+  uint64_t ip = aq_addr_hash_prefix(&a, 128, g->salt);
+  uint64_t keys[2] = {ip, aq_addr_hash(&a, g->salt)};
+  give_back(&g->initial[ip % AQ_GUARD_SLOTS], ip);
+  for (size_t i = 0; i < 2; i++) {
+    give_back(&g->target[keys[i] % AQ_GUARD_TARGETS], keys[i]);
+    give_back(&g->target_bytes[keys[i] % AQ_GUARD_TARGETS], keys[i]);
+  }
+}

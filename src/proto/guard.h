@@ -71,4 +71,8 @@ aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
 int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
                           size_t count);
 
+/* aq_guard_answered: the address proved that it gets what is sent there, so it
+ * is no victim: what was spent on it is given back. */
+void aq_guard_answered(aq_guard *g, const aq_addr *target);
+
 #endif

@@ -339,6 +339,7 @@ size_t aq_trav_get_pairs(const aq_trav *t, aq_pair_info *out, size_t max) {
     out[i].verified = p->verified;
     out[i].sent = p->sent;
     out[i].received = p->received;
+    out[i].answered = p->answered_us;
   }
   return t->npair;
 }

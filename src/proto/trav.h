@@ -107,9 +107,10 @@ void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
 void aq_trav_handle_error(aq_trav *t, aq_tstamp now, int error,
                           aq_duration retry_after);
 void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now);
-/* An authentic punch datagram of this session's key. */
-void aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
-                          const aq_addr *from, const aq_punch *p);
+/* An authentic punch datagram of this session's key. Returns 1 when it proves
+ * that |from| gets what is sent there: it echoed a cookie. 0 otherwise. */
+int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
+                         const aq_addr *from, const aq_punch *p);
 /* A PUNCH was not sent: the guard forbade it. */
 void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
                             const aq_addr *addr, const char *limit);

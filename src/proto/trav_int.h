@@ -71,8 +71,9 @@ typedef struct aq_trav_pair {
   uint8_t state; /* aq_pair_state */
   uint8_t source;
   uint8_t verified;
-  uint8_t is_private; /* no openers */
-  uint8_t heard;      /* an authentic datagram came from it */
+  uint8_t is_private;  /* no openers */
+  uint8_t heard;       /* an authentic datagram came from it */
+  uint8_t answered_us; /* ... that echoed what was sent there: no spoofing */
   uint8_t dialed;
   uint8_t left;   /* probes still to send */
   uint8_t round;  /* gap in force, see aq_trav_gap */

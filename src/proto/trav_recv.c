@@ -268,20 +268,20 @@ static int hears_punches(aq_trav *t) {
   return t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION;
 }
 
-void aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
-                          const aq_addr *from, const aq_punch *p) {
+int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
+                         const aq_addr *from, const aq_punch *p) {
   aq_trav_clock(t, now);
   int by_initiator = (p->flags & AQ_PUNCH_FLAG_INITIATOR) != 0;
   if (t->over || !t->has_key || from->family == 0 || from->port == 0 ||
       memcmp(p->session, t->session, sizeof(t->session)) != 0 ||
       by_initiator == t->initiator || !hears_punches(t) ||
       is_replay(t, p->seq)) {
-    return;
+    return 0;
   }
   aq_duration rtt = 0;
   if (p->type == AQ_PUNCH_ANSWER) {
     if (!take_cookie(t, p->echo, &rtt)) {
-      return;
+      return 0;
     }
     t->rtt = rtt;
   }
@@ -290,13 +290,18 @@ void aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
     pair = learn_pair(t, socket, from);
   }
   if (!pair) {
-    return;
+    return 0;
   }
   hear(t, pair, rtt);
   if (p->type != AQ_PUNCH_ANSWER) {
     aq_trav_answer(t, pair, p);
   }
   validate(t, pair);
+  if (p->type != AQ_PUNCH_ANSWER) {
+    return 0;
+  }
+  pair->answered_us = 1;
+  return 1;
 }
 
 void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,

@@ -213,7 +213,10 @@ static void feed(aq_link *l, const aq_datagram *d, const uint8_t *data,
   const aq_addr *local = l->client && s != NULL ? &s->bound : &d->local;
   aq_conn_verdict v = aq_conn_handle_packet(l->c, ep->now, d->socket, local,
                                             &d->remote, d->ecn, data, len);
-  l->unproven = 0; /* it knows the connection ID that we chose */
+  if (l->unproven) { /* it knows the connection ID that we chose */
+    l->unproven = 0;
+    aq_guard_answered(&ep->guard, &l->remote);
+  }
   if (v == AQ_CONN_OK || l->state != AQ_LINK_ARRIVING) {
     aq_link_touch(l);
     return;

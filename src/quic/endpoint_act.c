@@ -238,6 +238,16 @@ static void rehash(aq_session *s) {
   }
 }
 
+static void address_answered(aq_session *s, const aq_addr *a) {
+  aq_guard_answered(&s->ep->guard, a);
+  for (size_t i = 0; i < s->ndial; i++) {
+    aq_link *l = aq_idmap_get(&s->ep->ids, AQ_KIND_CONN, s->dials[i].link);
+    if (l != NULL && aq_addr_equal(&l->remote, a)) {
+      l->unproven = 0;
+    }
+  }
+}
+
 void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
                         const uint8_t *data, size_t len) {
   aq_punch p;
@@ -256,13 +266,9 @@ void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
     return;
   }
   ep->stats.punches_received++;
-  for (size_t i = 0; i < s->ndial; i++) {
-    aq_link *l = aq_idmap_get(&ep->ids, AQ_KIND_CONN, s->dials[i].link);
-    if (l != NULL && aq_addr_equal(&l->remote, &d->remote)) {
-      l->unproven = 0;
-    }
+  if (aq_trav_handle_punch(s->trav, ep->now, d->socket, &d->remote, &p)) {
+    address_answered(s, &d->remote);
   }
-  aq_trav_handle_punch(s->trav, ep->now, d->socket, &d->remote, &p);
   aq_session_touch(s);
 }
 
@@ -278,12 +284,12 @@ static int is_known(const aq_session *s, const aq_addr *a) {
   return 0;
 }
 
-/* An authentic punch came from there. */
-static int is_heard(const aq_session *s, const aq_addr *a) {
+/* What we sent there was echoed, so it is nobody else's address. */
+static int has_answered(const aq_session *s, const aq_addr *a) {
   aq_pair_info pairs[AQ_TRAV_MAX_PAIRS];
   size_t n = aq_trav_get_pairs(s->trav, pairs, AQ_TRAV_MAX_PAIRS);
   for (size_t i = 0; i < n && i < AQ_TRAV_MAX_PAIRS; i++) {
-    if (pairs[i].received > 0 && aq_addr_equal(&pairs[i].remote, a)) {
+    if (pairs[i].answered && aq_addr_equal(&pairs[i].remote, a)) {
       return 1;
     }
   }
@@ -316,7 +322,7 @@ static void dial(aq_session *s, const aq_trav_action *a) {
   }
   l->session = s->id;
   l->dial = a->dial;
-  l->unproven = !is_known(s, &a->addr) && !is_heard(s, &a->addr);
+  l->unproven = !is_known(s, &a->addr) && !has_answered(s, &a->addr);
   size_t at = s->ndial < AQ_TRAV_MAX_DIALS ? s->ndial++ : 0;
   s->dials[at].dial = a->dial;
   s->dials[at].link = l->id;
