@@ -190,6 +190,29 @@ function on.decision(ep, ev)
   ep._rearm(ep._handle)
 end
 
+-- What the lost events may have said of connections and sessions is read from
+-- the core, so that nobody waits in vain.
+function on.events_lost(ep)
+  for id, conn in pairs(ep._conns) do
+    local info = ep._core:conn_info(id)
+    if not info or info.state == "closed" then
+      conn:_end(conn:_label() .. ": it ended while too much happened at once", "CLOSED")
+      ep:_forget(conn)
+      return on.events_lost(ep) -- the table changed
+    end
+  end
+  for id, s in pairs(ep._sessions) do
+    local info = ep._core:session_info(id)
+    if not info or info.phase == "failed" then
+      session.finish(s, nil, "the session ended while too much happened at once", "CLOSED")
+      return on.events_lost(ep)
+    elseif info.phase == "connected" then
+      on.traversal_succeeded(ep, { session = id })
+      return on.events_lost(ep)
+    end
+  end
+end
+
 local function dispatch(ep, ev)
   local handler = on[ev.kind]
   if handler then

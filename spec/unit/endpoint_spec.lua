@@ -253,6 +253,13 @@ describe("endpoints", function()
       function(_, inner)
         inner:push({ kind = "connection_lost", conn = 7, error = "IDLE_TIMEOUT" })
       end,
+      -- Its end was among the events that nobody could keep.
+      function(conn, inner)
+        inner.conns[7] = nil
+        inner:push({ kind = "events_lost", count = 3 })
+        antquic.sleep(0.01)
+        assert.equal("closed", conn.state)
+      end,
     }) do
       local ep, inner, conn = fake.connected(antquic, core)
       inner.answers.find_conn = 7
