@@ -44,6 +44,7 @@ describe("the command's parts", function()
       { { "try", "a", "b" }, "'b' is one argument too many" },
       { { "try", "a", "--nod", "x" }, "did you mean '%-%-node'" },
       { { "try", "a", "--key" }, "needs a value: FILE" },
+      { { "try", "a", "--key", "" }, "needs a value: FILE" },
       { { "try", "a", "--json=1" }, "takes no value" },
     }
     for _, case in ipairs(cases) do
@@ -187,6 +188,26 @@ END
     assert.matches("again 0", text)
     assert.matches("missing 1", text)
     assert.matches("\n2\n$", text)
+  end)
+
+  it("says when the receiver's disk is full, and sends a file of no bytes", function()
+    -- Only the last 100 bytes don't fit: they fail when the file is closed.
+    local text = shell([[
+      mkdir narrow; head -c 1048676 /dev/urandom >wide; >empty
+      (trap '' XFSZ; ulimit -f 2048; antquic listen --bind 127.0.0.1:9816 --key l \
+        --receive narrow --json >log) &
+      antquic connect 127.0.0.1:9816 --bind 127.0.0.1:0 --key c --send wide; echo "full $?"
+      [ -e narrow/wide ] || echo "not there"
+      for i in 1 2 3; do
+        antquic connect 127.0.0.1:9816 --bind 127.0.0.1:0 --key c --send empty; echo "empty $?"
+      done
+      antquic connect 127.0.0.1:9816 --bind 127.0.0.1:0 --key c --send narrow; echo "folder $?"
+      antquic listen --key l --receive nowhere; echo "no folder $?"
+    ]])
+    assert.matches("the receiver says: cannot write narrow/wide.-full 1\nnot there", text)
+    assert.matches(("empty 0.-"):rep(3), text)
+    assert.matches("cannot read.-folder 1", text)
+    assert.matches("nowhere.-no folder 1", text)
   end)
 
   it("says who couldn't be reached", function()

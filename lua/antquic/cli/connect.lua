@@ -50,6 +50,19 @@ local function pipe(given, conn, stream)
   end
 end
 
+-- Why a file can't be sent, before anybody is called: a folder opens too, and
+-- fails to be read.
+local function unreadable_file(path)
+  local f, why = io.open(path, "rb")
+  if f then
+    local _
+    _, why = f:read(0)
+    f:close()
+    why = why and path .. ": " .. why
+  end
+  return why
+end
+
 return {
   name = "connect",
   summary = "reach a peer: a pipe, or --send a file",
@@ -76,6 +89,10 @@ return {
     local timeout, wrong = common.timeout(given, 10)
     if not timeout then
       return common.fail(given, wrong, "CONFIG")
+    end
+    local unreadable = given.send and unreadable_file(given.send)
+    if unreadable then
+      return common.fail(given, "cannot read " .. unreadable, "INVAL")
     end
     local ep, message, code = common.endpoint(given)
     if not ep then

@@ -125,6 +125,12 @@ return {
     "antquic listen > copy.tar",
   },
   run = function(given)
+    -- "." in it opens where it is a folder, and only there.
+    local folder, why = io.open((given.receive or ".") .. "/.", "r")
+    if not folder then
+      return common.fail(given, "cannot receive files in " .. tostring(why), "INVAL")
+    end
+    folder:close()
     local ep, message, code = common.endpoint(given, { allow = given.allow })
     if not ep then
       return common.fail(given, message, code)

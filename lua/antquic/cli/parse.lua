@@ -71,7 +71,7 @@ function parse.read(command, argv, first)
           i = i + 1
           value = argv[i]
         end
-        if value == nil then
+        if value == nil or value == "" then
           return nil, ("option '%s' needs a value: %s"):format(flag, option[2])
         end
         if option[2]:find("%.%.%.$") then
@@ -109,8 +109,8 @@ function parse.number(given, key, default, min, max)
     return nil,
       ("option '--%s' must be a number from %s to %s, got '%s'"):format(
         key,
-        tostring(min),
-        tostring(max),
+        ("%.14g"):format(min),
+        ("%.14g"):format(max),
         text
       )
   end
