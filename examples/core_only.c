@@ -2,7 +2,7 @@
  * over real sockets on loopback. The second one sends a line on a stream, the
  * first one echoes it, both close.
  *
- *   cc core_only.c -lantquic ... (the build makes it: build/dev/core_only)
+ *   cc core_only.c -lantquic ... (the build makes it: build/release/core_only)
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>

@@ -7,8 +7,9 @@ local common = require("antquic.cli.common")
 return {
   name = "coordinator",
   summary = "introduce peers to each other",
-  about = "Runs a coordinator until it is interrupted. Peers give its address with\n"
-    .. "--bootstrap. It sees who wants to reach whom, and never what they say.",
+  about = "Runs a coordinator until it is interrupted, at port 9000 where no --bind is\n"
+    .. "given. Peers give its address with --bootstrap.\n"
+    .. "It sees who wants to reach whom, and never what they say.",
   args = {},
   options = { common.BIND, common.KEY, common.RESERVED, common.JSON },
   examples = { "antquic coordinator --bind 0.0.0.0:9000" },
@@ -28,6 +29,14 @@ return {
       ("coordinator %s\nlistening on %s"):format(ep.peer_id:hex(), table.concat(addresses, ", ")),
       { peer_id = ep.peer_id:hex(), addresses = addresses }
     )
+    -- Who takes us for a peer to talk to shall hear that we aren't one.
+    ep:serve(function(conn)
+      for stream in conn:streams() do
+        stream:reset(6)
+        stream:stop(6)
+        stream:close()
+      end
+    end)
     for ev in ep:events({ "connection_incoming", "connection_lost", "limit_hit" }) do
       if ev.kind == "limit_hit" then
         common.tell(given, "limit", "limit reached: " .. tostring(ev.text), { name = ev.text })

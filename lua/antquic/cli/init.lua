@@ -26,11 +26,11 @@ Every peer has a key; its peer id is 64 hex digits made from it. A coordinator
 is a peer that others can reach: it introduces them to each other, then they
 talk directly, encrypted from end to end.
 
-A first try, on three machines (or in three terminals):
+A first try, on three machines (on one, give each --key FILE of its own):
 
   antquic coordinator --bind 0.0.0.0:9000        on a machine with a public address
-  antquic listen --bootstrap HOST:9000 --echo    prints a peer id
-  antquic connect PEERID --bootstrap HOST:9000   type a line, it comes back
+  antquic listen --bootstrap IP:9000 --echo      prints a peer id
+  antquic connect PEERID --bootstrap IP:9000     type a line, it comes back
 ]]
 
 local FOOT = [[

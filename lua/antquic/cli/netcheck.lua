@@ -97,7 +97,7 @@ return {
   args = {},
   options = {
     common.BOOTSTRAP,
-    common.TIMEOUT,
+    { "--timeout", "SECONDS", "how long to try (default 3)" },
     common.BIND,
     common.KEY,
     common.RESERVED,
