@@ -187,6 +187,10 @@ end
 ---@return antquic.Endpoint
 function methods:set_policy(p)
   policy.check(p, "ep:set_policy", 2)
+  local ok, message, code = check_open(self, "ep:set_policy")
+  if not ok then
+    return nil, message, code
+  end
   self._policy = p
   self:_apply_policy()
   return self
@@ -611,7 +615,7 @@ function methods:step(seconds)
   if not open then
     return nil, message, code
   end
-  return self._sched.turn(seconds or 0)
+  return self._sched.turn(options.timeout("ep:step", seconds, 2) or 0)
 end
 
 --- A file descriptor that is readable when step() has work; nil where the

@@ -61,7 +61,9 @@ end
 -- The reason why |value| has the wrong type, or nil.
 local function mistyped(rule, name, value)
   if not matches(value, rule.type) then
-    return ("option '%s' must be a %s, got %s"):format(name, kinds_text(rule.type), type(value))
+    local article = rule.type:find("^[aeiou]") and "an" or "a"
+    local wanted = kinds_text(rule.type)
+    return ("option '%s' must be %s %s, got %s"):format(name, article, wanted, type(value))
   end
 end
 

@@ -87,6 +87,9 @@ end
 
 -- A running or new session to a peer, or its connection.
 local function begin(self, id, known, timeout)
+  if id == self.peer_id then
+    return nil, nil, tostring(id) .. ": this is our own peer id: two peers need two keys", "INVAL"
+  end
   local inner = self._core
   local sid, cid, code = inner:session_start(id:bytes(), known, timeout)
   if sid == nil then

@@ -318,6 +318,39 @@ describe("endpoints on loopback", function()
     end
   end)
 
+  it("work with more endpoints than the core waits for at once", function()
+    local server = support.endpoint()
+    server:serve(function(conn)
+      local s = conn:accept_stream(10)
+      s:write(s:read("a", 10)):finish()
+    end)
+    local tasks = {}
+    for i = 1, 80 do
+      local ep = support.endpoint()
+      tasks[i] = antquic.spawn(function()
+        local s = assert(assert(ep:connect(support.address(server))):open_stream())
+        assert(s:write("number " .. i):finish())
+        return s:read("a", 10)
+      end)
+    end
+    for i, task in ipairs(tasks) do
+      assert.same({ true, "number " .. i }, { task:wait(10) })
+    end
+  end)
+
+  it("tell misuse by its name", function()
+    local a = support.endpoint()
+    local conn, message, code = a:connect(a.peer_id, { timeout = 1 })
+    assert.is_nil(conn)
+    assert.matches("our own peer id", message)
+    assert.equal("INVAL", code)
+    assert.has_error(function()
+      a:step("soon")
+    end)
+    a:close()
+    assert.equal("CLOSED", select(3, a:set_policy(antquic.policy.balanced)))
+  end)
+
   it("work outside a task too", function()
     -- What a person types into lua -i: every call drives the loop by itself.
     local script = [[

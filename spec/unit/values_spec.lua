@@ -101,8 +101,8 @@ describe("values", function()
     it("raise for unknown names, wrong types and values out of range", function()
       local cases = {
         { { sise = 1 }, "unknown option 'sise' %(known: mode, name, size%)" },
-        { { size = "x" }, "'size' must be a integer, got string" },
-        { { size = 1.5 }, "'size' must be a integer" },
+        { { size = "x" }, "'size' must be an integer, got string" },
+        { { size = 1.5 }, "'size' must be an integer" },
         { { size = 9 }, "'size' must be from 1 to 8, got 9" },
         { { name = 5 }, "'name' must be a string or table" },
         { { mode = "c" }, '\'mode\' must be one of "a", "b"' },

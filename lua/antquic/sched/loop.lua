@@ -250,6 +250,10 @@ local function run_ready()
   end
 end
 
+-- How many endpoints the core waits for at once. With more than that the others
+-- have their turn after a short while.
+local WAIT_MOST, WAIT_SHORT = 64, 0.005
+
 -- Blocks until an endpoint has work or |seconds| passed.
 local function wait(seconds)
   if source_count == 0 then
@@ -259,6 +263,10 @@ local function wait(seconds)
   else
     local cores = {}
     for source in pairs(sources) do
+      if #cores == WAIT_MOST then
+        seconds = math.min(seconds or WAIT_SHORT, WAIT_SHORT)
+        break
+      end
       cores[#cores + 1] = source.core
     end
     core.wait(cores, seconds)
