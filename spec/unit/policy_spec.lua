@@ -319,6 +319,32 @@ describe("policies", function()
     assert.same({ name = "decide", 77, true }, inner:called("decide")[1])
   end)
 
+  it("may not wait or yield in a choice that a task asks for", function()
+    local texts, list = {}, { "a", "b" }
+    start(function()
+      return {
+        order = function()
+          antquic.sleep(1)
+          return {}
+        end,
+        coordinators = function()
+          coroutine.yield()
+          return {}
+        end,
+      }
+    end)
+    antquic.run(function()
+      ep:on("policy_error", function(ev)
+        texts[ev.choice] = ev.text
+      end)
+      assert.same({}, ep:_choose(ep._policy, "coordinators", PEER, {}))
+      assert.equal(list, ep:_choose(ep._policy, "order", PEER, list))
+      antquic.sleep(0.01)
+    end)
+    assert.matches("none is allowed", texts.order)
+    assert.matches("may not yield", texts.coordinators)
+  end)
+
   it("accept or refuse a peer, and can be replaced while running", function()
     start(function()
       return {

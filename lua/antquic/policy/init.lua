@@ -100,8 +100,17 @@ local function report(ep, name, which, text)
 end
 policy.report = report
 
-local function trace(message)
-  return debug.traceback(tostring(message), 2)
+-- Calls |fn| in a coroutine that is no task, where a waiting call is an error,
+-- whoever asks: the strategy asks in a task of its own.
+local function call_choice(fn, view, arg)
+  local co = coroutine.create(fn)
+  local ok, result, extra = coroutine.resume(co, view, arg)
+  if not ok then
+    return false, debug.traceback(co, tostring(result))
+  elseif coroutine.status(co) ~= "dead" then
+    return false, "a choice may not yield"
+  end
+  return true, result, extra
 end
 
 --- Asks |p| for a choice. Where it lacks the function, fails, or gives another
@@ -110,9 +119,7 @@ function policy.choose(ep, p, which, view, arg)
   local fn = p[which]
   local fallback = default()[which]
   if fn and fn ~= fallback then
-    local ok, result, extra = xpcall(function()
-      return fn(view, arg)
-    end, trace)
+    local ok, result, extra = call_choice(fn, view, arg)
     if not ok then
       report(ep, p.name or "(unnamed)", which, result)
     elseif which == "accept" and (result == false or type(result) == "string") then
