@@ -22,14 +22,19 @@ end
 local function wait(ep, timeout)
   local deadline = antquic.now() + timeout
   local sub = ep:subscribe({ "bootstrap_connected", "bootstrap_lost", "address_observed" })
+  local why = {}
   while not all(ep:bootstrap_nodes(), "connected") and antquic.now() < deadline do
-    sub:next(deadline - antquic.now())
+    local ev = sub:next(deadline - antquic.now())
+    if ev and ev.kind == "bootstrap_lost" then
+      why[ev.address] = ev.text
+    end
   end
   deadline = math.min(deadline, antquic.now() + SETTLE)
   while not all(ep:bootstrap_nodes(), "observed") and antquic.now() < deadline do
     sub:next(deadline - antquic.now())
   end
   sub:close()
+  return why
 end
 
 local function family(address)
@@ -79,7 +84,7 @@ end
 
 local function node_line(node)
   if not node.connected then
-    return ("  %-24s not reached, %d failures"):format(node.address, node.failures)
+    return ("  %-24s not reached: %s"):format(node.address, node.error or "no answer yet")
   end
   return ("  %-24s rtt %.1f ms, %s, sees you as %s"):format(
     node.address,
@@ -115,7 +120,7 @@ return {
     if not ep then
       return common.fail(given, message, code)
     end
-    wait(ep, timeout)
+    local why = wait(ep, timeout)
     local nodes, candidates, locals = ep:bootstrap_nodes(), ep:discover_candidates(), {}
     for _, candidate in ipairs(candidates) do
       if candidate.source == "local" then
@@ -126,6 +131,7 @@ return {
     local reached = 0
     for _, node in ipairs(nodes) do
       reached = reached + (node.connected and 1 or 0)
+      node.error = not node.connected and why[node.address] or nil
       node.conn = nil
       node.peer_id = node.peer_id and node.peer_id:hex()
     end
