@@ -318,7 +318,7 @@ describe("endpoints on loopback", function()
     end
   end)
 
-  it("work with more endpoints than the core waits for at once", function()
+  it("work with many endpoints in one program", function()
     local server = support.endpoint()
     server:serve(function(conn)
       local s = conn:accept_stream(10)

@@ -252,7 +252,7 @@ end
 
 -- How many endpoints the core waits for at once. With more than that the others
 -- have their turn after a short while.
-local WAIT_MOST, WAIT_SHORT = 64, 0.005
+local WAIT_MOST, WAIT_SHORT = 4096, 0.005
 
 -- Blocks until an endpoint has work or |seconds| passed.
 local function wait(seconds)
