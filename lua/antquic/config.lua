@@ -122,9 +122,16 @@ local function as_list(value)
   return value
 end
 
+-- How long a list may be.
+local MOST = { alpn = 8, bind = 16, bootstrap_nodes = 16 }
+
 local function read_list(name, value, read)
   local list = {}
   for i, item in ipairs(as_list(value)) do
+    if i > MOST[name] then
+      local text = "antquic.endpoint: option '%s' has more than %d entries"
+      return nil, text:format(name, MOST[name]), "CONFIG"
+    end
     local got, message, code = read(item)
     if got == nil then
       return nil, ("antquic.endpoint: option '%s': %s"):format(name, message), code

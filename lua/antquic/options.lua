@@ -75,8 +75,8 @@ local function refuse(rule, name, value)
     elseif (rule.min and value < rule.min) or (rule.max and value > rule.max) then
       return ("option '%s' must be from %s to %s%s, got %s"):format(
         name,
-        tostring(rule.min or "any"),
-        tostring(rule.max or "any"),
+        rule.min and ("%.14g"):format(rule.min) or "any",
+        rule.max and ("%.14g"):format(rule.max) or "any",
         rule.unit and (" " .. rule.unit) or "",
         tostring(value)
       )
