@@ -162,8 +162,11 @@ END
       echo "status $?"
       wait $!; echo "listener $?"
       cat got
+      antquic listen --bind 127.0.0.1:9817 --key l --echo >log &
+      echo three | antquic connect 127.0.0.1:9817 --bind 127.0.0.1:0 --key c --json 2>events
+      grep -c '"event":"connected"' events
     ]])
-    assert.matches("answer\nstatus 0\nlistener 0\none\ntwo\n$", text)
+    assert.matches("answer\nstatus 0\nlistener 0\none\ntwo\nthree\n1\n$", text)
   end)
 
   it("sends a file again from where it stopped, and refuses damage", function()

@@ -16,6 +16,12 @@ common.JSON = { "--json", nil, "one JSON object per line, for machines" }
 common.RESERVED =
   { "--allow-reserved", nil, "use addresses of test networks (198.18/15 and the like) too" }
 
+-- A pipe's output is the peer's bytes and nothing else: |given.piped|.
+local function say(given, line)
+  local out = given.piped and io.stderr or io.stdout
+  out:write(line, "\n")
+end
+
 --- Prints a failure; returns the exit status for its code.
 ---@param given table
 ---@param message string
@@ -25,7 +31,7 @@ common.RESERVED =
 function common.fail(given, message, code, status)
   local cli = require("antquic.cli")
   if given.json then
-    print(output.json({ event = "error", message = message, code = code }))
+    say(given, output.json({ event = "error", message = message, code = code }))
   else
     io.stderr:write("antquic: ", message, code and (" (" .. code .. ")") or "", "\n")
   end
@@ -44,7 +50,7 @@ function common.tell(given, event, text, data)
   if given.json then
     data = data or {}
     data.event = event
-    print(output.json(data))
+    say(given, output.json(data))
   elseif text then
     print(text)
   end

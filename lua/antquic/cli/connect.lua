@@ -68,7 +68,8 @@ return {
   summary = "reach a peer: a pipe, or --send a file",
   about = "Reaches a peer by its id, through a coordinator where NATs are in the way, or by\n"
     .. "its address. Standard input goes to it, what it sends goes to standard output;\n"
-    .. "with --send a file goes to it instead, and goes on where an earlier try stopped.",
+    .. "with --send a file goes to it instead, and goes on where an earlier try stopped.\n"
+    .. "What --json tells of a pipe goes to standard error.",
   args = { { "PEER", "a peer id, an address, or PEERID@ADDRESS" } },
   options = {
     common.BOOTSTRAP,
@@ -86,6 +87,7 @@ return {
     "tar c docs | antquic connect 4f1d...c2",
   },
   run = function(given)
+    given.piped = not given.send
     local timeout, wrong = common.timeout(given, 10)
     if not timeout then
       return common.fail(given, wrong, "CONFIG")

@@ -107,6 +107,7 @@ return {
   summary = "wait for peers: a pipe, --echo, or --receive files",
   about = "Waits for peers. Without --echo or --receive it is one end of a pipe: what the\n"
     .. "first peer sends goes to standard output, and standard input goes to it.\n"
+    .. "What --json tells of a pipe goes to standard error.\n"
     .. "With --bootstrap, peers behind NATs can find you by your peer id.",
   args = {},
   options = {
@@ -125,6 +126,7 @@ return {
     "antquic listen > copy.tar",
   },
   run = function(given)
+    given.piped = not (given.echo or given.receive)
     -- "." in it opens where it is a folder, and only there.
     local folder, why = io.open((given.receive or ".") .. "/.", "r")
     if not folder then
@@ -139,7 +141,7 @@ return {
       over = require("antquic.task").queue(1),
       bars = not given.json and output.is_terminal(1),
       -- A pipe's output is the peer's bytes and nothing else.
-      quiet = not (given.echo or given.receive),
+      quiet = given.piped,
     }
     local addresses = ep:local_addresses()
     local ready = ("peer id %s\nlistening on %s"):format(
