@@ -244,9 +244,12 @@ function files.receive(stream, dir, progress, line)
     stream:finish()
     return failure(("%s: the SHA-256 is %s, not %s"):format(head.name, got, head.sha256))
   end
-  os.remove(path)
+  -- POSIX replaces the old file at once; elsewhere it has to go first.
   local renamed
   renamed, why = os.rename(part, path)
+  if not renamed and os.remove(path) then
+    renamed, why = os.rename(part, path)
+  end
   if not renamed then
     return give_up(stream, why)
   end

@@ -10,7 +10,8 @@ return {
   name = "ping",
   summary = "reach a peer and measure the round-trip time",
   about = "Reaches a peer, says over which path, and measures the round-trip time of an\n"
-    .. "authenticated exchange. The peer may run any program that accepts connections.",
+    .. "authenticated exchange, smoothed over the last ones (RFC 9002). The peer may run\n"
+    .. "any program that accepts connections.",
   args = { { "PEER", "a peer id, an address, or PEERID@ADDRESS" } },
   options = {
     common.BOOTSTRAP,
