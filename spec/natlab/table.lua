@@ -1,0 +1,125 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Makes docs/natlab.md of the files that main.lua --json wrote:
+--
+--   lua5.4 spec/natlab/table.lua ALL.json [DELAYED.json] > docs/natlab.md
+
+package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
+
+local json = require "json"
+
+local function load(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  return assert(json.decode(text)).pairs
+end
+
+-- The order in which the types first come.
+local function types_of(rows)
+  local names, seen = {}, {}
+  for _, row in ipairs(rows) do
+    for _, name in ipairs { row.a, row.b } do
+      if not seen[name] then
+        seen[name] = true
+        names[#names + 1] = name
+      end
+    end
+  end
+  return names
+end
+
+local function median(list)
+  table.sort(list)
+  return list[(#list + 1) // 2]
+end
+
+local function say(text, ...)
+  print(text:format(...))
+end
+
+local function span(list)
+  if #list == 0 then
+    return "none"
+  end
+  return ("%.1f to %.1f ms"):format(math.min(table.unpack(list)), math.max(table.unpack(list)))
+end
+
+local function summary(rows)
+  local out = { pairs = #rows, must = 0, all = 0, attempts = 0, false_success = 0, slowest = 0 }
+  local times, packets = {}, {}
+  for _, row in ipairs(rows) do
+    out.attempts = out.attempts + row.trials
+    if row.expected == "Y" then
+      out.must = out.must + 1
+      out.all = out.all + (row.direct == row.trials and 1 or 0)
+      times[#times + 1] = row.p50_ms
+      packets[#packets + 1] = row.packets
+    else
+      out.false_success = out.false_success + (row.expected ~= "r" and row.direct or 0)
+      out.slowest = math.max(out.slowest, row.fail_max_ms or 0)
+    end
+  end
+  out.median, out.packets = median(times), median(packets)
+  return out
+end
+
+local function matrix(rows)
+  local names, cell = types_of(rows), {}
+  for _, row in ipairs(rows) do
+    cell[row.a .. ":" .. row.b] = row.expected == "Y" and ("%d/%d"):format(row.direct, row.trials)
+      or (row.direct > 0 and ("%d/%d !"):format(row.direct, row.trials) or "-")
+  end
+  print("| dials \\ is dialed | " .. table.concat(names, " | ") .. " |")
+  print("|---|" .. ("---|"):rep(#names))
+  for _, a in ipairs(names) do
+    local line = {}
+    for i, b in ipairs(names) do
+      line[i] = cell[a .. ":" .. b] or ""
+    end
+    print("| " .. a .. " | " .. table.concat(line, " | ") .. " |")
+  end
+end
+
+local rows = load(arg[1])
+local s = summary(rows)
+print [[
+# Which NATs connect
+
+Measured in the NAT lab ([how](../spec/natlab/README.md)): real processes behind real
+kernel NATs in network namespaces, each NAT classified before it is used, fresh
+endpoints for each attempt. A cell says how many attempts of how many connected
+directly and had bytes echoed; `-`: no attempt connected, and none should have, since
+the pair can't be punched without guessing ports (prediction and birthday are not
+there yet).
+]]
+say("    ./bootstrap.sh natlab --pairs all --trials %d --json all.json\n", rows[1].trials)
+matrix(rows)
+say("\n%d ordered pairs, %d attempts.", s.pairs, s.attempts)
+say("%d of the %d pairs that must connect did so each time;", s.all, s.must)
+say("%d false successes among the others, which gave up", s.false_success)
+say("with a reason after %.1f s at most.", s.slowest / 1000)
+say("Without delay on the links the median time from `connect()` to a usable")
+say("connection is %.1f ms (12 ms of it are the wait between low-TTL openers and", s.median)
+say("the dial), with a median of %d datagrams sent by the initiator.", s.packets)
+if arg[2] then
+  local slow = load(arg[2])
+  local d = summary(slow)
+  local quick, late = {}, {}
+  for _, row in ipairs(slow) do
+    if row.expected == "Y" then
+      local list = row.p50_ms <= 115 and quick or late
+      list[#list + 1] = row.p50_ms
+    end
+  end
+  say("\n## With 25 ms each way on every link (%d attempts a pair)\n", slow[1].trials)
+  say("The bound is RTT(initiator, coordinator) + RTT(peers) + 15 ms = 115 ms.")
+  say("%d pairs have a median within it, %s;", #quick, span(quick))
+  say("%d have a longer one, %s.", #late, span(late))
+  print [[
+Those are the pairs where the target's mapping depends on the destination: the
+initiator can't know its port before a datagram of the target has arrived, which
+takes half a round trip more, and the target waits 17 ms so that it can't spoil a
+NAT that was not opened yet.]]
+  say("Over all pairs that must connect the median is %.1f ms.", d.median)
+end
