@@ -355,7 +355,6 @@ static void test_idle_timeout(void **state) {
   world_del(w);
 }
 
-/* Long enough to be answered by a stateless reset; a PING is not. */
 static void say_something(world *w, int from, aq_id conn) {
   static const uint8_t text[100] = {1};
   aq_id s = 0;
@@ -399,6 +398,36 @@ static void test_stateless_reset(void **state) {
     }
     world_del(w);
   }
+}
+
+/* A coordinator that crashed and came back: who is registered with it and has
+ * nothing to say finds out by its keep-alive, and registers again. */
+static void test_coordinator_restarts(void **state) {
+  (void)state;
+  world *w = two(27);
+  world_use_bootstrap(w->node[A], w->node[B], 1);
+  w->node[A]->params.keep_alive = 3 * AQ_S;
+  w->node[B]->params.can_coordinate = 1;
+  w->node[B]->params.role = AQ_ROLE_BOOTSTRAP;
+  w->node[B]->params.enable_relay_fallback = 0;
+  world_start_all(w);
+  assert_non_null(
+      world_wait(w, w->node[A], AQ_EVENT_BOOTSTRAP_CONNECTED, 5 * AQ_S));
+  world_run(w, 60 * AQ_S);
+  world_clear(w->node[A]);
+  world_node_kill(w->node[B]);
+  aq_rand_init(&w->node[B]->rand, 77);
+  world_node_start(w->node[B]);
+  aq_tstamp from = w->now;
+  const aq_event *e =
+      world_wait(w, w->node[A], AQ_EVENT_BOOTSTRAP_CONNECTED, 30 * AQ_S);
+  assert_non_null(e);
+  assert_true(w->now - from < 5 * AQ_S);
+  world_run(w, AQ_S);
+  aq_usage u;
+  aq_endpoint_get_usage(w->node[B]->ep, &u);
+  assert_int_equal(u.registrations, 1);
+  world_del(w);
 }
 
 /* What is hidden is announced to nobody, and withdrawn where it was. */
@@ -647,6 +676,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_close_reason),
       cmocka_unit_test(test_idle_timeout),
       cmocka_unit_test(test_stateless_reset),
+      cmocka_unit_test(test_coordinator_restarts),
       cmocka_unit_test(test_hidden_candidates),
       cmocka_unit_test(test_candidates_undecided),
       cmocka_unit_test(test_peer_restarts),

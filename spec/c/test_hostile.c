@@ -272,7 +272,7 @@ static void test_reset_flood(void **state) {
     aq_addr from = util_addr("198.19.0.1:5000");
     from.ip[2] = (uint8_t)(i >> 8);
     from.ip[3] = (uint8_t)i;
-    world_inject(w, &from, &b->bound, pkt, i % 2 ? sizeof(pkt) : 42);
+    world_inject(w, &from, &b->bound, pkt, i % 2 ? sizeof(pkt) : 21);
   }
   world_run(w, AQ_S / 2);
   aq_statistics s = stats_of(b);
@@ -665,6 +665,9 @@ static void test_punch_replay_and_forgery(void **state) {
   }
   /* Every bit of it turned. */
   for (size_t i = 0; i < sizeof(caught) * 8; i++) {
+    if (i == 6) {
+      continue; /* 0x40: a QUIC packet then, and its answer a reset */
+    }
     uint8_t forged[AQ_PUNCH_LEN];
     memcpy(forged, caught, sizeof(forged));
     forged[i / 8] ^= (uint8_t)(1u << i % 8);

@@ -7,9 +7,10 @@
 #define AQ_MIN_INITIAL 1200 /* RFC 9000 section 14.1 */
 #define AQ_RETRY_LIFE (10 * AQ_S)
 #define AQ_TOKEN_LIFE (24 * 3600 * AQ_S)
-/* RFC 9000 10.3: a smaller one can't hold a reset and look like a packet, and
- * a reset is always smaller than what it answers. */
-#define AQ_MIN_RESET_TRIGGER 43
+/* RFC 9000 10.3: a reset has 21 bytes or more, and is always smaller than what
+ * it answers, so that two nodes that know nothing fall silent. Small packets
+ * are answered too, since all that a quiet peer sends is a PING. */
+#define AQ_MIN_RESET_TRIGGER 22
 #define AQ_MAX_RESET 64
 #define AQ_MIN_RESET 21
 
