@@ -313,7 +313,7 @@ typedef struct aq_env {
 #define AQ_MAX_ALPN_LEN 64
 /* The protocol of connections that are for coordination alone. Every endpoint
  * speaks it besides its own, and offers it last to its bootstrap nodes. */
-#define AQ_ALPN_COORDINATION "antquic"
+#define AQ_ALPN_COORDINATION "antquic-coordination/1"
 #define AQ_MAX_SOCKETS 16
 
 typedef struct aq_bootstrap_addr {
@@ -643,7 +643,10 @@ size_t aq_explain(const aq_endpoint *ep, aq_id conn_or_session,
 /* ---- connections --------------------------------------------------------- */
 
 /* aq_connect_addr dials an address. |expect| may be NULL: TLS tells who it
- * is. CONNECTION_ESTABLISHED or DIAL_FAILED follows with this |*out|. */
+ * is. |alpn| is one of the endpoint's protocols, or NULL: any of them.
+ * CONNECTION_ESTABLISHED or DIAL_FAILED follows with this |*out|. Returns 0,
+ * AQ_ERR_ALPN (not one of ours, or the connection that is there has another),
+ * AQ_ERR_ADDRESS, AQ_ERR_INVAL (own id), AQ_ERR_LIMIT, AQ_ERR_CLOSED. */
 int aq_connect_addr(aq_endpoint *ep, aq_tstamp now, const aq_addr *addr,
                     const aq_peer_id *expect, const char *alpn,
                     aq_duration timeout, aq_id *out);

@@ -85,9 +85,13 @@ describe("connections on loopback", function()
       end,
     })
     assert.equal("file/1", assert(a:connect(support.address(b), { alpn = "file/1" })).alpn)
-    local conn, _, code = stranger:connect(support.address(b), { timeout = 3 })
-    assert.is_nil(conn)
-    assert.equal("ALPN", code)
+    -- The name for coordination, which all speak, is no application's.
+    for _, other in ipairs({ stranger, support.endpoint() }) do
+      local conn, _, code = other:connect(support.address(b), { timeout = 3 })
+      assert.is_nil(conn)
+      assert.equal("ALPN", code)
+    end
+    assert.equal("ALPN", select(3, a:connect(support.address(b), { alpn = "mail/1" })))
     support.eventually(function()
       return #log == 1
     end)

@@ -68,8 +68,8 @@ int aq_connect_addr(aq_endpoint *ep, aq_tstamp now, const aq_addr *addr,
   if (ep->closing) {
     return AQ_ERR_CLOSED;
   }
-  if (alpn != NULL && (*alpn == 0 || strlen(alpn) >= AQ_MAX_ALPN_LEN)) {
-    return AQ_ERR_INVAL;
+  if (alpn != NULL && !aq_tls_ctx_has_alpn(ep->shared.tls, alpn)) {
+    return AQ_ERR_ALPN;
   }
   if (expect != NULL && aq_peer_id_compare(expect, &ep->self) == 0) {
     return AQ_ERR_INVAL;
