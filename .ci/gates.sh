@@ -121,6 +121,7 @@ gate_exports() {
 }
 
 gate_docs() {
+  preset dev >/dev/null
   lua5.4 spec/layers/docs.lua
 }
 
