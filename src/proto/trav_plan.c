@@ -375,8 +375,9 @@ void aq_trav_start_punch(aq_trav *t) {
   make_pairs(t);
   t->rec_punch = aq_trav_record_open(t, AQ_TRAV_STEP_PUNCH, NULL);
   if (t->npair == 0) {
-    aq_trav_attempt_failed(t, AQ_ERR_NO_CANDIDATES,
-                           "the peer has no address that may be tried");
+    aq_trav_attempt_failed(
+        t, AQ_ERR_NO_CANDIDATES,
+        "the peer's addresses are private or loopback, or it has none");
     return;
   }
   t->punch_until = aq_time_add(t->now, t->punch.timeout);
