@@ -17,7 +17,7 @@ logs=$root/build/log
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 
 ALL="build layers cformat luaformat luacheck lua51 exports docs ctest asan
-  valgrind busted busted-gc busted-asan fuzz examples rockspec env demo natlab"
+  valgrind busted busted-gc busted-asan busted-valgrind fuzz examples rockspec env demo natlab"
 QUICK="build layers cformat luaformat luacheck lua51 exports docs ctest busted env"
 
 # --- helpers ------------------------------------------------------------------
@@ -180,6 +180,23 @@ gate_busted() {
 
 gate_busted_gc() {
   ANTQUIC_GC=eager busted_with dev
+}
+
+# All specs but those that only start other programs.
+gate_busted_valgrind() {
+  preset dev >/dev/null
+  cat >build/valgrind-lua <<'EOS'
+#!/bin/sh
+exec valgrind -q --error-exitcode=99 --leak-check=full --num-callers=25 \
+  --errors-for-leak-kinds=definite,indirect,possible /usr/bin/lua5.4 "$@"
+EOS
+  chmod +x build/valgrind-lua
+  ANTQUIC_BUILD=$root/build/dev busted --lua="$root/build/valgrind-lua" -o TAP \
+    spec/unit spec/sched spec/net/connection_spec.lua spec/net/stream_spec.lua \
+    spec/net/traversal_spec.lua >"$logs/busted.out" 2>&1 ||
+    fail "$(grep -v -e '^ok ' -e '^# .*lua @ ' "$logs/busted.out")"
+  grep -q '^ok ' "$logs/busted.out" || fail "no spec ran"
+  echo "$(grep -c '^ok ' "$logs/busted.out") specs"
 }
 
 gate_busted_asan() {
