@@ -54,9 +54,6 @@ static int send_request(aq_session *s, aq_link *l) {
     return AQ_ERR_INTERNAL;
   }
   m.cand_count = aq_ep_published(ep, m.cand, AQ_MAX_CANDIDATES);
-  if (m.cand_count > AQ_MAX_CANDIDATES) {
-    m.cand_count = AQ_MAX_CANDIDATES;
-  }
   int rv = aq_ctl_send(l, &m);
   if (rv != 0) {
     return rv;

@@ -52,9 +52,6 @@ void aq_ctl_register(aq_link *l) {
   m.type = AQ_CTL_REGISTER;
   m.capabilities = ep->coord != NULL ? AQ_CTL_CAP_COORDINATE : 0;
   m.cand_count = aq_ep_published(ep, m.cand, AQ_MAX_CANDIDATES);
-  if (m.cand_count > AQ_MAX_CANDIDATES) {
-    m.cand_count = AQ_MAX_CANDIDATES;
-  }
   (void)aq_ctl_send(l, &m);
 }
 

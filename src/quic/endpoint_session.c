@@ -68,9 +68,6 @@ static void fill_params(aq_session *s, aq_trav_params *p) {
   p->timeout = AQ_SESSION_TIMEOUT;
   p->coordination_timeout = ec->coordination_timeout;
   p->nlocal = aq_ep_published(ep, p->local, AQ_MAX_CANDIDATES);
-  if (p->nlocal > AQ_MAX_CANDIDATES) {
-    p->nlocal = AQ_MAX_CANDIDATES;
-  }
   p->nsock = ep->nsock;
   memcpy(p->sock, ep->sock, ep->nsock * sizeof(ep->sock[0]));
   p->seed = aq_rand_u64(&ep->rand);
