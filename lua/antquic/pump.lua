@@ -36,33 +36,20 @@ function on.stream_closed(ep, ev)
   end
 end
 
-function on.stream_incoming(ep, ev)
-  local conn = ep._conns[ev.conn]
-  if conn then
-    conn._incoming:wake(true)
+-- Wakes who waits for that condition of the event's connection.
+local function wakes(condition)
+  return function(ep, ev)
+    local conn = ep._conns[ev.conn]
+    if conn then
+      conn[condition]:wake(true)
+    end
   end
 end
 
-function on.streams_available(ep, ev)
-  local conn = ep._conns[ev.conn]
-  if conn then
-    conn._can_open:wake(true)
-  end
-end
-
-function on.datagram_readable(ep, ev)
-  local conn = ep._conns[ev.conn]
-  if conn then
-    conn._dgram_in:wake(true)
-  end
-end
-
-function on.datagram_writable(ep, ev)
-  local conn = ep._conns[ev.conn]
-  if conn then
-    conn._dgram_out:wake(true)
-  end
-end
+on.stream_incoming = wakes("_incoming")
+on.streams_available = wakes("_can_open")
+on.datagram_readable = wakes("_dgram_in")
+on.datagram_writable = wakes("_dgram_out")
 
 function on.candidate_discovered(ep, ev)
   if not ev.session then

@@ -228,3 +228,11 @@ void laq_push_candidate(lua_State *L, const aq_candidate *c) {
   laq_set_string(L, "state", aq_cand_state_name(c->state));
   laq_set_bool(L, "verified", c->verified);
 }
+
+void laq_push_candidates(lua_State *L, const aq_candidate *v, size_t n) {
+  lua_createtable(L, (int)n, 0);
+  for (size_t i = 0; i < n; i++) {
+    laq_push_candidate(L, &v[i]);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+}

@@ -75,6 +75,7 @@ void laq_set_id(lua_State *L, const char *name, aq_id id);
 void laq_set_text(lua_State *L, const char *name, const char *v);
 void laq_set_error(lua_State *L, const char *name, int err);
 void laq_push_candidate(lua_State *L, const aq_candidate *c);
+void laq_push_candidates(lua_State *L, const aq_candidate *v, size_t n);
 void laq_push_addr(lua_State *L, const aq_addr *a);
 
 /* laq_to_identity raises when the value at |arg| is none. Borrowed. */

@@ -274,12 +274,7 @@ static int ep_candidates(lua_State *L) {
   size_t max = aq_endpoint_get_candidates(e->ep, NULL, 0);
   aq_candidate *v = laq_newuserdata(L, (max + 1) * sizeof(*v));
   size_t n = aq_endpoint_get_candidates(e->ep, v, max);
-  n = n < max ? n : max;
-  lua_createtable(L, (int)n, 0);
-  for (size_t i = 0; i < n; i++) {
-    laq_push_candidate(L, &v[i]);
-    lua_rawseti(L, -2, (int)i + 1);
-  }
+  laq_push_candidates(L, v, n < max ? n : max);
   return 1;
 }
 

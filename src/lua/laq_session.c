@@ -175,11 +175,9 @@ static int session_info(lua_State *L) {
   laq_set_int(L, "punches_received", s.punches_received);
   laq_set_int(L, "initials_sent", s.initials_sent);
   laq_set_bool(L, "same_nat", s.same_nat != 0);
-  lua_createtable(L, (int)s.remote_count, 0);
-  for (size_t i = 0; i < s.remote_count && i < AQ_MAX_CANDIDATES; i++) {
-    laq_push_candidate(L, &s.remote[i]);
-    lua_rawseti(L, -2, (int)i + 1);
-  }
+  laq_push_candidates(L, s.remote,
+                      s.remote_count < AQ_MAX_CANDIDATES ? s.remote_count
+                                                         : AQ_MAX_CANDIDATES);
   lua_setfield(L, -2, "remote");
   return 1;
 }
