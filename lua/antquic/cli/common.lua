@@ -206,4 +206,23 @@ function common.pipe(stream)
   return true
 end
 
+--- An endpoint and its connection to the PEER of the command line, the path in
+--- words and as data; or nil and the exit status, after saying why.
+function common.reach(given, timeout)
+  local ep, message, code = common.endpoint(given)
+  if not ep then
+    return nil, common.fail(given, message, code)
+  end
+  local start = antquic.now()
+  local conn
+  conn, message, code = ep:connect(given[1], { timeout = timeout })
+  if not conn then
+    ep:close()
+    return nil, common.fail(given, message, code)
+  end
+  local text, data = common.describe(conn)
+  data.seconds = antquic.now() - start
+  return ep, conn, text, data
+end
+
 return common

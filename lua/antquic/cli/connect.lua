@@ -96,19 +96,10 @@ return {
     if unreadable then
       return common.fail(given, "cannot read " .. unreadable, "INVAL")
     end
-    local ep, message, code = common.endpoint(given)
+    local ep, conn, text, data = common.reach(given, timeout)
     if not ep then
-      return common.fail(given, message, code)
+      return conn
     end
-    local start = antquic.now()
-    local conn
-    conn, message, code = ep:connect(given[1], { timeout = timeout })
-    if not conn then
-      ep:close()
-      return common.fail(given, message, code)
-    end
-    local text, data = common.describe(conn)
-    data.seconds = antquic.now() - start
     if given.json then
       common.tell(given, "connected", nil, data)
     else
@@ -117,8 +108,8 @@ return {
     if given.explain then
       io.stderr:write(tostring(conn:explain()), "\n")
     end
-    local stream, status
-    stream, message, code = conn:open_stream()
+    local status
+    local stream, message, code = conn:open_stream()
     if not stream then
       status = common.fail(given, message, code)
     elseif given.send then

@@ -37,19 +37,10 @@ return {
     if not interval then
       return common.fail(given, wrong, "CONFIG")
     end
-    local ep, message, code = common.endpoint(given)
+    local ep, conn, text, data = common.reach(given, timeout)
     if not ep then
-      return common.fail(given, message, code)
+      return conn
     end
-    local start = antquic.now()
-    local conn
-    conn, message, code = ep:connect(given[1], { timeout = timeout })
-    if not conn then
-      ep:close()
-      return common.fail(given, message, code)
-    end
-    local text, data = common.describe(conn)
-    data.seconds = antquic.now() - start
     common.tell(
       given,
       "connected",
@@ -59,6 +50,7 @@ return {
     if given.explain and not given.json then
       print(tostring(conn:explain()))
     end
+    local message, code
     local best, worst, sum, done = math.huge, 0, 0, 0
     for i = 1, count do
       local rtt
