@@ -101,7 +101,7 @@ local function check_include(path, quote, header)
   end
   checked = checked + 1
   if quote == '"' then
-    if header == "antquic.h" then
+    if header:match("^antquic[%w_]*%.h$") then
       return
     end
     local target = header:match("^(%w+)/")

@@ -128,11 +128,11 @@ for name in pairs(antquic.errors) do
 end
 check(codes >= 40, "antquic.errors has only %d codes", codes)
 
--- Events and errors come from the tables of antquic.h.
-local header = assert(read("src/antquic.h"))
+-- Events and errors come from the tables of antquic_maps.h.
+local header = assert(read("src/antquic_maps.h"))
 local function names_of(map, pattern)
   local body = header:match("#define " .. map .. "%(X%)(.-)\n\n")
-  check(body, "src/antquic.h has no %s", map)
+  check(body, "src/antquic_maps.h has no %s", map)
   local set = {}
   for name in (body or ""):gmatch(pattern) do
     set[name] = true
