@@ -27,6 +27,9 @@ static const char *const reason_names[] = NAMES(AQ_REASON_MAP);
 static const char *const source_names[] = NAMES(AQ_SOURCE_MAP);
 static const char *const cand_names[] = NAMES(AQ_CAND_STATE_MAP);
 static const char *const pair_names[] = NAMES(AQ_PAIR_STATE_MAP);
+static const char *const rule_names[] = NAMES(AQ_NAT_RULE_MAP);
+static const char *const allocation_names[] = NAMES(AQ_NAT_ALLOCATION_MAP);
+static const char *const plan_names[] = NAMES(AQ_PLAN_MAP);
 
 #undef NAME
 #undef NAMES
@@ -60,6 +63,18 @@ const char *aq_cand_state_name(aq_cand_state v) {
 
 const char *aq_pair_state_name(aq_pair_state v) {
   return PICK(pair_names, v);
+}
+
+const char *aq_nat_rule_name(aq_nat_rule v) {
+  return PICK(rule_names, v);
+}
+
+const char *aq_nat_allocation_name(aq_nat_allocation v) {
+  return PICK(allocation_names, v);
+}
+
+const char *aq_plan_name(aq_plan v) {
+  return PICK(plan_names, v);
 }
 
 /* ---- parameters ---------------------------------------------------------- */

@@ -245,6 +245,45 @@ typedef struct aq_pair_info {
   uint32_t received; /* authentic ones received */
 } aq_pair_info;
 
+typedef enum aq_nat_rule {
+#define X(name, text) AQ_NAT_##name,
+  AQ_NAT_RULE_MAP(X)
+#undef X
+      AQ_NAT_RULE__COUNT
+} aq_nat_rule;
+
+typedef enum aq_nat_allocation {
+#define X(name, text) AQ_NAT_ALLOC_##name,
+  AQ_NAT_ALLOCATION_MAP(X)
+#undef X
+      AQ_NAT_ALLOC__COUNT
+} aq_nat_allocation;
+
+typedef enum aq_plan {
+#define X(name, text) AQ_PLAN_##name,
+  AQ_PLAN_MAP(X)
+#undef X
+      AQ_PLAN__COUNT
+} aq_plan;
+
+#define AQ_NAT_MAX_EXTERNAL 4
+/* aq_nat_profile: what is known of the NAT in front of an endpoint. Zeroed:
+ * nothing. Each member is measured or 0 (unknown). */
+typedef struct aq_nat_profile {
+  uint8_t mapping;     /* aq_nat_rule */
+  uint8_t filtering;   /* aq_nat_rule */
+  uint8_t allocation;  /* aq_nat_allocation */
+  uint8_t hairpin;     /* 0 unknown, 1 no, 2 yes */
+  int16_t step;        /* SEQUENTIAL: from one allocation to the next */
+  uint16_t block_base; /* BLOCK */
+  uint16_t block_size;
+  uint16_t idle;     /* seconds a silent mapping was seen to live at least */
+  uint16_t absolute; /* seconds after which it was seen to go though in use */
+  uint8_t external_count; /* different external IPs that were seen */
+  aq_addr external[AQ_NAT_MAX_EXTERNAL]; /* port 0; not told to peers */
+  aq_addr last; /* the newest mapping; not told to peers */
+} aq_nat_profile;
+
 /* ---- the world the core may use ---------------------------------------- */
 
 typedef enum aq_log_level {
@@ -350,6 +389,9 @@ const char *aq_reason_name(aq_reason v);
 const char *aq_source_name(aq_source v);
 const char *aq_cand_state_name(aq_cand_state v);
 const char *aq_pair_state_name(aq_pair_state v);
+const char *aq_nat_rule_name(aq_nat_rule v);
+const char *aq_nat_allocation_name(aq_nat_allocation v);
+const char *aq_plan_name(aq_plan v);
 
 /* aq_event: one thing that happened. Which members count depends on |kind|,
  * docs/events.md lists them; the others are zero. Readiness events (STREAM_*,
@@ -394,11 +436,28 @@ void aq_endpoint_del(aq_endpoint *ep);
 
 /* aq_local_socket tells the core of a UDP socket that the host has. */
 typedef struct aq_local_socket {
-  uint32_t index; /* < AQ_MAX_SOCKETS, the host's name for it */
-  aq_addr bound;  /* as bound; the IP may be unspecified, the port not */
+  uint32_t
+      index; /* < AQ_MAX_SOCKETS, the host's name for it; extra ones above */
+  aq_addr bound; /* as bound; the IP may be unspecified, the port not */
 } aq_local_socket;
 int aq_endpoint_add_socket(aq_endpoint *ep, aq_tstamp now,
                            const aq_local_socket *s);
+/* Extra sockets: what the endpoint asks its host for while it runs, to look at
+ * a NAT or to guess its ports. Their indices follow those of the host's own:
+ * AQ_MAX_SOCKETS and up. A host that opens none says so each time; what needed
+ * them then fails with a reason. */
+#define AQ_MAX_EXTRA_SOCKETS 256
+typedef struct aq_socket_request {
+  uint8_t open; /* 1: open one at |bind|, whose port is 0; 0: close it */
+  uint32_t index;
+  aq_addr bind;
+} aq_socket_request;
+/* aq_endpoint_poll_socket gives the next request (1), or 0. */
+int aq_endpoint_poll_socket(aq_endpoint *ep, aq_socket_request *out);
+/* aq_endpoint_socket_opened answers a request to open: |bound| with its port,
+ * copied; NULL when it can't be had. Others are ignored. */
+void aq_endpoint_socket_opened(aq_endpoint *ep, aq_tstamp now, uint32_t index,
+                               const aq_addr *bound);
 /* aq_endpoint_set_local_addrs: a snapshot of the interfaces' addresses (port
  * ignored), copied. Called at start and whenever it changed. */
 int aq_endpoint_set_local_addrs(aq_endpoint *ep, aq_tstamp now,
@@ -540,6 +599,8 @@ typedef struct aq_session_info {
   aq_duration coordination_time; /* request to answer; 0: none */
   uint32_t punches_sent, punches_received, initials_sent;
   uint32_t same_nat; /* both share the public address */
+  aq_plan plan;      /* of the agreement in force */
+  aq_nat_profile local_profile, remote_profile;
   size_t remote_count;
   aq_candidate remote[AQ_MAX_CANDIDATES];
 } aq_session_info;

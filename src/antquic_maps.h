@@ -57,6 +57,31 @@
   X(UNREACHABLE, -49, "no packet of the peer arrived")                         \
   X(CANCELLED, -50, "cancelled")
 
+/* What a NAT does, RFC 4787 sections 4.1 and 5, for its mapping and its
+ * filtering. X(NAME, "lua name"). */
+#define AQ_NAT_RULE_MAP(X)                                                     \
+  X(UNKNOWN, "unknown")                                                        \
+  X(NONE, "none") /* mapping: no NAT; filtering: nothing passed, ever */       \
+  X(ENDPOINT_INDEPENDENT, "endpoint_independent")                              \
+  X(ADDRESS_DEPENDENT, "address_dependent")                                    \
+  X(ADDRESS_AND_PORT_DEPENDENT, "address_and_port_dependent")
+
+/* How it gives out ports. */
+#define AQ_NAT_ALLOCATION_MAP(X)                                               \
+  X(UNKNOWN, "unknown")                                                        \
+  X(PRESERVING, "preserving") /* the socket's own */                           \
+  X(SEQUENTIAL, "sequential") /* the last one plus |step| */                   \
+  X(RANDOM, "random")                                                          \
+  X(BLOCK, "block") /* random within |block_size| from |block_base| */
+
+/* What is wanted of an attempt beside simple punching. */
+#define AQ_PLAN_MAP(X)                                                         \
+  X(PUNCH, "punch")       /* simultaneous punching of the candidates */        \
+  X(FRESH, "fresh")       /* from new sockets at both ends */                  \
+  X(PREDICT, "predict")   /* ports that a sequential NAT gives next */         \
+  X(BIRTHDAY, "birthday") /* many sockets against many guessed ports */        \
+  X(REPAIR, "repair")     /* fresh, for a connection whose path was lost */
+
 /* X(NAME, "lua name"). The first twelve are the model's. */
 #define AQ_EVENT_MAP(X)                                                        \
   X(CANDIDATE_DISCOVERED, "candidate_discovered")                              \
@@ -149,6 +174,16 @@
   X(limit_candidates)                                                          \
   X(limit_stateless_reset)                                                     \
   X(limit_events)                                                              \
-  X(limit_extension_frames)
+  X(limit_extension_frames)                                                    \
+  X(limit_extra_sockets)                                                       \
+  X(limit_observe)                                                             \
+  X(extra_sockets_opened)                                                      \
+  X(observes_sent)                                                             \
+  X(observes_received)                                                         \
+  X(observes_answered)                                                         \
+  X(observes_bad)                                                              \
+  X(hints_sent)                                                                \
+  X(hints_received)                                                            \
+  X(coordinator_hints)
 
 #endif

@@ -6,6 +6,13 @@
 #include "base/wire.h"
 #include "proto/ctl.h"
 
+#define PROFILE_LEN 15
+/* A profile of nothing; a token and a key of zeros. */
+#define NOBODY " 000000000000000000000000000000"
+#define NOTOKEN                                                                \
+  " 0000000000000000"                                                          \
+  "0000000000000000000000000000000000000000000000000000000000000000 "
+
 static void fill(uint8_t *p, size_t n, uint8_t first) {
   for (size_t i = 0; i < n; i++) {
     p[i] = (uint8_t)(first + i);
@@ -47,6 +54,36 @@ static aq_ctl message(uint64_t type, size_t cands) {
     m.retry_after_ms = 1500;
   }
   if (offer || request || type == AQ_CTL_REGISTER) {
+    m.profile = (aq_nat_profile){.mapping = AQ_NAT_ADDRESS_AND_PORT_DEPENDENT,
+                                 .filtering = AQ_NAT_ADDRESS_DEPENDENT,
+                                 .allocation = AQ_NAT_ALLOC_BLOCK,
+                                 .hairpin = 2,
+                                 .step = -2,
+                                 .block_base = 40000,
+                                 .block_size = 1024,
+                                 .idle = 30,
+                                 .absolute = 65535,
+                                 .external_count = AQ_NAT_MAX_EXTERNAL};
+  }
+  if (offer || request || type == AQ_CTL_HINT) {
+    m.plan = AQ_PLAN_BIRTHDAY;
+  }
+  if (type == AQ_CTL_REGISTERED) {
+    fill(m.token, sizeof(m.token), 0x30);
+    fill(m.observe_key, sizeof(m.observe_key), 0xc0);
+    m.alternate_count = cands < AQ_CTL_MAX_ALTERNATES ? cands : 3;
+    for (size_t i = 0; i < m.alternate_count; i++) {
+      m.alternate[i] = util_addr(i ? "[2001:db8::3]:9001" : "198.18.0.1:9001");
+    }
+  }
+  if (type == AQ_CTL_HINT) {
+    fill(m.session, sizeof(m.session), 0xa0);
+    m.observed = util_addr("198.18.0.9:61000");
+    m.cookie = UINT64_C(0x8899aabbccddeeff);
+    m.step = cands % 2 ? -4096 : (int64_t)cands;
+    m.count = 256;
+  }
+  if (offer || request || type == AQ_CTL_REGISTER) {
     m.cand_count = cands;
     for (size_t i = 0; i < cands; i++) {
       m.cand[i].addr =
@@ -71,6 +108,15 @@ static void assert_same(const aq_ctl *a, const aq_ctl *b) {
   assert_true(a->expiry_ms == b->expiry_ms && a->rtt_us == b->rtt_us);
   assert_true(a->start_delay_us == b->start_delay_us);
   assert_true(aq_addr_equal(&a->observed, &b->observed));
+  assert_memory_equal(&a->profile, &b->profile, sizeof(a->profile));
+  assert_memory_equal(a->token, b->token, sizeof(a->token));
+  assert_memory_equal(a->observe_key, b->observe_key, sizeof(a->observe_key));
+  assert_int_equal(a->alternate_count, b->alternate_count);
+  for (size_t i = 0; i < a->alternate_count; i++) {
+    assert_true(aq_addr_equal(&a->alternate[i], &b->alternate[i]));
+  }
+  assert_true(a->plan == b->plan && a->cookie == b->cookie);
+  assert_true(a->step == b->step && a->count == b->count);
   assert_int_equal(a->cand_count, b->cand_count);
   for (size_t i = 0; i < a->cand_count; i++) {
     assert_true(aq_addr_equal(&a->cand[i].addr, &b->cand[i].addr));
@@ -83,7 +129,7 @@ static void assert_same(const aq_ctl *a, const aq_ctl *b) {
 static void test_round_trip(void **state) {
   (void)state;
   const size_t counts[] = {0, 1, 3, AQ_MAX_CANDIDATES};
-  for (uint64_t type = AQ_CTL_REGISTER; type <= AQ_CTL_CANCEL; type++) {
+  for (uint64_t type = AQ_CTL_REGISTER; type <= AQ_CTL_HINT; type++) {
     for (size_t c = 0; c < 4; c++) {
       static aq_ctl m;
       static aq_ctl back;
@@ -112,7 +158,7 @@ static void test_round_trip(void **state) {
 /* The length says that the body ends early or late. */
 static void test_wrong_length(void **state) {
   (void)state;
-  for (uint64_t type = AQ_CTL_REGISTER; type <= AQ_CTL_CANCEL; type++) {
+  for (uint64_t type = AQ_CTL_REGISTER; type <= AQ_CTL_HINT; type++) {
     static aq_ctl m;
     uint8_t buf[AQ_CTL_MAX];
     m = message(type, 2);
@@ -153,18 +199,18 @@ static void test_stream(void **state) {
   assert_true(m.type == AQ_CTL_ACCEPTED);
   assert_int_equal(used, 2);
   /* Unknown types are skipped, whole. */
-  assert_int_equal(parse_hex(&m, "0a 03 aabbcc 08 00", &used), 2);
+  assert_int_equal(parse_hex(&m, "0b 03 aabbcc 08 00", &used), 2);
   assert_int_equal(used, 5);
   assert_int_equal(parse_hex(&m, "00 00", &used), 2);
   assert_int_equal(parse_hex(&m, "ffffffffffffffff 01 aa", &used), 2);
   assert_int_equal(used, 10);
-  assert_int_equal(parse_hex(&m, "0a 03 aabb", &used), 0);
+  assert_int_equal(parse_hex(&m, "0b 03 aabb", &used), 0);
   /* Too long, known or not, as soon as the length is there. */
-  assert_int_equal(parse_hex(&m, "0a 4801", &used), AQ_ERR_TOO_LARGE);
+  assert_int_equal(parse_hex(&m, "0b 4801", &used), AQ_ERR_TOO_LARGE);
   assert_int_equal(parse_hex(&m, "01 4801", &used), AQ_ERR_TOO_LARGE);
   assert_int_equal(parse_hex(&m, "01 ffffffffffffffff", &used),
                    AQ_ERR_TOO_LARGE);
-  assert_int_equal(parse_hex(&m, "0a 4800", &used), 0);
+  assert_int_equal(parse_hex(&m, "0b 4800", &used), 0);
   assert_int_equal(aq_ctl_parse(&m, NULL, 0, &used), 0);
 }
 
@@ -173,10 +219,19 @@ static void test_malformed(void **state) {
   const char *const bad[] = {
       "01 02 00 21", /* 33 candidates announced */
       "01 0a 00 c0ffffffffffffff 00",
-      "01 0e 00 01 04 00000001 04 01020304 0005", /* unknown source */
-      "01 0e 00 01 40 00000001 04 01020304 0005",
-      "01 08 00 01 00 00000001 00", /* candidate without address */
-      "01 0e 00 01 00 00000001 05 01020304 0005", /* family 5 */
+      "01 1d 00 01 04 00000001 04 01020304 0005" NOBODY, /* unknown source */
+      "01 1d 00 01 40 00000001 04 01020304 0005" NOBODY,
+      "01 17 00 01 00 00000001 00" NOBODY, /* candidate without address */
+      "01 1d 00 01 00 00000001 05 01020304 0005" NOBODY, /* family 5 */
+      "01 11 00 00 05 0000000000000000000000000000",     /* no such mapping */
+      "01 11 00 00 00 0500000000000000000000000000",     /* ... filtering */
+      "01 11 00 00 00 0005000000000000000000000000",     /* ... allocation */
+      "01 11 00 00 00 0000030000000000000000000000",     /* ... hairpin */
+      "01 11 00 00 00 0000000000000000000000000005",     /* five externals */
+      "0a 16 a0a1a2a3a4a5a6a7 05 0011223344556677 00 00 44 00 00", /* plan */
+      "0a 15 a0a1a2a3a4a5a6a7 00 0011223344556677 00 6001 00", /* step 4097 */
+      "0a 15 a0a1a2a3a4a5a6a7 00 0011223344556677 00 00 4401", /* count 1025 */
+      "02 2b 00 00" NOTOKEN "04", /* four alternates */
       "02 02 00 07",
       "02 07 00 04 01020304 00",         /* cut port */
       "07 0b 00 00 c000000100000000 00", /* left over */
@@ -193,15 +248,18 @@ static void test_malformed(void **state) {
   static aq_ctl m;
   size_t used = 0;
   assert_int_equal(
-      parse_hex(&m, "01 0e 00 01 83 00000001 04 01020304 0005", &used), 1);
+      parse_hex(&m, "01 1d 00 01 83 00000001 04 01020304 0005" NOBODY, &used),
+      1);
   assert_int_equal(m.cand[0].source, AQ_SOURCE_PREDICTED);
   assert_int_equal(m.cand[0].verified, 1);
   /* IPv4-mapped comes out as IPv4; an unknown own address is none. */
   assert_int_equal(
-      parse_hex(&m, "02 14 00 06 00000000000000000000ffff7f000001 0050", &used),
+      parse_hex(
+          &m, "02 3d 00 06 00000000000000000000ffff7f000001 0050" NOTOKEN "00",
+          &used),
       1);
   util_assert_addr(&m.observed, "127.0.0.1:80");
-  assert_int_equal(parse_hex(&m, "02 02 03 00", &used), 1);
+  assert_int_equal(parse_hex(&m, "02 2b 03 00" NOTOKEN "00", &used), 1);
   assert_int_equal(m.observed.family, 0);
 }
 
@@ -212,12 +270,13 @@ static void test_too_many(void **state) {
   for (uint8_t count = AQ_MAX_CANDIDATES; count <= AQ_MAX_CANDIDATES + 1;
        count++) {
     static aq_ctl m;
-    uint8_t body[2 + 33 * sizeof(cand)] = {0, count};
+    uint8_t body[2 + 33 * sizeof(cand) + PROFILE_LEN] = {0, count};
     uint8_t data[512] = {AQ_CTL_REGISTER};
     size_t n = 2;
     for (uint8_t i = 0; i < count; i++, n += sizeof(cand)) {
       memcpy(body + n, cand, sizeof(cand));
     }
+    n += PROFILE_LEN;
     size_t head = 1 + aq_varint_put(data + 1, n);
     memcpy(data + head, body, n);
     size_t used = 0;
@@ -247,7 +306,19 @@ static void test_out_of_range(void **state) {
   assert_int_equal(aq_ctl_format(buf, sizeof(buf), &m), 0);
   m = (aq_ctl){.type = 0};
   assert_int_equal(aq_ctl_format(buf, sizeof(buf), &m), 0);
-  m.type = AQ_CTL_CANCEL + 1;
+  m.type = AQ_CTL_HINT + 1;
+  assert_int_equal(aq_ctl_format(buf, sizeof(buf), &m), 0);
+  m = message(AQ_CTL_HINT, 0);
+  m.step = 4097;
+  assert_int_equal(aq_ctl_format(buf, sizeof(buf), &m), 0);
+  m = message(AQ_CTL_HINT, 0);
+  m.count = 1025;
+  assert_int_equal(aq_ctl_format(buf, sizeof(buf), &m), 0);
+  m = message(AQ_CTL_HINT, 0);
+  m.plan = AQ_PLAN__COUNT;
+  assert_int_equal(aq_ctl_format(buf, sizeof(buf), &m), 0);
+  m = message(AQ_CTL_REGISTERED, 0);
+  m.alternate_count = AQ_CTL_MAX_ALTERNATES + 1;
   assert_int_equal(aq_ctl_format(buf, sizeof(buf), &m), 0);
 }
 

@@ -6,6 +6,7 @@
 #include "base/addr.h"
 #include "proto/ctl.h"
 #include "proto/frame.h"
+#include "proto/observe.h"
 #include "proto/punch.h"
 #include "proto/tparam.h"
 #include "quic/crypto.h"
@@ -160,7 +161,7 @@ static const struct {
     {"ctl.request", AQ_CTL_REQUEST},   {"ctl.answer", AQ_CTL_ANSWER},
     {"ctl.offer", AQ_CTL_OFFER},       {"ctl.veto", AQ_CTL_VETO},
     {"ctl.error", AQ_CTL_ERROR},       {"ctl.accepted", AQ_CTL_ACCEPTED},
-    {"ctl.cancel", AQ_CTL_CANCEL},
+    {"ctl.cancel", AQ_CTL_CANCEL},     {"ctl.hint", AQ_CTL_HINT},
 };
 #define MESSAGES (sizeof(messages) / sizeof(messages[0]))
 
@@ -181,6 +182,21 @@ static aq_ctl message(uint64_t type) {
   m.rtt_us = 90000;
   m.observed = util_addr(type == AQ_CTL_REGISTERED ? "198.51.100.7:4433"
                                                    : "203.0.113.9:51000");
+  m.plan = AQ_PLAN_PREDICT;
+  m.profile = (aq_nat_profile){.mapping = AQ_NAT_ADDRESS_AND_PORT_DEPENDENT,
+                               .filtering = AQ_NAT_ADDRESS_AND_PORT_DEPENDENT,
+                               .allocation = AQ_NAT_ALLOC_SEQUENTIAL,
+                               .hairpin = 1,
+                               .step = 1,
+                               .idle = 30,
+                               .external_count = 1};
+  fill(m.token, sizeof(m.token), 0x30);
+  fill(m.observe_key, sizeof(m.observe_key), 0xc0);
+  m.alternate_count = 1;
+  m.alternate[0] = util_addr("203.0.113.9:9001");
+  m.cookie = UINT64_C(0x1122334455667789);
+  m.step = 1;
+  m.count = 8;
   m.cand_count = 2;
   m.cand[0] = (aq_candidate){.addr = util_addr("192.168.1.5:4433"),
                              .priority = 0x7e7530ff,
@@ -255,6 +271,58 @@ static void test_punches(void **state) {
   }
 }
 
+/* ---- observation datagrams ----------------------------------------------- */
+
+static const struct {
+  const char *name;
+  aq_observe o;
+  const char *addr;
+} observes[] = {
+    {"observe.ask",
+     {.type = AQ_OBSERVE_ASK,
+      .flags = AQ_OBSERVE_OTHER_PORT,
+      .delay = 30,
+      .seq = 1,
+      .cookie = UINT64_C(0x1122334455667789)},
+     NULL},
+    {"observe.tell_v4",
+     {.type = AQ_OBSERVE_TELL,
+      .seq = 1,
+      .cookie = UINT64_C(0x1122334455667789)},
+     "198.51.100.7:4433"},
+    {"observe.tell_v6",
+     {.type = AQ_OBSERVE_TELL,
+      .seq = 1,
+      .cookie = UINT64_C(0x1122334455667789)},
+     "[2001:db8::7]:4433"},
+};
+#define OBSERVES (sizeof(observes) / sizeof(observes[0]))
+
+static void test_observes(void **state) {
+  (void)state;
+  uint8_t key[AQ_OBSERVE_KEY_LEN];
+  fill(key, sizeof(key), 0xc0);
+  for (size_t i = 0; i < OBSERVES; i++) {
+    aq_observe o = observes[i].o;
+    fill(o.token, sizeof(o.token), 0x30);
+    if (observes[i].addr != NULL) {
+      o.addr = util_addr(observes[i].addr);
+    }
+    uint8_t out[AQ_OBSERVE_LEN];
+    assert_int_equal(aq_observe_format(out, &o, key, aq_crypto_mac16), 0);
+    assert_bytes(observes[i].name, out, sizeof(out));
+    uint8_t in[MAX_BYTES];
+    size_t len = block(in, observes[i].name);
+    aq_observe back;
+    assert_int_equal(aq_observe_peek(&back, in, len), 0);
+    assert_int_equal(aq_observe_verify(in, len, key, aq_crypto_mac16), 0);
+    assert_memory_equal(&back, &o, sizeof(o));
+    in[len - 1] ^= 1;
+    assert_int_equal(aq_observe_verify(in, len, key, aq_crypto_mac16),
+                     AQ_ERR_WRONG_KEY);
+  }
+}
+
 /* ---- peer ids ------------------------------------------------------------ */
 
 static void test_peer_ids(void **state) {
@@ -274,14 +342,15 @@ static void test_every_block(void **state) {
   for (const char *p = page; (p = strstr(p, "\n```hex ")) != NULL; p++) {
     blocks++;
   }
-  assert_int_equal(blocks, FRAMES + 2 + MESSAGES + PUNCHES + 2);
+  assert_int_equal(blocks, FRAMES + 2 + MESSAGES + PUNCHES + OBSERVES + 2);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_frames),   cmocka_unit_test(test_tparams),
-      cmocka_unit_test(test_messages), cmocka_unit_test(test_punches),
-      cmocka_unit_test(test_peer_ids), cmocka_unit_test(test_every_block),
+      cmocka_unit_test(test_frames),      cmocka_unit_test(test_tparams),
+      cmocka_unit_test(test_messages),    cmocka_unit_test(test_punches),
+      cmocka_unit_test(test_observes),    cmocka_unit_test(test_peer_ids),
+      cmocka_unit_test(test_every_block),
   };
   return cmocka_run_group_tests(tests, load_page, free_page);
 }

@@ -6,6 +6,7 @@
 #endif
 
 #include "antquic.h"
+#include "quic/endpoint_int.h"
 
 #include <dirent.h>
 #include <poll.h>
@@ -309,11 +310,51 @@ static void test_fork(void **state) {
   close_node(&server);
 }
 
+/* The host's side of extra sockets: real ones, with a port of their own, that
+ * send and receive, and are closed when they are given back. */
+static void test_extra_sockets(void **state) {
+  (void)state;
+  node n;
+  aq_socket_request none;
+  uint32_t index[AQ_MAX_EXTRA_SOCKETS];
+  open_node(&n);
+  size_t before = open_descriptors();
+  aq_local_socket like = *aq_ep_socket(n.ep, 0);
+  for (size_t i = 0; i < AQ_MAX_EXTRA_SOCKETS; i++) {
+    assert_int_equal(aq_extra_open(n.ep, &like, 5, &index[i]), 0);
+  }
+  assert_true(aq_runtime_step(n.rt) >= 0);
+  assert_int_equal(aq_endpoint_poll_socket(n.ep, &none), 0);
+  assert_int_equal(open_descriptors() - before, AQ_MAX_EXTRA_SOCKETS);
+  const aq_local_socket *a = aq_ep_socket(n.ep, index[0]);
+  const aq_local_socket *b = aq_ep_socket(n.ep, index[255]);
+  assert_true(a != NULL && b != NULL && a->bound.port != b->bound.port);
+  assert_true(a->bound.port != 0 && a->bound.port != like.bound.port);
+  aq_statistics s;
+  aq_endpoint_get_statistics(n.ep, &s);
+  uint64_t received = s.datagrams_received;
+  uint8_t data[4] = {0};
+  aq_ep_enter(n.ep, aq_clock_now());
+  assert_true(aq_demux_out(n.ep, index[0], NULL, &b->bound, 0, data, 4));
+  aq_tstamp end = aq_clock_now() + 5 * AQ_S;
+  while (s.datagrams_received == received) {
+    assert_true(aq_clock_now() < end);
+    aq_runtime_wait(n.rt, 10 * AQ_MS);
+    aq_endpoint_get_statistics(n.ep, &s);
+  }
+  aq_extra_release_all(n.ep, 5);
+  assert_true(aq_runtime_step(n.rt) >= 0);
+  assert_true(aq_runtime_step(n.rt) >= 0);
+  assert_int_equal(open_descriptors(), before);
+  close_node(&n);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_life),       cmocka_unit_test(test_wait),
-      cmocka_unit_test(test_descriptor), cmocka_unit_test(test_wait_sends),
-      cmocka_unit_test(test_farewell),   cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_life),          cmocka_unit_test(test_wait),
+      cmocka_unit_test(test_descriptor),    cmocka_unit_test(test_wait_sends),
+      cmocka_unit_test(test_farewell),      cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_extra_sockets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,9 @@
 #define BLOCKED_RETRY (1 * AQ_MS)
 /* Closing may send this much, and no more. */
 #define FAREWELL_SENDS 4096
+/* Our own sockets have the first indices, those that the endpoint asks for the
+ * rest. */
+#define MAX_SLOTS (AQ_MAX_SOCKETS + AQ_MAX_EXTRA_SOCKETS)
 
 typedef struct slot {
   uv_poll_t poll;
@@ -64,8 +67,9 @@ struct aq_runtime {
   int ifwatch;
   aq_tstamp next_scan;
   aq_ifaddrs addrs;
-  size_t count;
-  slot *slots[AQ_MAX_SOCKETS];
+  size_t count;           /* of our own */
+  size_t top;             /* behind the highest index in use */
+  slot *slots[MAX_SLOTS]; /* NULL: none of that index */
   aq_io_stats stats;
   aq_transmit pending; /* what a full socket did not take */
   size_t pending_off;
@@ -136,15 +140,11 @@ static void set_why(char *why, size_t whylen, const char *text) {
   }
 }
 
-static int open_slot(aq_runtime *rt, const aq_addr *bind, char *why,
+/* A bound socket that is watched, in |*ps|. */
+static int make_slot(aq_runtime *rt, const aq_addr *bind, slot **ps, char *why,
                      size_t whylen) {
-  aq_local_socket local;
   slot *s;
   int rc;
-  if (rt->count == AQ_MAX_SOCKETS) {
-    set_why(why, whylen, "too many sockets");
-    return AQ_ERR_LIMIT;
-  }
   s = aq_mem_alloc(&rt->mem, sizeof(*s));
   if (!s) {
     set_why(why, whylen, "out of memory");
@@ -164,22 +164,87 @@ static int open_slot(aq_runtime *rt, const aq_addr *bind, char *why,
   }
   s->poll.data = s; /* from here on closing the handle frees |s| */
   rc = watch(s, UV_READABLE);
+  if (rc != 0) {
+    set_why(why, whylen, "the event loop refused the socket");
+    uv_close((uv_handle_t *)&s->poll, on_slot_closed);
+    return rc;
+  }
+  *ps = s;
+  return 0;
+}
+
+static void put_slot(aq_runtime *rt, size_t index, slot *s) {
+  rt->slots[index] = s;
+  if (index >= rt->top) {
+    rt->top = index + 1;
+  }
+}
+
+static int open_slot(aq_runtime *rt, const aq_addr *bind, char *why,
+                     size_t whylen) {
+  aq_local_socket local;
+  slot *s;
+  int rc;
+  if (rt->count == AQ_MAX_SOCKETS) {
+    set_why(why, whylen, "too many sockets");
+    return AQ_ERR_LIMIT;
+  }
+  rc = make_slot(rt, bind, &s, why, whylen);
   if (rc == 0) {
     memset(&local, 0, sizeof(local));
     local.index = (uint32_t)rt->count;
     local.bound = s->udp.bound;
     rc = aq_endpoint_add_socket(rt->ep, aq_clock_now(), &local);
+    if (rc != 0) {
+      set_why(why, whylen, "the endpoint refused the socket");
+      uv_close((uv_handle_t *)&s->poll, on_slot_closed);
+    }
   }
   if (rc != 0) {
-    set_why(why, whylen, "the endpoint refused the socket");
-    uv_close((uv_handle_t *)&s->poll, on_slot_closed);
     return rc;
   }
-  rt->slots[rt->count++] = s;
+  put_slot(rt, rt->count++, s);
   rt->stats.gso |= s->udp.gso;
   rt->stats.gro |= s->udp.gro;
   rt->stats.ecn |= s->udp.ecn;
   return 0;
+}
+
+static void close_slot(aq_runtime *rt, size_t index) {
+  slot *s = rt->slots[index];
+  if (s == NULL) {
+    return;
+  }
+  rt->slots[index] = NULL;
+  while (rt->top > 0 && rt->slots[rt->top - 1] == NULL) {
+    rt->top--;
+  }
+  uv_close((uv_handle_t *)&s->poll, on_slot_closed);
+  rt->dirty = 1;
+}
+
+/* The sockets that the endpoint asks for or gives back. */
+static void serve_sockets(aq_runtime *rt) {
+  aq_socket_request r;
+  char why[160] = "its index is taken";
+  while (aq_endpoint_poll_socket(rt->ep, &r)) {
+    slot *s = NULL;
+    if (r.index < AQ_MAX_SOCKETS || r.index >= MAX_SLOTS) {
+      continue;
+    }
+    if (!r.open) {
+      close_slot(rt, r.index);
+      continue;
+    }
+    if (rt->slots[r.index] == NULL &&
+        make_slot(rt, &r.bind, &s, why, sizeof(why)) == 0) {
+      put_slot(rt, r.index, s);
+    } else {
+      aq_trace(&rt->env, AQ_LOG_WARN, "extra socket: %s", why);
+    }
+    aq_endpoint_socket_opened(rt->ep, aq_clock_now(), r.index,
+                              s != NULL ? &s->udp.bound : NULL);
+  }
 }
 
 /* ---- interfaces ------------------------------------------------------------
@@ -346,7 +411,7 @@ static int receive(aq_runtime *rt, size_t index) {
 /* Returns 0 when |t| is gone, AQ_ERR_AGAIN when its socket is full. */
 static int send_pending(aq_runtime *rt) {
   slot *s;
-  if (rt->pending.socket >= rt->count) {
+  if (rt->pending.socket >= rt->top || rt->slots[rt->pending.socket] == NULL) {
     rt->has_pending = 0;
     rt->stats.send_errors++;
     return 0;
@@ -397,6 +462,12 @@ static void note_interfaces(aq_runtime *rt, aq_tstamp now) {
   }
 }
 
+static void look_for_more(aq_runtime *rt) {
+  for (size_t i = 0; i < rt->top; i++) {
+    rt->more |= rt->slots[i] != NULL && rt->slots[i]->readable;
+  }
+}
+
 int aq_runtime_step(aq_runtime *rt) {
   aq_tstamp now;
   int rc = 0;
@@ -408,8 +479,8 @@ int aq_runtime_step(aq_runtime *rt) {
   if (now >= rt->next_scan) {
     rc = scan(rt, now, 0);
   }
-  for (size_t i = 0; rc == 0 && i < rt->count; i++) {
-    if (rt->slots[i]->readable) {
+  for (size_t i = 0; rc == 0 && i < rt->top; i++) {
+    if (rt->slots[i] != NULL && rt->slots[i]->readable) {
       rc = receive(rt, i);
     }
   }
@@ -417,6 +488,7 @@ int aq_runtime_step(aq_runtime *rt) {
   if (rc == 0 && aq_endpoint_next_timeout(rt->ep) <= now) {
     rc = aq_endpoint_handle_timeout(rt->ep, now);
   }
+  serve_sockets(rt);
   if (rc == 0) {
     rc = transmit(rt, SENDS_PER_TURN);
     rt->more |= rc == 1;
@@ -426,9 +498,7 @@ int aq_runtime_step(aq_runtime *rt) {
     uv_run(&rt->loop, UV_RUN_NOWAIT);
     rt->dirty = 0;
   }
-  for (size_t i = 0; i < rt->count; i++) {
-    rt->more |= rt->slots[i]->readable;
-  }
+  look_for_more(rt);
   return rc != 0 ? rc : rt->more;
 }
 
@@ -454,6 +524,7 @@ aq_duration aq_runtime_timeout(const aq_runtime *rt) {
 /* What verbs queued goes out before anybody sleeps; an error comes again, and
  * is told, in the next turn. */
 static void flush(aq_runtime *rt) {
+  serve_sockets(rt);
   if (transmit(rt, SENDS_PER_TURN) == 1) {
     rt->more = 1;
   }
@@ -470,9 +541,7 @@ int aq_runtime_poll(aq_runtime *const *v, size_t n, aq_duration max) {
   }
   for (size_t i = 0; i < n; i++) {
     flush(v[i]);
-    for (size_t k = 0; k < v[i]->count; k++) {
-      v[i]->more |= v[i]->slots[k]->readable;
-    }
+    look_for_more(v[i]);
     max = aq_time_min(max, aq_runtime_timeout(v[i]));
     p[i].fd = aq_runtime_fd(v[i]);
     p[i].events = POLLIN;
@@ -517,8 +586,10 @@ static void say_farewell(aq_runtime *rt) {
  * to it the parent would feel. Only our copies of the descriptors are closed,
  * and the loop's memory is given up. */
 static void abandon(aq_runtime *rt) {
-  for (size_t i = 0; i < rt->count; i++) {
-    aq_udp_close(&rt->slots[i]->udp);
+  for (size_t i = 0; i < rt->top; i++) {
+    if (rt->slots[i] != NULL) {
+      aq_udp_close(&rt->slots[i]->udp);
+    }
   }
   if (rt->has_loop) {
     close(uv_backend_fd(&rt->loop));
@@ -542,8 +613,10 @@ void aq_runtime_del(aq_runtime *rt) {
     if (rt->count > 0) {
       say_farewell(rt);
     }
-    for (size_t i = 0; i < rt->count; i++) {
-      uv_close((uv_handle_t *)&rt->slots[i]->poll, on_slot_closed);
+    for (size_t i = 0; i < rt->top; i++) {
+      if (rt->slots[i] != NULL) {
+        uv_close((uv_handle_t *)&rt->slots[i]->poll, on_slot_closed);
+      }
     }
     if (rt->has_ifpoll) {
       uv_close((uv_handle_t *)&rt->ifpoll, NULL);

@@ -22,6 +22,8 @@
 #define PAIR_SLOTS 4096
 #define MAX_ATTEMPTS 4096
 #define MIN_ATTEMPTS 64
+/* HINTs that are passed on in one attempt; more are dropped. */
+#define MAX_HINTS 16
 
 typedef struct budget {
   uint64_t key;
@@ -40,6 +42,8 @@ typedef struct attempt {
   uint8_t session[AQ_CTL_SESSION_LEN];
   uint8_t key[AQ_PUNCH_KEY_LEN];
   aq_duration asker_rtt, target_rtt;
+  uint8_t plan; /* aq_plan */
+  uint8_t hints;
 } attempt;
 
 typedef struct registration {
@@ -50,6 +54,7 @@ typedef struct registration {
   budget offers;           /* to it: many who ask together don't drown it */
   uint16_t recent[RECENT]; /* attempts it asked for, index + 1 */
   uint8_t recent_next;
+  aq_nat_profile profile;
   size_t ncand;
   aq_candidate cand[AQ_MAX_CANDIDATES];
 } registration;
@@ -383,6 +388,7 @@ static size_t do_register(aq_coord *c, const aq_coord_peer *from,
     stats->coordinator_registrations++;
   }
   r->capabilities = m->capabilities;
+  r->profile = m->profile;
   r->ncand = sanitize(c, &from->addr, m->cand, m->cand_count, r->cand);
   memset(out, 0, sizeof(*out));
   out->conn = from->conn;
@@ -404,6 +410,7 @@ static void put_common(const aq_coord *c, aq_coord_msg *out, const attempt *t,
   memcpy(out->m.nonce, t->nonce, sizeof(t->nonce));
   memcpy(out->m.session, t->session, sizeof(t->session));
   memcpy(out->m.key, t->key, sizeof(t->key));
+  out->m.plan = t->plan;
   out->m.expiry_ms = aq_time_until(now, t->expires) / AQ_MS;
   out->m.rtt_us = aq_time_add(t->asker_rtt, t->target_rtt) / AQ_US;
 }
@@ -419,6 +426,7 @@ static void put_answer(aq_coord *c, aq_coord_msg *out, const attempt *t,
   out->m.peer = t->target;
   out->m.observed = asker->addr;
   out->m.start_delay_us = start_delay_us(t->asker_rtt, t->target_rtt);
+  out->m.profile = r->profile;
   put_candidates(&out->m, &target->addr, r->cand, r->ncand);
 }
 
@@ -432,6 +440,10 @@ static void put_offer(aq_coord *c, aq_coord_msg *out, const attempt *t,
   out->m.peer = t->asker;
   out->m.observed = target->addr;
   out->m.start_delay_us = start_delay_us(t->target_rtt, t->asker_rtt);
+  const registration *r = of_conn(c, asker->conn);
+  if (r) {
+    out->m.profile = r->profile;
+  }
   put_candidates(&out->m, &asker->addr, cand, ncand);
 }
 
@@ -491,6 +503,8 @@ static size_t do_request(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
   t->asker_conn = from->conn;
   t->target_conn = target->conn;
   t->request = m->request;
+  t->plan = (uint8_t)m->plan;
+  me->profile = m->profile; /* newer than that of its registration */
   t->asker_rtt = from->rtt;
   t->target_rtt = target->rtt;
   memcpy(t->nonce, m->nonce, sizeof(t->nonce));
@@ -548,6 +562,27 @@ static size_t do_cancel(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
   return of_conn(c, out->conn) ? 1 : 0;
 }
 
+static size_t do_hint(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
+                      const aq_ctl *m, aq_coord_msg *out,
+                      aq_statistics *stats) {
+  attempt *t = attempt_of_session(c, now, m->session);
+  if (!t || t->hints >= MAX_HINTS) {
+    return 0;
+  }
+  aq_id other = t->target_conn;
+  if (from->conn == t->target_conn) {
+    other = t->asker_conn;
+  } else if (from->conn != t->asker_conn) {
+    return 0; /* not its business */
+  }
+  t->hints++;
+  memset(out, 0, sizeof(*out));
+  out->conn = other;
+  out->m = *m;
+  stats->coordinator_hints++;
+  return of_conn(c, other) ? 1 : 0;
+}
+
 size_t
 aq_coord_handle(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
                 const aq_ctl *m, const aq_coord_peer *target,
@@ -570,6 +605,8 @@ aq_coord_handle(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
     return do_veto(c, now, from, m, out, stats);
   case AQ_CTL_CANCEL:
     return do_cancel(c, now, from, m, out);
+  case AQ_CTL_HINT:
+    return do_hint(c, now, from, m, out, stats);
   default:
     return 0;
   }

@@ -52,6 +52,8 @@ typedef struct aq_coord_peer {
  * that cross (each peer asks for the other within AQ_COORD_CROSSING) end on
  * one attempt, whose initiator has the smaller id: the larger one's request is
  * answered with the OFFER again, the smaller one's replaces the attempt.
+ * Of a HINT |m|'s observed is what the endpoint itself saw, never the peer's
+ * word; it is passed on to the other side of its attempt.
  * |random| are fresh random bytes: session id and key. |target_rtt| is asked by
  * the endpoint for the connection aq_coord_lookup gives. Messages to send are
  * put into |out| (AQ_COORD_OUT_MAX). Returns how many; a bad or limited request

@@ -23,25 +23,41 @@ typedef enum ctl_part {
   CTL_START,
   CTL_RTT,
   CTL_OBSERVED,
-  CTL_CANDIDATES
+  CTL_CANDIDATES,
+  CTL_PLAN,
+  CTL_PROFILE,
+  CTL_TOKEN,
+  CTL_OBSERVE_KEY,
+  CTL_ALTERNATES,
+  CTL_COOKIE,
+  CTL_STEP,
+  CTL_COUNT
 } ctl_part;
 
-#define CTL_MAX_PARTS 11
-#define CTL_TYPES (AQ_CTL_CANCEL + 1)
+#define CTL_MAX_PARTS 13
+#define CTL_TYPES (AQ_CTL_HINT + 1)
+/* No NAT gives ports in larger steps, and no peer has more sockets. */
+#define CTL_MAX_STEP 4096
+#define CTL_MAX_COUNT 1024
 
 static const uint8_t ctl_bodies[CTL_TYPES][CTL_MAX_PARTS] = {
-    [AQ_CTL_REGISTER] = {CTL_CAPABILITIES, CTL_CANDIDATES},
-    [AQ_CTL_REGISTERED] = {CTL_CAPABILITIES, CTL_OBSERVED},
-    [AQ_CTL_REQUEST] = {CTL_REQUEST_ID, CTL_NONCE, CTL_PEER, CTL_CANDIDATES},
+    [AQ_CTL_REGISTER] = {CTL_CAPABILITIES, CTL_CANDIDATES, CTL_PROFILE},
+    [AQ_CTL_REGISTERED] = {CTL_CAPABILITIES, CTL_OBSERVED, CTL_TOKEN,
+                           CTL_OBSERVE_KEY, CTL_ALTERNATES},
+    [AQ_CTL_REQUEST] = {CTL_REQUEST_ID, CTL_NONCE, CTL_PEER, CTL_CANDIDATES,
+                        CTL_PLAN, CTL_PROFILE},
     [AQ_CTL_ANSWER] = {CTL_REQUEST_ID, CTL_NONCE, CTL_SESSION, CTL_KEY,
                        CTL_PEER, CTL_EXPIRY, CTL_START, CTL_RTT, CTL_OBSERVED,
-                       CTL_CANDIDATES},
+                       CTL_CANDIDATES, CTL_PLAN, CTL_PROFILE},
     [AQ_CTL_OFFER] = {CTL_NONCE, CTL_SESSION, CTL_KEY, CTL_PEER, CTL_EXPIRY,
-                      CTL_START, CTL_RTT, CTL_OBSERVED, CTL_CANDIDATES},
+                      CTL_START, CTL_RTT, CTL_OBSERVED, CTL_CANDIDATES,
+                      CTL_PLAN, CTL_PROFILE},
     [AQ_CTL_VETO] = {CTL_SESSION, CTL_ERROR_CODE},
     [AQ_CTL_ERROR] = {CTL_REQUEST_ID, CTL_ERROR_CODE, CTL_RETRY},
     [AQ_CTL_ACCEPTED] = {CTL_END},
     [AQ_CTL_CANCEL] = {CTL_REQUEST_ID, CTL_SESSION},
+    [AQ_CTL_HINT] = {CTL_SESSION, CTL_PLAN, CTL_COOKIE, CTL_OBSERVED, CTL_STEP,
+                     CTL_COUNT},
 };
 
 /* A candidate's first byte: the source below, this bit for "verified". */
@@ -89,6 +105,77 @@ static void write_candidates(aq_writer *w, const aq_ctl *m) {
   }
 }
 
+static void write_profile(aq_writer *w, const aq_nat_profile *p) {
+  aq_write_u8(w, p->mapping);
+  aq_write_u8(w, p->filtering);
+  aq_write_u8(w, p->allocation);
+  aq_write_u8(w, p->hairpin);
+  aq_write_u16(w, (uint16_t)p->step);
+  aq_write_u16(w, p->block_base);
+  aq_write_u16(w, p->block_size);
+  aq_write_u16(w, p->idle);
+  aq_write_u16(w, p->absolute);
+  aq_write_u8(w, p->external_count);
+}
+
+static void write_alternates(aq_writer *w, const aq_ctl *m) {
+  if (m->alternate_count > AQ_CTL_MAX_ALTERNATES) {
+    w->err = AQ_ERR_TOO_LARGE;
+    return;
+  }
+  aq_write_u8(w, (uint8_t)m->alternate_count);
+  for (size_t i = 0; i < m->alternate_count; i++) {
+    write_addr(w, &m->alternate[i]);
+  }
+}
+
+/* Zigzag: small steps of either sign are short. */
+static void write_step(aq_writer *w, int64_t step) {
+  if (step > CTL_MAX_STEP || step < -CTL_MAX_STEP) {
+    w->err = AQ_ERR_TOO_LARGE;
+    return;
+  }
+  aq_write_varint(w, step < 0 ? (uint64_t)(-step) * 2 - 1 : (uint64_t)step * 2);
+}
+
+static void write_upto(aq_writer *w, uint64_t v, uint64_t max) {
+  if (v > max) {
+    w->err = AQ_ERR_TOO_LARGE;
+  }
+  aq_write_varint(w, v);
+}
+
+static void write_more(aq_writer *w, const aq_ctl *m, ctl_part part) {
+  switch (part) {
+  case CTL_PLAN:
+    write_upto(w, m->plan, AQ_PLAN__COUNT - 1);
+    return;
+  case CTL_PROFILE:
+    write_profile(w, &m->profile);
+    return;
+  case CTL_TOKEN:
+    aq_write_bytes(w, m->token, sizeof(m->token));
+    return;
+  case CTL_OBSERVE_KEY:
+    aq_write_bytes(w, m->observe_key, sizeof(m->observe_key));
+    return;
+  case CTL_ALTERNATES:
+    write_alternates(w, m);
+    return;
+  case CTL_COOKIE:
+    aq_write_u64(w, m->cookie);
+    return;
+  case CTL_STEP:
+    write_step(w, m->step);
+    return;
+  case CTL_COUNT:
+    write_upto(w, m->count, CTL_MAX_COUNT);
+    return;
+  default:
+    return;
+  }
+}
+
 static void write_part(aq_writer *w, const aq_ctl *m, ctl_part part) {
   switch (part) {
   case CTL_END:
@@ -131,6 +218,9 @@ static void write_part(aq_writer *w, const aq_ctl *m, ctl_part part) {
     return;
   case CTL_CANDIDATES:
     write_candidates(w, m);
+    return;
+  default:
+    write_more(w, m, part);
     return;
   }
 }
@@ -200,6 +290,79 @@ static void read_candidates(aq_reader *r, aq_ctl *m) {
   }
 }
 
+static uint8_t read_upto(aq_reader *r, uint8_t max) {
+  uint8_t v = aq_read_u8(r);
+  if (v > max) {
+    r->err = AQ_ERR_FORMAT;
+  }
+  return v;
+}
+
+static void read_profile(aq_reader *r, aq_nat_profile *p) {
+  p->mapping = read_upto(r, AQ_NAT_RULE__COUNT - 1);
+  p->filtering = read_upto(r, AQ_NAT_RULE__COUNT - 1);
+  p->allocation = read_upto(r, AQ_NAT_ALLOC__COUNT - 1);
+  p->hairpin = read_upto(r, 2);
+  p->step = (int16_t)aq_read_u16(r);
+  p->block_base = aq_read_u16(r);
+  p->block_size = aq_read_u16(r);
+  p->idle = aq_read_u16(r);
+  p->absolute = aq_read_u16(r);
+  p->external_count = read_upto(r, AQ_NAT_MAX_EXTERNAL);
+}
+
+static void read_alternates(aq_reader *r, aq_ctl *m) {
+  m->alternate_count = read_upto(r, AQ_CTL_MAX_ALTERNATES);
+  for (size_t i = 0; i < m->alternate_count && r->err == 0; i++) {
+    m->alternate[i] = read_addr(r);
+  }
+}
+
+static uint64_t read_number(aq_reader *r, uint64_t max) {
+  uint64_t v = aq_read_varint(r);
+  if (v > max) {
+    r->err = AQ_ERR_FORMAT;
+    v = 0;
+  }
+  return v;
+}
+
+static int64_t read_step(aq_reader *r) {
+  uint64_t v = read_number(r, 2 * CTL_MAX_STEP);
+  return v % 2 ? -(int64_t)((v + 1) / 2) : (int64_t)(v / 2);
+}
+
+static void read_more(aq_reader *r, aq_ctl *m, ctl_part part) {
+  switch (part) {
+  case CTL_PLAN:
+    m->plan = read_number(r, AQ_PLAN__COUNT - 1);
+    return;
+  case CTL_PROFILE:
+    read_profile(r, &m->profile);
+    return;
+  case CTL_TOKEN:
+    aq_read_bytes(r, m->token, sizeof(m->token));
+    return;
+  case CTL_OBSERVE_KEY:
+    aq_read_bytes(r, m->observe_key, sizeof(m->observe_key));
+    return;
+  case CTL_ALTERNATES:
+    read_alternates(r, m);
+    return;
+  case CTL_COOKIE:
+    m->cookie = aq_read_u64(r);
+    return;
+  case CTL_STEP:
+    m->step = read_step(r);
+    return;
+  case CTL_COUNT:
+    m->count = read_number(r, CTL_MAX_COUNT);
+    return;
+  default:
+    return;
+  }
+}
+
 static void read_part(aq_reader *r, aq_ctl *m, ctl_part part) {
   switch (part) {
   case CTL_END:
@@ -242,6 +405,9 @@ static void read_part(aq_reader *r, aq_ctl *m, ctl_part part) {
     return;
   case CTL_CANDIDATES:
     read_candidates(r, m);
+    return;
+  default:
+    read_more(r, m, part);
     return;
   }
 }

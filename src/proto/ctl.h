@@ -28,8 +28,12 @@ typedef enum aq_ctl_type {
   AQ_CTL_VETO = 0x06,       /* T -> C: session, error */
   AQ_CTL_ERROR = 0x07,      /* C -> I: request, error, retry_after */
   AQ_CTL_ACCEPTED = 0x08,   /* QUIC server -> client: this connection stays */
-  AQ_CTL_CANCEL = 0x09      /* I -> C -> T: request / session is over */
+  AQ_CTL_CANCEL = 0x09,     /* I -> C -> T: request / session is over */
+  AQ_CTL_HINT = 0x0a        /* I, T -> C -> the other: where a new socket is */
 } aq_ctl_type;
+
+#define AQ_CTL_TOKEN_LEN 8 /* of observation datagrams */
+#define AQ_CTL_MAX_ALTERNATES 3
 
 #define AQ_CTL_CAP_COORDINATE 0x01u
 #define AQ_CTL_CAP_RELAY 0x02u
@@ -66,7 +70,20 @@ typedef struct aq_ctl {
   aq_peer_id peer;         /* T in REQUEST and ANSWER, I in OFFER */
   aq_addr observed;        /* REGISTERED: the receiver as C sees it; ANSWER and
                               OFFER: the same, so that both know whether they
-                              share a public address */
+                              share a public address; HINT: the sender's
+                              socket, as C saw it (family 0 from the sender,
+                              and when C has not seen the cookie) */
+  uint64_t plan;           /* aq_plan */
+  aq_nat_profile profile;  /* REGISTER, REQUEST: own; ANSWER, OFFER: the other
+                              one's. No addresses. */
+  uint8_t token[AQ_CTL_TOKEN_LEN]; /* REGISTERED: for observation datagrams */
+  uint8_t observe_key[AQ_PUNCH_KEY_LEN];
+  size_t alternate_count; /* REGISTERED: where C answers as well: other port,
+                             other address, both */
+  aq_addr alternate[AQ_CTL_MAX_ALTERNATES];
+  uint64_t cookie; /* HINT: of the observation datagram that went from it */
+  int64_t step;    /* HINT: further sockets' ports follow by this; 0: none */
+  uint64_t count;  /* HINT: how many sockets wait */
   size_t cand_count;
   aq_candidate cand[AQ_MAX_CANDIDATES]; /* .addr .source .verified .priority */
 } aq_ctl;

@@ -42,17 +42,22 @@ int aq_punch_peek(aq_punch *p, const uint8_t *data, size_t len) {
   return 0;
 }
 
-int aq_punch_verify(const uint8_t *data, size_t len,
-                    const uint8_t key[AQ_PUNCH_KEY_LEN], aq_mac_fn mac) {
+int aq_mac_verify(const uint8_t *data, size_t len, size_t want_len,
+                  const uint8_t key[AQ_PUNCH_KEY_LEN], aq_mac_fn mac) {
   uint8_t want[AQ_PUNCH_MAC_LEN];
-  if (len != AQ_PUNCH_LEN ||
-      mac(want, key, AQ_PUNCH_KEY_LEN, data, PUNCH_SIGNED) != 0) {
+  size_t body = want_len - AQ_PUNCH_MAC_LEN;
+  if (len != want_len || mac(want, key, AQ_PUNCH_KEY_LEN, data, body) != 0) {
     return AQ_ERR_WRONG_KEY;
   }
   /* No early end: the time must not tell how much was right. */
   unsigned differ = 0;
   for (size_t i = 0; i < AQ_PUNCH_MAC_LEN; i++) {
-    differ |= want[i] ^ data[PUNCH_SIGNED + i];
+    differ |= want[i] ^ data[body + i];
   }
   return differ == 0 ? 0 : AQ_ERR_WRONG_KEY;
+}
+
+int aq_punch_verify(const uint8_t *data, size_t len,
+                    const uint8_t key[AQ_PUNCH_KEY_LEN], aq_mac_fn mac) {
+  return aq_mac_verify(data, len, AQ_PUNCH_LEN, key, mac);
 }

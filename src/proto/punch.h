@@ -42,6 +42,12 @@ typedef struct aq_punch {
 typedef int (*aq_mac_fn)(uint8_t out[AQ_PUNCH_MAC_LEN], const uint8_t *key,
                          size_t keylen, const uint8_t *data, size_t len);
 
+/* aq_mac_verify: |data| has |want_len| bytes of which the last
+ * AQ_PUNCH_MAC_LEN are the MAC of those before, compared in constant time.
+ * Returns 0 or AQ_ERR_WRONG_KEY. */
+int aq_mac_verify(const uint8_t *data, size_t len, size_t want_len,
+                  const uint8_t key[AQ_PUNCH_KEY_LEN], aq_mac_fn mac);
+
 /* aq_punch_format writes AQ_PUNCH_LEN bytes. Returns 0 or the MAC's error. */
 int aq_punch_format(uint8_t out[AQ_PUNCH_LEN], const aq_punch *p,
                     const uint8_t key[AQ_PUNCH_KEY_LEN], aq_mac_fn mac);

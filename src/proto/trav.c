@@ -323,6 +323,9 @@ void aq_trav_get_info(const aq_trav *t, aq_session_info *out) {
   out->punches_received = t->punches_received;
   out->initials_sent = t->initials_sent;
   out->same_nat = t->same_nat;
+  out->plan = (aq_plan)t->plan;
+  out->local_profile = t->p.profile;
+  out->remote_profile = t->remote_profile;
   out->remote_count = t->nremote;
   memcpy(out->remote, t->remote, t->nremote * sizeof(t->remote[0]));
 }

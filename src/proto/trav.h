@@ -36,6 +36,7 @@ typedef struct aq_trav_params {
   aq_candidate local[AQ_MAX_CANDIDATES]; /* ours, best first */
   size_t nsock;
   aq_local_socket sock[AQ_MAX_SOCKETS];
+  aq_nat_profile profile; /* ours */
   size_t nknown;
   aq_addr known[8]; /* to dial first */
   uint64_t seed;    /* random: back-off jitter, probe cookies */

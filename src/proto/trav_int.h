@@ -137,6 +137,8 @@ struct aq_trav {
   aq_addr observed;
   uint8_t session[AQ_CTL_SESSION_LEN];
   uint8_t key[AQ_PUNCH_KEY_LEN];
+  uint8_t plan;                  /* aq_plan that was agreed on */
+  aq_nat_profile remote_profile; /* as the peer says */
   size_t nremote;
   aq_candidate remote[AQ_MAX_CANDIDATES];
 

@@ -44,6 +44,8 @@ static void adopt(aq_trav *t, const aq_ctl *m) {
   t->start_at = t->now + capped(m->start_delay_us, AQ_US, MAX_START_DELAY);
   t->expires = m->expiry_ms ? t->now + capped(m->expiry_ms, AQ_MS, 300 * AQ_S)
                             : AQ_NEVER;
+  t->plan = (uint8_t)m->plan;
+  t->remote_profile = m->profile;
   aq_trav_set_remote(t, m);
 }
 

@@ -221,6 +221,7 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
   }
   b->connected = 0;
   b->can_coordinate = 0;
+  b->observes = 0;
   if (!was) {
     b->failures++;
   }
@@ -235,14 +236,19 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
   aq_session_coordinators(ep, l);
 }
 
-void aq_boot_registered(aq_endpoint *ep, aq_boot *b, uint64_t capabilities,
-                        const aq_addr *observed) {
-  b->can_coordinate = (capabilities & AQ_CTL_CAP_COORDINATE) != 0;
+void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m) {
+  static const uint8_t none[AQ_CTL_TOKEN_LEN];
+  b->can_coordinate = (m->capabilities & AQ_CTL_CAP_COORDINATE) != 0;
   b->last_seen = ep->now;
   b->rtt = aq_link_rtt(b->link);
-  if (observed->family != 0) {
-    b->observed = *observed;
+  if (m->observed.family != 0) {
+    b->observed = m->observed;
   }
+  b->observes = memcmp(m->token, none, sizeof(none)) != 0;
+  memcpy(b->token, m->token, sizeof(b->token));
+  memcpy(b->observe_key, m->observe_key, sizeof(b->observe_key));
+  b->alternate_count = m->alternate_count;
+  memcpy(b->alternate, m->alternate, sizeof(b->alternate));
   b->link->registered = 1;
   aq_session_coordinators(ep, NULL);
 }

@@ -9,7 +9,7 @@
 #ifndef AQ_QUIC_BOOTSTRAP_H
 #define AQ_QUIC_BOOTSTRAP_H
 
-#include "antquic.h"
+#include "proto/ctl.h"
 
 /* Pause before a lost or failed node is dialed again: doubles from the first
  * to the second, plus up to a quarter at random. */
@@ -32,6 +32,13 @@ typedef struct aq_boot {
   aq_duration rtt;
   uint32_t coordination_count, failures;
   aq_addr observed;
+  /* For observation datagrams, from its REGISTERED. */
+  uint8_t observes;
+  uint8_t token[AQ_CTL_TOKEN_LEN];
+  uint8_t observe_key[AQ_PUNCH_KEY_LEN];
+  uint32_t observe_seq;
+  size_t alternate_count;
+  aq_addr alternate[AQ_CTL_MAX_ALTERNATES];
 } aq_boot;
 
 /* Dials what is due. */
@@ -42,8 +49,7 @@ void aq_boot_up(aq_boot *b, struct aq_link *l);
 /* aq_boot_down: its link failed or was lost. */
 void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why);
 /* A REGISTERED came on the node's connection. */
-void aq_boot_registered(aq_endpoint *ep, aq_boot *b, uint64_t capabilities,
-                        const aq_addr *observed);
+void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m);
 /* The connected coordinator with the least rtt that is not in |tried|. */
 aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried);
 /* 1 when some node may still become a coordinator: it is being dialed, waits

@@ -132,6 +132,7 @@ const aq_tparams *aq_conn_remote_params(const aq_conn *c);
 int aq_conn_is_established(const aq_conn *c);
 int aq_conn_is_closed(const aq_conn *c);
 const aq_peer_id *aq_conn_peer(const aq_conn *c); /* NULL before proven */
+uint32_t aq_conn_socket(const aq_conn *c);        /* of the path in use */
 /* aq_conn_proven: where the peer has proven to be, by the handshake or by a
  * path validation; the path in use may be only claimed yet. Others may be told
  * of this one. */

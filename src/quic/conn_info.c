@@ -148,3 +148,7 @@ size_t aq_conn_get_cids(const aq_conn *c, ngtcp2_cid *out, size_t max) {
   }
   return n;
 }
+
+uint32_t aq_conn_socket(const aq_conn *c) {
+  return c->socket;
+}

@@ -329,6 +329,8 @@ void aq_demux_handle(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
     on_long(ep, d, data, len);
   } else if (data[0] & 0x40) {
     on_short(ep, d, data, len);
+  } else if (aq_observe_is(data, len)) {
+    aq_observe_datagram(ep, d, data, len);
   } else {
     aq_session_punched(ep, d, data, len);
   }

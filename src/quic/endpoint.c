@@ -126,6 +126,7 @@ static int init_all(aq_endpoint *ep, const aq_endpoint_params *params) {
   aq_hash_init(&ep->cids, &ep->mem, ep->salt);
   aq_hash_init(&ep->contacts, &ep->mem, ep->salt);
   aq_hash_init(&ep->places, &ep->mem, ep->salt);
+  aq_hash_init(&ep->watches, &ep->mem, ep->salt);
   aq_hash_init(&ep->punches, &ep->mem, ep->salt);
   aq_hash_init(&ep->readies, &ep->mem, ep->salt);
   aq_timer_heap_init(&ep->link_timers, &ep->mem);
@@ -174,6 +175,7 @@ int aq_endpoint_new(aq_endpoint **pep, const aq_endpoint_params *params,
   ep->now = now;
   ep->cand_gen = 1;
   ep->publish_at = AQ_NEVER;
+  ep->later_at = AQ_NEVER;
   init_lists(ep);
   rv = init_all(ep, params);
   if (rv != 0) {
@@ -215,12 +217,16 @@ void aq_endpoint_del(aq_endpoint *ep) {
   aq_hash_free(&ep->cids);
   aq_hash_free(&ep->contacts);
   aq_hash_free(&ep->places);
+  aq_hash_free(&ep->watches);
   aq_hash_free(&ep->punches);
   aq_hash_free(&ep->readies);
   aq_idmap_free(&ep->ids);
   aq_mem_free(&mem, ep->event);
   aq_mem_free(&mem, ep->out);
   aq_mem_free(&mem, ep->token);
+  aq_mem_free(&mem, ep->extra);
+  aq_mem_free(&mem, ep->later);
+  aq_mem_free(&mem, ep->ask);
   aq_mem_free(&mem, (void *)(uintptr_t)ep->shared.params.allow);
   aq_mem_wipe(ep, sizeof(*ep));
   aq_mem_free(&mem, ep);
@@ -239,7 +245,7 @@ const aq_local_socket *aq_ep_socket(const aq_endpoint *ep, uint32_t index) {
       return &ep->sock[i];
     }
   }
-  return NULL;
+  return aq_extra_get(ep, index);
 }
 
 const aq_local_socket *aq_ep_socket_for(const aq_endpoint *ep,
@@ -342,6 +348,7 @@ int aq_endpoint_handle_timeout(aq_endpoint *ep, aq_tstamp now) {
   }
   aq_boot_timeout(ep);
   aq_cand_timeout(ep);
+  aq_observe_timeout(ep);
   aq_ep_settle(ep);
   aq_session_bury(ep);
   return 0;
@@ -352,6 +359,7 @@ aq_tstamp aq_endpoint_next_timeout(const aq_endpoint *ep) {
   t = aq_time_min(t, aq_timer_heap_next(&ep->session_timers));
   t = aq_time_min(t, aq_boot_next(ep));
   t = aq_time_min(t, ep->publish_at);
+  t = aq_time_min(t, aq_observe_next(ep));
   return aq_time_min(t, aq_session_bury_at(ep));
 }
 

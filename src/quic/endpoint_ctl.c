@@ -70,6 +70,7 @@ static void fill_peer(aq_coord_peer *p, aq_link *l) {
 
 static void coordinate(aq_link *l, const aq_ctl *m) {
   aq_endpoint *ep = l->ep;
+  aq_ctl hint;
   aq_coord_peer from, target;
   const aq_coord_peer *to = NULL;
   aq_coord_msg out[AQ_COORD_OUT_MAX];
@@ -84,6 +85,10 @@ static void coordinate(aq_link *l, const aq_ctl *m) {
     }
   } else if (m->type == AQ_CTL_REGISTER) {
     l->is_registrant = 1;
+  } else if (m->type == AQ_CTL_HINT) {
+    hint = *m;
+    hint.observed = aq_observe_seen(l, m->cookie);
+    m = &hint;
   }
   /* A session's id and key, or the salt of the tables. */
   if ((m->type == AQ_CTL_REQUEST || m->type == AQ_CTL_REGISTER) &&
@@ -94,6 +99,9 @@ static void coordinate(aq_link *l, const aq_ctl *m) {
                              &ep->stats);
   for (size_t i = 0; i < n; i++) {
     aq_link *t = aq_link_get(ep, out[i].conn);
+    if (t != NULL && out[i].m.type == AQ_CTL_REGISTERED) {
+      aq_observe_grant(t, &out[i].m);
+    }
     if (t != NULL) {
       (void)aq_ctl_send(t, &out[i].m);
     }
@@ -135,7 +143,7 @@ static void registered(aq_link *l, const aq_ctl *m) {
       aq_ep_disc_changed(ep);
     }
   }
-  aq_boot_registered(ep, l->boot, m->capabilities, &m->observed);
+  aq_boot_registered(ep, l->boot, m);
 }
 
 static void message(aq_link *l, const aq_ctl *m) {

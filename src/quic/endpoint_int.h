@@ -26,6 +26,7 @@
 #include "proto/coord.h"
 #include "proto/disc.h"
 #include "proto/guard.h"
+#include "proto/observe.h"
 #include "proto/trav.h"
 #include "proto/trav_int.h"
 #include "quic/bootstrap.h"
@@ -85,6 +86,50 @@ typedef struct aq_ready_event {
   int error;
   aq_link *link;
 } aq_ready_event;
+
+/* Observation datagrams, endpoint_observe.c. */
+#define AQ_OBSERVE_RATE 30.0 /* answers a second, to one registered peer */
+#define AQ_OBSERVE_BURST 64.0
+#define AQ_OBSERVE_SEEN 16          /* cookies that HINTs may name */
+#define AQ_OBSERVE_LATER 512        /* delayed answers of an endpoint */
+#define AQ_OBSERVE_LATER_EACH 4     /* ... to one registered peer */
+#define AQ_MAX_ASKS 512             /* questions of ours that wait */
+#define AQ_ASK_LIFE (3 * AQ_S)      /* beyond the delay that was asked for */
+#define AQ_OWNER_PROFILE UINT64_MAX /* who asks: the NAT profile */
+
+/* aq_watch: what a coordinator keeps to answer one registered peer. */
+typedef struct aq_watch {
+  uint8_t token[AQ_OBSERVE_TOKEN_LEN];
+  uint8_t key[AQ_OBSERVE_KEY_LEN];
+  aq_rate rate;
+  uint32_t seq; /* highest, and which of the 64 before it came */
+  uint64_t window;
+  uint32_t later;
+  uint32_t next;
+  struct {
+    uint64_t cookie;
+    aq_addr addr;
+  } seen[AQ_OBSERVE_SEEN];
+} aq_watch;
+
+/* aq_later: an answer that waits for its time. */
+typedef struct aq_later {
+  aq_tstamp at; /* AQ_NEVER: free */
+  aq_id link;
+  uint32_t socket;
+  aq_addr local, to;
+  uint8_t data[AQ_OBSERVE_LEN];
+} aq_later;
+
+/* aq_ask: one question of ours. */
+typedef struct aq_ask {
+  uint64_t cookie; /* 0: free */
+  uint64_t owner;  /* a session's id or AQ_OWNER_PROFILE */
+  uint32_t socket;
+  uint8_t flags, delay;
+  aq_addr to;
+  aq_tstamp sent, until;
+} aq_ask;
 
 typedef struct aq_remote_cand {
   aq_candidate v[AQ_MAX_REMOTE_CANDS];
@@ -146,6 +191,7 @@ struct aq_link {
   size_t nannounced;
   uint64_t next_user_seq;
   aq_remote_cand *rcand;
+  aq_watch *watch; /* of a registrant, NULL before it registered */
 };
 
 /* aq_contact: all that concerns one proven or wanted peer. */
@@ -194,6 +240,24 @@ typedef struct aq_out {
   uint8_t data[AQ_OUT_LEN];
 } aq_out;
 
+/* aq_extra: a socket that the endpoint asked for. It belongs to |owner| (a
+ * session's id, or another number that its user knows) and to the connections
+ * that run over it, and closes when all of them are gone. */
+typedef enum aq_extra_state {
+  AQ_EXTRA_FREE,
+  AQ_EXTRA_WANTED, /* not asked for yet */
+  AQ_EXTRA_OPENING,
+  AQ_EXTRA_OPEN,
+  AQ_EXTRA_CLOSING /* the host was not told yet */
+} aq_extra_state;
+
+typedef struct aq_extra {
+  uint8_t state; /* aq_extra_state */
+  uint32_t links;
+  uint64_t owner; /* 0: nobody any more */
+  aq_local_socket sock;
+} aq_extra;
+
 typedef struct aq_saved_token {
   aq_addr addr;
   uint16_t len;
@@ -227,6 +291,12 @@ struct aq_endpoint {
   size_t nsock;
   aq_local_socket sock[AQ_MAX_SOCKETS];
   uint8_t loopback; /* some socket is bound to loopback */
+  aq_hash watches;  /* token -> link */
+  aq_later *later;  /* AQ_OBSERVE_LATER, NULL until the first */
+  aq_tstamp later_at;
+  aq_ask *ask;     /* AQ_MAX_ASKS, NULL until the first */
+  aq_extra *extra; /* AQ_MAX_EXTRA_SOCKETS, NULL until the first is wanted */
+  uint32_t nextra, extra_todo;
 
   aq_limits limits;
   aq_guard guard;
@@ -264,6 +334,50 @@ void aq_ep_settle(aq_endpoint *ep);
 const aq_local_socket *aq_ep_socket_for(const aq_endpoint *ep,
                                         const aq_addr *to);
 const aq_local_socket *aq_ep_socket(const aq_endpoint *ep, uint32_t index);
+
+/* ---- endpoint_sock.c: extra sockets ----------------------------------------
+ */
+
+/* aq_extra_open asks for a socket like |like|, with a port of its own.
+ * Returns 0, AQ_ERR_LIMIT or AQ_ERR_NOMEM. */
+int aq_extra_open(aq_endpoint *ep, const aq_local_socket *like, uint64_t owner,
+                  uint32_t *index);
+const aq_local_socket *aq_extra_get(const aq_endpoint *ep, uint32_t index);
+/* The owner needs it no longer; connections may. */
+void aq_extra_release(aq_endpoint *ep, uint32_t index);
+void aq_extra_release_all(aq_endpoint *ep, uint64_t owner);
+/* A connection runs over |index| from now on, or no longer; others than extra
+ * sockets are ignored. */
+void aq_extra_hold(aq_endpoint *ep, uint32_t index);
+void aq_extra_drop(aq_endpoint *ep, uint32_t index);
+
+/* ---- endpoint_observe.c: observation datagrams -----------------------------
+ */
+
+/* As coordinator: what REGISTERED tells |l| so that it may ask. */
+void aq_observe_grant(aq_link *l, aq_ctl *registered);
+void aq_observe_forget(aq_link *l);
+/* Where the datagram with |cookie| came from; family 0: not seen. */
+aq_addr aq_observe_seen(const aq_link *l, uint64_t cookie);
+void aq_observe_datagram(aq_endpoint *ep, const aq_datagram *d,
+                         const uint8_t *data, size_t len);
+void aq_observe_timeout(aq_endpoint *ep);
+aq_tstamp aq_observe_next(const aq_endpoint *ep);
+/* aq_observe_ask asks |b|, from |socket|, at its main address (|alternate| 0)
+ * or one of its others, to answer after |delay| seconds from where |flags| say.
+ * The answer is an ADDRESS_OBSERVED whose value is the cookie, made here.
+ * Returns 0, AQ_ERR_UNSUPPORTED (it can't, or has no such address),
+ * AQ_ERR_NOT_ALLOWED (the guard), AQ_ERR_LIMIT or AQ_ERR_INTERNAL. */
+typedef struct aq_ask_params {
+  uint64_t owner;
+  uint32_t socket;
+  uint32_t alternate;
+  uint8_t flags, delay;
+} aq_ask_params;
+int aq_observe_ask(aq_endpoint *ep, aq_boot *b, const aq_ask_params *p,
+                   uint64_t *cookie);
+/* Forgets the questions of |owner|. */
+void aq_observe_drop(aq_endpoint *ep, uint64_t owner);
 
 /* ---- endpoint_event.c -----------------------------------------------------
  */

@@ -184,6 +184,7 @@ int aq_link_dial(aq_endpoint *ep, const aq_dial_params *p, aq_link **out) {
   memset(&cp, 0, sizeof(cp));
   cp.id = l->id;
   cp.socket = l->socket = s->index;
+  aq_extra_hold(ep, l->socket);
   cp.local = l->local = s->bound;
   cp.remote = l->remote = *p->addr;
   cp.alpn = p->alpn;
@@ -230,6 +231,7 @@ aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
   memset(&cp, 0, sizeof(cp));
   cp.id = l->id;
   cp.socket = l->socket = d->socket;
+  aq_extra_hold(ep, l->socket);
   cp.local = l->local = d->local;
   cp.remote = l->remote = d->remote;
   cp.handshake_timeout = ep->shared.params.handshake_timeout;
@@ -297,6 +299,7 @@ static void shed(aq_link *l) {
   aq_mem_free(&ep->mem, l->steps);
   aq_mem_free(&ep->mem, l->announced);
   aq_mem_free(&ep->mem, l->rcand);
+  aq_observe_forget(l);
   l->steps = NULL;
   l->announced = NULL;
   l->rcand = NULL;
@@ -313,6 +316,8 @@ void aq_link_free(aq_link *l) {
   if (l->c != NULL) {
     shed(l);
   }
+  aq_extra_drop(ep, l->socket);
+  l->socket = UINT32_MAX;
   aq_timer_remove(&ep->link_timers, &l->timer);
   if (l->target != 0 &&
       aq_idmap_get(&ep->ids, AQ_KIND_CONN, l->target) != NULL) {
@@ -405,7 +410,12 @@ static void on_established(aq_link *l) {
 }
 
 static void on_path_changed(aq_link *l, const aq_notice *n) {
+  uint32_t socket = aq_conn_socket(l->c);
   l->remote = n->remote;
+  l->local = n->local;
+  aq_extra_hold(l->ep, socket);
+  aq_extra_drop(l->ep, l->socket);
+  l->socket = socket;
   if (l->state != AQ_LINK_EXPOSED) {
     return;
   }
@@ -432,6 +442,7 @@ static void on_closed(aq_link *l, aq_notice *n) {
   }
   if (l->ep->coord != NULL && l->is_registrant) {
     aq_coord_forget(l->ep->coord, l->id);
+    aq_observe_forget(l);
     l->is_registrant = 0;
   }
   if (aq_disc_forget(&l->ep->disc, l->ep->now, l->id)) {

@@ -103,6 +103,12 @@ void world_node_start(world_node *n) {
                    0);
 }
 
+void world_add_second(world_node *n, const char *addr) {
+  n->second = util_addr(addr);
+  aq_local_socket s = {1, n->second};
+  assert_int_equal(aq_endpoint_add_socket(n->ep, n->w->now, &s), 0);
+}
+
 /* ---- flying
  * -------------------------------------------------------------------- */
 
@@ -144,7 +150,7 @@ static int has_pin(const world_node *n, const aq_addr *a) {
 static void send_one(world_node *n, const aq_transmit *t, uint8_t *data,
                      size_t len) {
   world *w = n->w;
-  aq_addr from = n->bound;
+  aq_addr from = t->socket == 1 ? n->second : n->bound;
   n->tx_packets++;
   n->tx_bytes += len;
   if (n->deaf) {
@@ -234,7 +240,9 @@ static void deliver(world *w, const world_packet *p) {
       continue;
     }
     const aq_addr *at = n->outside.family != 0 ? &n->outside : &n->bound;
-    if (!aq_addr_equal(at, &p->to)) {
+    uint32_t socket =
+        n->second.family != 0 && aq_addr_equal(&n->second, &p->to);
+    if (!socket && !aq_addr_equal(at, &p->to)) {
       continue;
     }
     if (p->ttl > 0) {
@@ -244,7 +252,8 @@ static void deliver(world *w, const world_packet *p) {
       return;
     }
     uint8_t *copy = util_exact(p->data, p->len);
-    aq_datagram d = {0, p->from, n->bound, 0, copy, p->len, 0};
+    aq_datagram d = {socket, p->from, socket ? n->second : n->bound, 0, copy,
+                     p->len, 0};
     n->rx_packets++;
     n->rx_bytes += p->len;
     assert_int_equal(aq_endpoint_handle_datagram(n->ep, w->now, &d), 0);

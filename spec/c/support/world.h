@@ -23,6 +23,7 @@ typedef struct world_node {
   aq_peer_id id;
   aq_endpoint_params params;
   aq_addr bound;   /* its socket */
+  aq_addr second;  /* and another, index 1, without a NAT; family 0: none */
   aq_addr outside; /* behind a NAT (port-restricted cone): its public address */
   size_t npin;
   aq_addr pin[WORLD_PINHOLES];
@@ -73,6 +74,7 @@ void world_del(world *w);
 world_node *world_node_init(world *w, size_t at, const char *addr,
                             const char *outside);
 void world_node_start(world_node *n);
+void world_add_second(world_node *n, const char *addr);
 /* Forgets everything at once, as a crash does; start it again if wanted. */
 void world_node_kill(world_node *n);
 void world_use_bootstrap(world_node *n, const world_node *coordinator,

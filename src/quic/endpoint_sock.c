@@ -1,0 +1,137 @@
+/* endpoint_sock.c - extra sockets: asked for, owned, shared with the
+ * connections that came of them, given back.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include <string.h>
+
+static aq_extra *extra_at(const aq_endpoint *ep, uint32_t index) {
+  if (ep->extra == NULL || index < AQ_MAX_SOCKETS ||
+      index >= AQ_MAX_SOCKETS + AQ_MAX_EXTRA_SOCKETS) {
+    return NULL;
+  }
+  aq_extra *x = &ep->extra[index - AQ_MAX_SOCKETS];
+  return x->state != AQ_EXTRA_FREE ? x : NULL;
+}
+
+int aq_extra_open(aq_endpoint *ep, const aq_local_socket *like, uint64_t owner,
+                  uint32_t *index) {
+  if (ep->extra == NULL) {
+    ep->extra = aq_mem_array(&ep->mem, AQ_MAX_EXTRA_SOCKETS, sizeof(aq_extra));
+    if (ep->extra == NULL) {
+      return AQ_ERR_NOMEM;
+    }
+  }
+  for (uint32_t i = 0; i < AQ_MAX_EXTRA_SOCKETS; i++) {
+    aq_extra *x = &ep->extra[i];
+    if (x->state != AQ_EXTRA_FREE) {
+      continue;
+    }
+    memset(x, 0, sizeof(*x));
+    x->state = AQ_EXTRA_WANTED;
+    x->owner = owner;
+    x->sock.index = AQ_MAX_SOCKETS + i;
+    x->sock.bound = like->bound;
+    x->sock.bound.port = 0;
+    ep->nextra++;
+    ep->extra_todo++;
+    *index = x->sock.index;
+    return 0;
+  }
+  AQ_LIMIT_HIT(ep, limit_extra_sockets);
+  return AQ_ERR_LIMIT;
+}
+
+const aq_local_socket *aq_extra_get(const aq_endpoint *ep, uint32_t index) {
+  const aq_extra *x = extra_at(ep, index);
+  return x != NULL && x->state == AQ_EXTRA_OPEN ? &x->sock : NULL;
+}
+
+static void give_back(aq_endpoint *ep, aq_extra *x) {
+  if (x->owner != 0 || x->links != 0 || x->state == AQ_EXTRA_CLOSING) {
+    return;
+  }
+  if (x->state == AQ_EXTRA_WANTED) { /* the host never heard of it */
+    x->state = AQ_EXTRA_FREE;
+    ep->nextra--;
+    ep->extra_todo--;
+  } else if (x->state == AQ_EXTRA_OPEN) {
+    x->state = AQ_EXTRA_CLOSING;
+    ep->extra_todo++;
+  } /* OPENING: closed when it is there */
+}
+
+void aq_extra_release(aq_endpoint *ep, uint32_t index) {
+  aq_extra *x = extra_at(ep, index);
+  if (x != NULL) {
+    x->owner = 0;
+    give_back(ep, x);
+  }
+}
+
+void aq_extra_release_all(aq_endpoint *ep, uint64_t owner) {
+  for (uint32_t i = 0; ep->nextra > 0 && i < AQ_MAX_EXTRA_SOCKETS; i++) {
+    aq_extra *x = &ep->extra[i];
+    if (x->state != AQ_EXTRA_FREE && x->owner == owner) {
+      x->owner = 0;
+      give_back(ep, x);
+    }
+  }
+}
+
+void aq_extra_hold(aq_endpoint *ep, uint32_t index) {
+  aq_extra *x = extra_at(ep, index);
+  if (x != NULL) {
+    x->links++;
+  }
+}
+
+void aq_extra_drop(aq_endpoint *ep, uint32_t index) {
+  aq_extra *x = extra_at(ep, index);
+  if (x != NULL && x->links > 0) {
+    x->links--;
+    give_back(ep, x);
+  }
+}
+
+int aq_endpoint_poll_socket(aq_endpoint *ep, aq_socket_request *out) {
+  for (uint32_t i = 0; ep->extra_todo > 0 && i < AQ_MAX_EXTRA_SOCKETS; i++) {
+    aq_extra *x = &ep->extra[i];
+    if (x->state != AQ_EXTRA_WANTED && x->state != AQ_EXTRA_CLOSING) {
+      continue;
+    }
+    memset(out, 0, sizeof(*out));
+    out->index = x->sock.index;
+    ep->extra_todo--;
+    if (x->state == AQ_EXTRA_WANTED) {
+      out->open = 1;
+      out->bind = x->sock.bound;
+      x->state = AQ_EXTRA_OPENING;
+    } else {
+      x->state = AQ_EXTRA_FREE;
+      ep->nextra--;
+    }
+    return 1;
+  }
+  return 0;
+}
+
+void aq_endpoint_socket_opened(aq_endpoint *ep, aq_tstamp now, uint32_t index,
+                               const aq_addr *bound) {
+  aq_extra *x = extra_at(ep, index);
+  if (x == NULL || x->state != AQ_EXTRA_OPENING) {
+    return;
+  }
+  aq_ep_enter(ep, now);
+  if (bound == NULL || bound->port == 0) {
+    x->state = AQ_EXTRA_FREE;
+    ep->nextra--;
+  } else {
+    x->state = AQ_EXTRA_OPEN;
+    x->sock.bound = *bound;
+    ep->stats.extra_sockets_opened++;
+    give_back(ep, x);
+  }
+  aq_ep_settle(ep);
+}
