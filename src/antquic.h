@@ -557,7 +557,7 @@ typedef struct aq_dial_step {
   size_t count; /* 1..8 */
   aq_addr addrs[8];
   aq_duration spacing; /* between starts, 0.25 s at most (RFC 8305) */
-  aq_duration timeout;
+  aq_duration timeout; /* 50 ms..30 s, default 10 s */
 } aq_dial_step;
 int aq_session_dial(aq_endpoint *ep, aq_tstamp now, aq_id session,
                     const aq_dial_step *step);
@@ -590,7 +590,7 @@ void aq_endpoint_set_punch_defaults(aq_endpoint *ep, const aq_punch_step *step);
 typedef struct aq_session_info {
   aq_peer_id peer;
   aq_phase phase;
-  aq_state state;
+  aq_state state; /* once connected that of its connection */
   uint8_t initiator;
   uint32_t attempt;
   aq_tstamp started;

@@ -33,8 +33,14 @@ function fields.phase(self)
   return i and i.phase or self._phase
 end
 
+-- Once connected it is that of the connection.
 function fields.state(self)
   local i = info(self)
+  local conn = self.connection
+  if not i and conn then
+    i = not conn:is_closed() and self._ep._core:conn_info(conn.id)
+    return i and i.state or "closed"
+  end
   return i and i.state or self._state
 end
 

@@ -310,6 +310,115 @@ static void test_attempts_wait(void **state) {
   world_del(w);
 }
 
+/* ---- the state of a session whose connection lives
+ * ------------------------------------------------------------------------- */
+
+static world *connected_by_id(uint64_t seed, aq_id *session) {
+  world *w = three(seed, 1);
+  world_start_all(w);
+  wait_registered(w, 2);
+  *session = start_session(w, A, B);
+  assert_non_null(
+      world_wait(w, w->node[A], AQ_EVENT_TRAVERSAL_SUCCEEDED, 10 * AQ_S));
+  world_run(w, 2 * AQ_S);
+  world_clear(w->node[A]);
+  world_clear(w->node[B]);
+  return w;
+}
+
+/* The next change of state at |n|. */
+static const aq_event *state_change(world *w, world_node *n, aq_state from,
+                                    aq_state to, aq_reason reason) {
+  const aq_event *e =
+      world_wait(w, n, AQ_EVENT_SESSION_STATE_CHANGED, 60 * AQ_S);
+  assert_non_null(e);
+  assert_int_equal(e->from, from);
+  assert_int_equal(e->to, to);
+  assert_int_equal(e->reason, reason);
+  assert_true(e->session != 0 && e->has_peer && e->text[0] != 0);
+  n->event[e - n->event].kind = AQ_EVENT__COUNT; /* seen */
+  return e;
+}
+
+static aq_state session_state(const world_node *n, aq_id session) {
+  aq_session_info info;
+  assert_int_equal(aq_session_get_info(n->ep, session, &info), 0);
+  assert_int_equal(info.phase, AQ_PHASE_CONNECTED);
+  return info.state;
+}
+
+/* A's NAT gives it another port: B sees it move. */
+static void test_state_of_a_move(void **state) {
+  (void)state;
+  aq_id s;
+  world *w = connected_by_id(70, &s);
+  world_node *b = w->node[B];
+  w->node[A]->outside = util_addr("198.18.10.1:5055");
+  assert_true(aq_addr_equal(&b->pin[0], &w->node[C]->bound));
+  b->pin[b->npin++] = w->node[A]->outside; /* full cone */
+  aq_id conn = world_only_conn(w->node[A]);
+  assert_int_equal(aq_conn_ping(w->node[A]->ep, w->now, conn), 0);
+  const aq_event *e = state_change(w, b, AQ_STATE_CONNECTED, AQ_STATE_MIGRATING,
+                                   AQ_REASON_NONE);
+  assert_int_equal(session_state(b, e->session), AQ_STATE_MIGRATING);
+  state_change(w, b, AQ_STATE_MIGRATING, AQ_STATE_CONNECTED,
+               AQ_REASON_MIGRATION_COMPLETE);
+  assert_int_equal(session_state(b, e->session), AQ_STATE_CONNECTED);
+  world_talk(w, A, conn, B);
+  world_del(w);
+}
+
+static int deaf_place(world *w, const aq_addr *from, const aq_addr *to,
+                      uint8_t *data, size_t *len) {
+  (void)from, (void)data, (void)len;
+  return !aq_addr_equal(to, (const aq_addr *)w->user);
+}
+
+/* The same, but nothing reaches the new place; A comes back. */
+static void test_state_of_a_move_that_fails(void **state) {
+  (void)state;
+  aq_id s;
+  world *w = connected_by_id(71, &s);
+  world_node *a = w->node[A], *b = w->node[B];
+  aq_addr home = a->outside, away = util_addr("198.18.10.1:5055");
+  w->tap = deaf_place;
+  w->user = &away;
+  b->pin[b->npin++] = away;
+  a->outside = away;
+  aq_id conn = world_only_conn(a);
+  assert_int_equal(aq_conn_ping(a->ep, w->now, conn), 0);
+  state_change(w, b, AQ_STATE_CONNECTED, AQ_STATE_MIGRATING, AQ_REASON_NONE);
+  a->outside = home;
+  state_change(w, b, AQ_STATE_MIGRATING, AQ_STATE_CONNECTED,
+               AQ_REASON_MIGRATION_FAILED);
+  world_talk(w, A, conn, B);
+  world_del(w);
+}
+
+static void end_of_connection(int how) {
+  aq_id s;
+  world *w = connected_by_id(72, &s);
+  world_node *a = w->node[A], *b = w->node[B];
+  assert_int_equal(session_state(a, s), AQ_STATE_CONNECTED);
+  aq_reason of_a = AQ_REASON_USER_CLOSED, of_b = AQ_REASON_CONNECTION_CLOSED;
+  if (how == 0) {
+    aq_conn_close(a->ep, w->now, world_only_conn(a), 0, "", 0);
+  } else {
+    b->deaf = 1; /* and A hears nothing for its idle time-out */
+    of_a = of_b = AQ_REASON_TIMEOUT;
+  }
+  state_change(w, a, AQ_STATE_CONNECTED, AQ_STATE_CLOSED, of_a);
+  assert_int_equal(session_state(a, s), AQ_STATE_CLOSED);
+  state_change(w, b, AQ_STATE_CONNECTED, AQ_STATE_CLOSED, of_b);
+  world_del(w);
+}
+
+static void test_state_of_an_end(void **state) {
+  (void)state;
+  end_of_connection(0);
+  end_of_connection(1);
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_by_id),
@@ -321,6 +430,9 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_no_bootstrap),
       cmocka_unit_test(test_connect_to_bootstrap),
       cmocka_unit_test(test_attempts_wait),
+      cmocka_unit_test(test_state_of_a_move),
+      cmocka_unit_test(test_state_of_a_move_that_fails),
+      cmocka_unit_test(test_state_of_an_end),
   };
   if (argc > 1) {
     cmocka_set_test_filter(argv[1]);

@@ -526,6 +526,7 @@ int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
   c->dirty = 1;
   switch (rv) {
   case 0:
+    c->moving = 1;
     return 0;
   case NGTCP2_ERR_CONN_ID_BLOCKED:
     return AQ_ERR_AGAIN;

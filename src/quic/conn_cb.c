@@ -288,6 +288,9 @@ static int on_path_validation(ngtcp2_conn *q, uint32_t flags,
   aq_conn *c = user;
   (void)q;
   (void)fallback;
+  if (res != NGTCP2_PATH_VALIDATION_RESULT_ABORTED) {
+    c->moving = 0;
+  }
   if (res == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) {
     aq_addr_from_sockaddr(&c->proven,
                           (const struct sockaddr *)path->remote.addr,

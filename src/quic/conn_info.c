@@ -38,6 +38,11 @@ const aq_addr *aq_conn_proven(const aq_conn *c) {
   return &c->proven;
 }
 
+int aq_conn_is_migrating(const aq_conn *c) {
+  return c->phase == AQ_CONN_OPEN &&
+         (c->moving || !aq_addr_equal(&c->remote, &c->proven));
+}
+
 const uint8_t *aq_conn_get_token(const aq_conn *c, size_t *len) {
   *len = c->token_len;
   return c->token;
@@ -86,7 +91,7 @@ static aq_state state_of(const aq_conn *c) {
   case AQ_CONN_HANDSHAKE:
     return AQ_STATE_CONNECTING;
   case AQ_CONN_OPEN:
-    return AQ_STATE_CONNECTED;
+    return aq_conn_is_migrating(c) ? AQ_STATE_MIGRATING : AQ_STATE_CONNECTED;
   default:
     return AQ_STATE_CLOSED;
   }

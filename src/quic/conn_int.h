@@ -119,6 +119,7 @@ struct aq_conn {
   /* Where the peer was when it last proved to be there: the path in use may be
    * one that it only claims, until its validation is over. */
   aq_addr proven;
+  uint8_t moving; /* client: the path that it wants to move to is validated */
   uint32_t socket;
   ngtcp2_cid odcid; /* server: what the client made up for us */
 

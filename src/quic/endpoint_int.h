@@ -153,6 +153,8 @@ struct aq_link {
   uint8_t obs_frames;    /* OBSERVED_ADDRESS came as a frame */
   uint32_t socket;
   aq_addr local, remote;
+  uint8_t migrating;
+  aq_addr home_local, home_remote; /* the path before */
   aq_tstamp created, completed, told_at, exposed_at, deadline, last_seen;
   aq_timer timer;
   aq_list ready_node, dirty_node, doom_node, all_node, loose_node;
@@ -436,6 +438,10 @@ aq_duration aq_link_rtt(const aq_link *l);
 aq_link *aq_place_get(const aq_endpoint *ep, const aq_addr *remote);
 void aq_place_set(aq_link *l);
 void aq_place_clear(aq_link *l);
+
+/* What becomes of the connection that a session came to. */
+void aq_session_moving(aq_link *l);
+void aq_session_lost(aq_link *l, int error, aq_reason reason, const char *text);
 
 /* ---- endpoint_pair.c: one connection per pair of peers --------------------
  */

@@ -530,6 +530,7 @@ void aq_link_settle(aq_link *l) {
     if (l->pinged != 0) {
       check_alive(l);
     }
+    aq_session_moving(l);
     aq_frame_sync(l);
     /* Whoever makes our candidates flap doesn't make us flood: the last set is
      * told when something next happens on the connection. */

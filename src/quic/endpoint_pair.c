@@ -198,7 +198,7 @@ static void dial_failed(aq_link *l, int error, const char *text,
   }
 }
 
-static uint32_t reason_of(int error) {
+static aq_reason reason_of(int error) {
   switch (error) {
   case AQ_OK:
     return AQ_REASON_USER_CLOSED;
@@ -220,6 +220,7 @@ static void tell_lost(aq_link *l, const aq_notice *n) {
   if (!l->reported) {
     return;
   }
+  aq_session_lost(l, n->error, reason_of(n->error), n->text);
   aq_event *e = conn_event(l, AQ_EVENT_CONNECTION_LOST, l->pub);
   e->error = n->error;
   e->value = n->code;

@@ -235,6 +235,57 @@ void aq_session_bury(aq_endpoint *ep) {
   }
 }
 
+/* ---- once connected
+ * --------------------------------------------------------------------- */
+
+static void tell_state(aq_link *l, aq_state to, aq_reason reason,
+                       const char *text) {
+  if (l->session == 0) {
+    return; /* of a dial by address */
+  }
+  aq_event *e = aq_ep_event(l->ep, AQ_EVENT_SESSION_STATE_CHANGED);
+  e->session = l->session;
+  e->conn = l->pub;
+  e->outgoing = l->client;
+  aq_ep_event_peer(e, &l->peer);
+  e->from = l->migrating ? AQ_STATE_MIGRATING : AQ_STATE_CONNECTED;
+  e->to = to;
+  e->reason = reason;
+  snprintf(e->text, sizeof(e->text), "%s", text);
+}
+
+void aq_session_moving(aq_link *l) {
+  int moving = aq_conn_is_migrating(l->c);
+  if (moving == l->migrating) {
+    return;
+  }
+  aq_conn_info info;
+  aq_conn_get_info_of(l->c, l->ep->now, &info);
+  if (moving) {
+    tell_state(l, AQ_STATE_MIGRATING, AQ_REASON_NONE,
+               "another path is validated");
+    l->home_remote = *aq_conn_proven(l->c);
+    l->home_local = info.local;
+  } else if (aq_addr_equal(&l->home_remote, &info.remote) &&
+             aq_addr_equal(&l->home_local, &info.local)) {
+    tell_state(l, AQ_STATE_CONNECTED, AQ_REASON_MIGRATION_FAILED,
+               "the new path was not validated; the old one stays");
+  } else {
+    tell_state(l, AQ_STATE_CONNECTED, AQ_REASON_MIGRATION_COMPLETE,
+               "the new path is validated");
+  }
+  l->migrating = (uint8_t)moving;
+}
+
+void aq_session_lost(aq_link *l, int error, aq_reason reason,
+                     const char *text) {
+  if (l->migrating && reason == AQ_REASON_TIMEOUT) {
+    reason = AQ_REASON_MIGRATION_FAILED;
+  }
+  tell_state(l, AQ_STATE_CLOSED, reason, *text ? text : aq_error_text(error));
+  l->migrating = 0;
+}
+
 /* ---- public
  * ---------------------------------------------------------------------- */
 
@@ -374,6 +425,12 @@ void aq_endpoint_set_punch_defaults(aq_endpoint *ep,
   aq_trav_clamp_punch(&ep->punch);
 }
 
+static aq_state state_of_conn(const aq_endpoint *ep, aq_id conn) {
+  aq_conn_info info;
+  int rv = aq_conn_get_info(ep, conn, &info);
+  return rv == 0 ? info.state : AQ_STATE_CLOSED;
+}
+
 int aq_session_get_info(const aq_endpoint *ep, aq_id session,
                         aq_session_info *out) {
   const aq_session *s = aq_session_get(ep, session);
@@ -382,6 +439,9 @@ int aq_session_get_info(const aq_endpoint *ep, aq_id session,
   }
   if (s->over) {
     *out = s->info;
+    if (out->state == AQ_STATE_CONNECTED) {
+      out->state = state_of_conn(ep, s->conn);
+    }
     return 0;
   }
   aq_trav_get_info(s->trav, out);
