@@ -2,131 +2,9 @@
  * With AQ_WRITE_DOCS set it writes the diagram into docs/session.md.
  *
  * SPDX-License-Identifier: MIT */
-#include "proto/trav_int.h"
+#include "support/alone.h"
 
-#include "base/addr.h"
 #include "proto/guard.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static const aq_addr COORDINATOR = {4, 9000, {198, 18, 0, 1}, 0};
-static aq_trav T; /* large: not on the stack */
-static aq_trav_params P;
-
-static aq_addr addr(const char *text) {
-  aq_addr a;
-  assert_int_equal(aq_addr_parse(&a, text, strlen(text)), 0);
-  return a;
-}
-
-static int setup(void **state) {
-  (void)state;
-  memset(&P, 0, sizeof(P));
-  memset(P.self.bytes, 1, 32);
-  memset(P.peer.bytes, 2, 32);
-  P.strategy = AQ_STRATEGY_STEPS;
-  P.timeout = 60 * AQ_S;
-  P.nsock = 1;
-  P.sock[0].bound = addr("0.0.0.0:4000");
-  P.seed = 42;
-  return 0;
-}
-
-static aq_ctl message(uint64_t type, uint8_t mark) {
-  aq_ctl m = {.type = type, .request = 1, .peer = P.peer};
-  memset(m.session, mark, sizeof(m.session));
-  memset(m.key, mark, sizeof(m.key));
-  m.rtt_us = 50000;
-  m.expiry_ms = 10000;
-  m.observed = addr("20.0.0.1:4000");
-  m.cand_count = 1;
-  m.cand[0].addr = addr("20.0.0.2:5000");
-  m.cand[0].source = AQ_SOURCE_OBSERVED;
-  m.cand[0].verified = 1;
-  return m;
-}
-
-static void add(aq_ctl *m, const char *text) {
-  aq_candidate *c = &m->cand[m->cand_count++];
-  c->addr = addr(text);
-  c->source = AQ_SOURCE_LOCAL;
-}
-
-static aq_punch punch_of(uint8_t type, uint32_t seq, uint64_t echo) {
-  aq_punch p = {.type = type, .seq = seq, .echo = echo};
-  memcpy(p.session, aq_trav_session(&T), sizeof(p.session));
-  p.flags = T.initiator ? 0 : AQ_PUNCH_FLAG_INITIATOR;
-  return p;
-}
-
-static aq_trav_action actions[AQ_TRAV_MAX_ACTIONS + 1];
-static aq_event events[AQ_TRAV_MAX_EVENTS];
-static size_t nactions, nevents;
-
-static void drain(aq_tstamp now) {
-  nactions = nevents = 0;
-  while (aq_trav_poll_action(&T, now, &actions[nactions])) {
-    nactions++;
-  }
-  while (aq_trav_poll_event(&T, &events[nevents])) {
-    nevents++;
-  }
-}
-
-static size_t count_actions(aq_trav_action_kind kind) {
-  size_t n = 0;
-  for (size_t i = 0; i < nactions; i++) {
-    n += actions[i].kind == kind;
-  }
-  return n;
-}
-
-static const aq_trav_action *action(aq_trav_action_kind kind) {
-  for (size_t i = 0; i < nactions; i++) {
-    if (actions[i].kind == kind) {
-      return &actions[i];
-    }
-  }
-  fail_msg("no action of kind %d", kind);
-  return NULL;
-}
-
-static const aq_event *event(aq_event_kind kind) {
-  for (size_t i = 0; i < nevents; i++) {
-    if (events[i].kind == kind) {
-      return &events[i];
-    }
-  }
-  return NULL;
-}
-
-static void step_ended(uint64_t step, int error) {
-  const aq_event *e = event(AQ_EVENT_STEP_DONE);
-  assert_non_null(e);
-  assert_int_equal(e->value, step);
-  assert_int_equal(e->error, error);
-}
-
-/* As initiator, answered, at |now|. */
-static void coordinated(aq_tstamp now, const aq_ctl *answer) {
-  aq_trav_init(&T, now, &P);
-  assert_int_equal(aq_trav_step_coordinate(&T, now, 7, 0), 0);
-  drain(now);
-  assert_int_equal(action(AQ_TRAV_REQUEST)->conn, 7);
-  aq_trav_handle_requested(&T, now, 7, &COORDINATOR, 1);
-  aq_trav_handle_answer(&T, now, answer);
-}
-
-static void punching(aq_tstamp now, const aq_ctl *answer) {
-  coordinated(now, answer);
-  assert_int_equal(aq_trav_step_punch(&T, now, NULL), 0);
-}
 
 /* ---- the table
  * --------------------------------------------------------------- */
@@ -197,7 +75,7 @@ static void the_diagram_in_the_docs_is_the_table(void **state) {
 static void nothing_happens_before_a_step(void **state) {
   (void)state;
   aq_trav_init(&T, 0, &P);
-  drain(0);
+  alone_drain(0);
   assert_int_equal(nactions, 0);
   assert_int_equal(nevents, 0);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_IDLE);
@@ -210,17 +88,17 @@ static void nothing_happens_before_a_step(void **state) {
 static void one_step_at_a_time(void **state) {
   (void)state;
   aq_dial_step d = {.count = 1};
-  d.addrs[0] = addr("20.0.0.2:5000");
+  d.addrs[0] = util_addr("20.0.0.2:5000");
   aq_trav_init(&T, 0, &P);
   assert_int_equal(aq_trav_step_dial(&T, 0, &d), 0);
   assert_int_equal(aq_trav_step_dial(&T, 0, &d), AQ_ERR_INVAL);
   assert_int_equal(aq_trav_step_coordinate(&T, 0, 0, 0), AQ_ERR_INVAL);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_DISCOVERY);
-  drain(0);
-  uint32_t dial = action(AQ_TRAV_DIAL)->dial;
+  alone_drain(0);
+  uint32_t dial = alone_action(AQ_TRAV_DIAL)->dial;
   aq_trav_handle_dial(&T, AQ_MS, dial, AQ_ERR_WRONG_KEY, 0);
-  drain(AQ_MS);
-  step_ended(0, AQ_ERR_WRONG_KEY);
+  alone_drain(AQ_MS);
+  alone_step_ended(0, AQ_ERR_WRONG_KEY);
   assert_int_equal(aq_trav_step_coordinate(&T, AQ_MS, 0, 0), 0);
 }
 
@@ -228,7 +106,7 @@ static void a_dial_step_spaces_and_clamps(void **state) {
   (void)state;
   aq_dial_step d = {.count = 99, .spacing = 9 * AQ_S, .timeout = 2 * AQ_S};
   for (int i = 0; i < 8; i++) {
-    d.addrs[i] = addr("20.0.0.2:5000");
+    d.addrs[i] = util_addr("20.0.0.2:5000");
     d.addrs[i].port = (uint16_t)(5000 + i);
   }
   aq_trav_init(&T, 0, &P);
@@ -236,34 +114,34 @@ static void a_dial_step_spaces_and_clamps(void **state) {
   size_t dials = 0;
   for (aq_tstamp now = 0; now <= 2 * AQ_S - 1; now += 250 * AQ_MS) {
     aq_trav_handle_timeout(&T, now);
-    drain(now);
-    dials += count_actions(AQ_TRAV_DIAL);
+    alone_drain(now);
+    dials += alone_count(AQ_TRAV_DIAL);
     assert_int_equal(dials, now / (250 * AQ_MS) + 1);
   }
   aq_trav_handle_timeout(&T, 2 * AQ_S);
-  drain(2 * AQ_S);
-  assert_int_equal(count_actions(AQ_TRAV_HANGUP), 8);
-  step_ended(0, AQ_ERR_UNREACHABLE);
+  alone_drain(2 * AQ_S);
+  assert_int_equal(alone_count(AQ_TRAV_HANGUP), 8);
+  alone_step_ended(0, AQ_ERR_UNREACHABLE);
 }
 
 static void a_coordinate_step_ends_with_the_answer(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  coordinated(5 * AQ_MS, &m);
-  drain(5 * AQ_MS);
-  step_ended(1, AQ_OK);
-  assert_non_null(event(AQ_EVENT_COORDINATION_REQUESTED));
-  assert_true(aq_addr_equal(&event(AQ_EVENT_COORDINATION_REQUESTED)->addr,
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_coordinated(5 * AQ_MS, &m);
+  alone_drain(5 * AQ_MS);
+  alone_step_ended(1, AQ_OK);
+  assert_non_null(alone_event(AQ_EVENT_COORDINATION_REQUESTED));
+  assert_true(aq_addr_equal(&alone_event(AQ_EVENT_COORDINATION_REQUESTED)->addr,
                             &COORDINATOR));
   aq_step_record step;
   assert_int_equal(aq_trav_get_steps(&T, &step, 1), 1);
   assert_true(aq_addr_equal(&step.addr, &COORDINATOR));
-  assert_int_equal(event(AQ_EVENT_COORDINATION_SYNCHRONIZED)->value, 1);
+  assert_int_equal(alone_event(AQ_EVENT_COORDINATION_SYNCHRONIZED)->value, 1);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
   assert_memory_equal(aq_trav_key(&T), m.key, sizeof(m.key));
   /* It waits for the caller, with no deadline but the session's. */
   assert_int_equal(aq_trav_next_timeout(&T), 60 * AQ_S + 5 * AQ_MS);
-  assert_int_equal(count_actions(AQ_TRAV_PUNCH), 0);
+  assert_int_equal(alone_count(AQ_TRAV_PUNCH), 0);
 }
 
 static void an_answer_to_something_else_is_ignored(void **state) {
@@ -271,7 +149,7 @@ static void an_answer_to_something_else_is_ignored(void **state) {
   aq_trav_init(&T, 0, &P);
   aq_trav_step_coordinate(&T, 0, 7, 0);
   aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   m.request = 2;
   aq_trav_handle_answer(&T, 0, &m);
   m.request = 1;
@@ -283,21 +161,21 @@ static void an_answer_to_something_else_is_ignored(void **state) {
 
 static void a_punch_step_can_be_tried_again(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  punching(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &m);
   aq_tstamp now = 0;
   size_t probes = 0, openers = 0;
   while (T.step == AQ_TRAV_STEP_PUNCH) {
     now = aq_trav_next_timeout(&T);
     aq_trav_handle_timeout(&T, now);
-    drain(now);
+    alone_drain(now);
     for (size_t i = 0; i < nactions; i++) {
       probes += actions[i].kind == AQ_TRAV_PUNCH &&
                 actions[i].punch.type == AQ_PUNCH_PROBE;
       openers += actions[i].kind == AQ_TRAV_PUNCH && actions[i].ttl == 2;
     }
   }
-  step_ended(2, AQ_ERR_PUNCHING_FAILED);
+  alone_step_ended(2, AQ_ERR_PUNCHING_FAILED);
   assert_int_equal(probes, 6);
   assert_int_equal(openers, 1);
   assert_in_range(now, 3 * AQ_S, 4 * AQ_S);
@@ -305,23 +183,23 @@ static void a_punch_step_can_be_tried_again(void **state) {
   assert_int_equal(aq_trav_step_punch(&T, now, NULL), 0);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
   aq_trav_finish(&T, now, AQ_ERR_TRAVERSAL_FAILED);
-  drain(now);
-  assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_TRAVERSAL_FAILED);
-  assert_int_equal(count_actions(AQ_TRAV_CANCEL), 1);
-  assert_int_equal(event(AQ_EVENT_TRAVERSAL_FAILED)->error,
+  alone_drain(now);
+  assert_int_equal(alone_action(AQ_TRAV_DONE)->error, AQ_ERR_TRAVERSAL_FAILED);
+  assert_int_equal(alone_count(AQ_TRAV_CANCEL), 1);
+  assert_int_equal(alone_event(AQ_EVENT_TRAVERSAL_FAILED)->error,
                    AQ_ERR_TRAVERSAL_FAILED);
   assert_int_equal(aq_trav_next_timeout(&T), AQ_NEVER);
 }
 
 static void a_veto_between_the_steps_is_told_by_the_next(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  coordinated(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_coordinated(0, &m);
   aq_trav_handle_error(&T, 1, AQ_ERR_REFUSED, 0);
-  drain(1);
+  alone_drain(1);
   assert_int_equal(aq_trav_step_punch(&T, 2, NULL), 0);
-  drain(2);
-  step_ended(2, AQ_ERR_REFUSED);
+  alone_drain(2);
+  alone_step_ended(2, AQ_ERR_REFUSED);
   assert_int_equal(aq_trav_step_punch(&T, 3, NULL), AQ_ERR_INVAL);
 }
 
@@ -329,16 +207,16 @@ static void a_request_that_times_out_is_cancelled(void **state) {
   (void)state;
   aq_trav_init(&T, 0, &P);
   aq_trav_step_coordinate(&T, 0, 7, 200 * AQ_MS);
-  drain(0);
+  alone_drain(0);
   aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
   aq_trav_handle_timeout(&T, 200 * AQ_MS);
-  drain(200 * AQ_MS);
-  step_ended(1, AQ_ERR_TIMEOUT);
-  assert_int_equal(count_actions(AQ_TRAV_CANCEL), 1);
+  alone_drain(200 * AQ_MS);
+  alone_step_ended(1, AQ_ERR_TIMEOUT);
+  assert_int_equal(alone_count(AQ_TRAV_CANCEL), 1);
   aq_trav_step_coordinate(&T, 200 * AQ_MS, 7, 200 * AQ_MS);
   /* One that nobody polled is taken back: there is nothing to cancel. */
   aq_trav_handle_timeout(&T, AQ_S);
-  drain(AQ_S);
+  alone_drain(AQ_S);
   assert_int_equal(nactions, 0);
 }
 
@@ -347,19 +225,19 @@ static void a_request_that_times_out_is_cancelled(void **state) {
 
 static void only_the_verified_address_is_dialed_unasked(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  add(&m, "9.9.9.9:53000");
-  add(&m, "8.8.8.8:443");
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_add(&m, "9.9.9.9:53000");
+  alone_add(&m, "8.8.8.8:443");
   m.cand[m.cand_count++] = m.cand[0]; /* and again */
-  m.cand[3].addr = addr("20.0.0.3:5000");
-  punching(0, &m);
+  m.cand[3].addr = util_addr("20.0.0.3:5000");
+  alone_punching(0, &m);
   for (aq_tstamp now = 0; !aq_trav_is_over(&T) && now < 4 * AQ_S;
        now = aq_trav_next_timeout(&T)) {
     aq_trav_handle_timeout(&T, now);
-    drain(now);
+    alone_drain(now);
     for (size_t i = 0; i < nactions; i++) {
       if (actions[i].kind == AQ_TRAV_DIAL) {
-        aq_addr a = addr("20.0.0.2:5000");
+        aq_addr a = util_addr("20.0.0.2:5000");
         assert_true(aq_addr_equal(&actions[i].addr, &a));
         assert_int_equal(actions[i].rtt, 50 * AQ_MS);
         assert_int_equal(actions[i].verified, 1);
@@ -371,18 +249,18 @@ static void only_the_verified_address_is_dialed_unasked(void **state) {
 
 static void what_is_only_claimed_is_never_dialed_unasked(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   m.cand[0].verified = 0;
-  coordinated(0, &m);
+  alone_coordinated(0, &m);
   /* Announced by the peer as verified, before the punching starts. */
-  aq_candidate c = {.addr = addr("50.0.0.1:5000"), .verified = 1};
+  aq_candidate c = {.addr = util_addr("50.0.0.1:5000"), .verified = 1};
   aq_trav_handle_candidate(&T, 0, &c);
   assert_int_equal(aq_trav_step_punch(&T, 0, NULL), 0);
   assert_int_equal(T.npair, 2);
   for (aq_tstamp now = 0; now < 4 * AQ_S; now += 5 * AQ_MS) {
     aq_trav_handle_timeout(&T, now);
-    drain(now);
-    assert_int_equal(count_actions(AQ_TRAV_DIAL), 0);
+    alone_drain(now);
+    assert_int_equal(alone_count(AQ_TRAV_DIAL), 0);
   }
   assert_true(T.punches_sent >= 14);
 }
@@ -397,30 +275,30 @@ static void forbidden_targets_get_nothing(void **state) {
       "[::1]:5000",       "[2001:db8::1]:5000", "[ff02::1]:5000"};
   P.nsock = 2;
   P.sock[1].index = 1;
-  P.sock[1].bound = addr("[::]:4000");
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  P.sock[1].bound = util_addr("[::]:4000");
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-    add(&m, bad[i]);
+    alone_add(&m, bad[i]);
   }
-  punching(0, &m);
+  alone_punching(0, &m);
   assert_int_equal(T.npair, 1);
   P.allow_private = P.allow_loopback = P.allow_reserved = 1;
-  punching(0, &m);
+  alone_punching(0, &m);
   /* + loopback x 2, private x 2, shared, benchmark and documentation. */
   assert_int_equal(T.npair, 8);
 }
 
 static void one_address_for_both_means_one_nat(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  m.observed = addr("20.0.0.2:6000");
-  add(&m, "192.168.1.7:5000");
-  punching(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  m.observed = util_addr("20.0.0.2:6000");
+  alone_add(&m, "192.168.1.7:5000");
+  alone_punching(0, &m);
   assert_int_equal(T.same_nat, 1);
   assert_int_equal(T.npair, 2);
-  drain(0);
+  alone_drain(0);
   /* The host candidate at once, without an opener. */
-  aq_addr host = addr("192.168.1.7:5000");
+  aq_addr host = util_addr("192.168.1.7:5000");
   size_t probes = 0;
   for (size_t i = 0; i < nactions; i++) {
     if (aq_addr_equal(&actions[i].addr, &host)) {
@@ -434,15 +312,15 @@ static void one_address_for_both_means_one_nat(void **state) {
 
 static void the_callers_order_goes_first(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  add(&m, "9.9.9.9:53000");
-  add(&m, "8.8.8.8:44300");
-  coordinated(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_add(&m, "9.9.9.9:53000");
+  alone_add(&m, "8.8.8.8:44300");
+  alone_coordinated(0, &m);
   aq_punch_step s;
   aq_punch_step_init(&s);
   s.count = 2;
-  s.order[0] = addr("8.8.8.8:44300");
-  s.order[1] = addr("7.7.7.7:1"); /* nobody's */
+  s.order[0] = util_addr("8.8.8.8:44300");
+  s.order[1] = util_addr("7.7.7.7:1"); /* nobody's */
   assert_int_equal(aq_trav_step_punch(&T, 0, &s), 0);
   assert_int_equal(T.npair, 3);
   assert_true(aq_addr_equal(&T.pair[0].remote, &s.order[0]));
@@ -479,29 +357,29 @@ static void the_schedule_is_clamped_and_covers_three_seconds(void **state) {
 
 static void a_probe_is_answered_dialed_and_followed(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  punching(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &m);
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
-  drain(5 * AQ_MS);
-  aq_addr from = addr("20.0.0.2:777");
-  aq_punch p = punch_of(AQ_PUNCH_PROBE, 1, 1234);
+  alone_drain(5 * AQ_MS);
+  aq_addr from = util_addr("20.0.0.2:777");
+  aq_punch p = alone_punch(AQ_PUNCH_PROBE, 1, 1234);
   aq_trav_handle_punch(&T, 30 * AQ_MS, 0, &from, &p);
-  drain(30 * AQ_MS);
-  assert_int_equal(action(AQ_TRAV_PUNCH)->punch.type, AQ_PUNCH_ANSWER);
-  assert_int_equal(action(AQ_TRAV_PUNCH)->punch.echo, 1234);
-  assert_true(aq_addr_equal(&action(AQ_TRAV_PUNCH)->addr, &from));
-  assert_true(aq_addr_equal(&action(AQ_TRAV_DIAL)->addr, &from));
-  assert_int_equal(event(AQ_EVENT_CANDIDATE_DISCOVERED)->cand.source,
+  alone_drain(30 * AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_PUNCH)->punch.type, AQ_PUNCH_ANSWER);
+  assert_int_equal(alone_action(AQ_TRAV_PUNCH)->punch.echo, 1234);
+  assert_true(aq_addr_equal(&alone_action(AQ_TRAV_PUNCH)->addr, &from));
+  assert_true(aq_addr_equal(&alone_action(AQ_TRAV_DIAL)->addr, &from));
+  assert_int_equal(alone_event(AQ_EVENT_CANDIDATE_DISCOVERED)->cand.source,
                    AQ_SOURCE_PEER);
-  assert_non_null(event(AQ_EVENT_CANDIDATE_VALIDATED));
-  assert_int_equal(event(AQ_EVENT_CANDIDATE_VALIDATED)->cand.source,
+  assert_non_null(alone_event(AQ_EVENT_CANDIDATE_VALIDATED));
+  assert_int_equal(alone_event(AQ_EVENT_CANDIDATE_VALIDATED)->cand.source,
                    AQ_SOURCE_PEER);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_VALIDATION);
   /* At least three more probes on that pair. */
   size_t probes = 0;
   for (aq_tstamp now = 30 * AQ_MS; now < 200 * AQ_MS; now += AQ_MS) {
     aq_trav_handle_timeout(&T, now);
-    drain(now);
+    alone_drain(now);
     for (size_t i = 0; i < nactions; i++) {
       probes += actions[i].kind == AQ_TRAV_PUNCH &&
                 aq_addr_equal(&actions[i].addr, &from);
@@ -512,30 +390,30 @@ static void a_probe_is_answered_dialed_and_followed(void **state) {
 
 static void what_is_not_of_the_peer_is_not_heard(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  punching(0, &m);
-  drain(0);
-  aq_addr from = addr("20.0.0.2:777");
-  aq_punch p = punch_of(AQ_PUNCH_PROBE, 5, 1);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &m);
+  alone_drain(0);
+  aq_addr from = util_addr("20.0.0.2:777");
+  aq_punch p = alone_punch(AQ_PUNCH_PROBE, 5, 1);
   p.flags ^= AQ_PUNCH_FLAG_INITIATOR; /* ours, reflected */
   aq_trav_handle_punch(&T, 1, 0, &from, &p);
-  p = punch_of(AQ_PUNCH_PROBE, 5, 1);
+  p = alone_punch(AQ_PUNCH_PROBE, 5, 1);
   p.session[0] ^= 1;
   aq_trav_handle_punch(&T, 1, 0, &from, &p);
-  p = punch_of(AQ_PUNCH_ANSWER, 5, 99); /* to no probe of ours */
+  p = alone_punch(AQ_PUNCH_ANSWER, 5, 99); /* to no probe of ours */
   aq_trav_handle_punch(&T, 1, 0, &from, &p);
-  drain(1);
+  alone_drain(1);
   assert_int_equal(nactions, 0);
   assert_int_equal(T.punches_received, 0);
   /* A replay, from wherever. */
-  p = punch_of(AQ_PUNCH_PROBE, 6, 1);
+  p = alone_punch(AQ_PUNCH_PROBE, 6, 1);
   aq_trav_handle_punch(&T, 1, 0, &from, &p);
-  aq_addr victim = addr("9.9.9.9:9999");
+  aq_addr victim = util_addr("9.9.9.9:9999");
   aq_trav_handle_punch(&T, 1, 0, &victim, &p);
   p.seq = 3; /* late, but new */
   aq_trav_handle_punch(&T, 1, 0, &from, &p);
   aq_trav_handle_punch(&T, 1, 0, &victim, &p);
-  drain(1);
+  alone_drain(1);
   assert_int_equal(T.punches_received, 2);
   assert_int_equal(T.replays, 2);
   for (size_t i = 0; i < nactions; i++) {
@@ -545,10 +423,10 @@ static void what_is_not_of_the_peer_is_not_heard(void **state) {
 
 static void an_answer_measures_the_way(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  punching(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &m);
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
-  drain(5 * AQ_MS);
+  alone_drain(5 * AQ_MS);
   uint64_t echo = 0;
   for (size_t i = 0; i < nactions; i++) {
     if (actions[i].kind == AQ_TRAV_PUNCH &&
@@ -556,12 +434,13 @@ static void an_answer_measures_the_way(void **state) {
       echo = actions[i].punch.echo;
     }
   }
-  aq_punch p = punch_of(AQ_PUNCH_ANSWER, 1, echo);
-  aq_addr from = addr("20.0.0.2:5000");
+  aq_punch p = alone_punch(AQ_PUNCH_ANSWER, 1, echo);
+  aq_addr from = util_addr("20.0.0.2:5000");
   aq_trav_handle_punch(&T, 17 * AQ_MS, 0, &from, &p);
-  drain(17 * AQ_MS);
-  assert_int_equal(event(AQ_EVENT_CANDIDATE_VALIDATED)->duration, 12 * AQ_MS);
-  assert_int_equal(count_actions(AQ_TRAV_PUNCH), 0); /* no answer to it */
+  alone_drain(17 * AQ_MS);
+  assert_int_equal(alone_event(AQ_EVENT_CANDIDATE_VALIDATED)->duration,
+                   12 * AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_PUNCH), 0); /* no answer to it */
   /* The same answer again says nothing. */
   p.seq = 2;
   aq_trav_handle_punch(&T, 18 * AQ_MS, 0, &from, &p);
@@ -570,18 +449,18 @@ static void an_answer_measures_the_way(void **state) {
 
 static void dials_are_at_most_three_at_once_and_eight_in_all(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  punching(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &m);
   uint32_t running[AQ_TRAV_MAX_DIALS] = {0};
   size_t nrunning = 0, total = 0;
   for (uint32_t k = 0; k < 40; k++) {
     aq_tstamp now = (k + 6) * AQ_MS;
-    aq_addr from = addr("30.0.0.1:1000");
+    aq_addr from = util_addr("30.0.0.1:1000");
     from.port = (uint16_t)(1000 + k);
-    aq_punch p = punch_of(AQ_PUNCH_PROBE, k + 1, k + 1);
+    aq_punch p = alone_punch(AQ_PUNCH_PROBE, k + 1, k + 1);
     aq_trav_handle_timeout(&T, now);
     aq_trav_handle_punch(&T, now, 0, &from, &p);
-    drain(now);
+    alone_drain(now);
     for (size_t i = 0; i < nactions; i++) {
       if (actions[i].kind == AQ_TRAV_DIAL) {
         running[nrunning++] = actions[i].dial;
@@ -591,7 +470,7 @@ static void dials_are_at_most_three_at_once_and_eight_in_all(void **state) {
     assert_true(nrunning <= 3);
     if (nrunning && k % 2) {
       aq_trav_handle_dial(&T, now, running[--nrunning], AQ_ERR_UNREACHABLE, 0);
-      drain(now);
+      alone_drain(now);
       for (size_t i = 0; i < nactions; i++) {
         if (actions[i].kind == AQ_TRAV_DIAL) {
           running[nrunning++] = actions[i].dial;
@@ -605,26 +484,27 @@ static void dials_are_at_most_three_at_once_and_eight_in_all(void **state) {
 
 static void the_first_handshake_wins(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  punching(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &m);
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
-  drain(5 * AQ_MS);
-  uint32_t first = action(AQ_TRAV_DIAL)->dial;
-  aq_addr from = addr("20.0.0.2:777");
-  aq_punch p = punch_of(AQ_PUNCH_PROBE, 1, 1234);
+  alone_drain(5 * AQ_MS);
+  uint32_t first = alone_action(AQ_TRAV_DIAL)->dial;
+  aq_addr from = util_addr("20.0.0.2:777");
+  aq_punch p = alone_punch(AQ_PUNCH_PROBE, 1, 1234);
   aq_trav_handle_punch(&T, 30 * AQ_MS, 0, &from, &p);
-  drain(30 * AQ_MS);
-  uint32_t second = action(AQ_TRAV_DIAL)->dial;
+  alone_drain(30 * AQ_MS);
+  uint32_t second = alone_action(AQ_TRAV_DIAL)->dial;
   aq_trav_handle_dial(&T, 60 * AQ_MS, second, 0, 30 * AQ_MS);
-  drain(60 * AQ_MS);
-  assert_int_equal(count_actions(AQ_TRAV_HANGUP), 1);
-  assert_int_equal(action(AQ_TRAV_HANGUP)->dial, first);
-  assert_int_equal(action(AQ_TRAV_DONE)->dial, second);
+  alone_drain(60 * AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_HANGUP), 1);
+  assert_int_equal(alone_action(AQ_TRAV_HANGUP)->dial, first);
+  assert_int_equal(alone_action(AQ_TRAV_DONE)->dial, second);
   assert_int_equal(actions[nactions - 1].kind, AQ_TRAV_DONE);
-  step_ended(2, AQ_OK);
-  assert_int_equal(event(AQ_EVENT_PATH_VALIDATED)->duration, 30 * AQ_MS);
-  assert_int_equal(event(AQ_EVENT_TRAVERSAL_SUCCEEDED)->duration, 60 * AQ_MS);
-  const aq_event *e = event(AQ_EVENT_SESSION_STATE_CHANGED);
+  alone_step_ended(2, AQ_OK);
+  assert_int_equal(alone_event(AQ_EVENT_PATH_VALIDATED)->duration, 30 * AQ_MS);
+  assert_int_equal(alone_event(AQ_EVENT_TRAVERSAL_SUCCEEDED)->duration,
+                   60 * AQ_MS);
+  const aq_event *e = alone_event(AQ_EVENT_SESSION_STATE_CHANGED);
   assert_int_equal(e->to, AQ_STATE_CONNECTED);
   assert_int_equal(e->reason, AQ_REASON_CONNECTION_ESTABLISHED);
   aq_step_record r[AQ_MAX_STEPS];
@@ -637,39 +517,39 @@ static void the_first_handshake_wins(void **state) {
   aq_trav_handle_dial(&T, 61 * AQ_MS, first, 0, 1);
   aq_trav_handle_punch(&T, 61 * AQ_MS, 0, &from, &p);
   aq_trav_handle_timeout(&T, 100 * AQ_S);
-  drain(100 * AQ_S);
+  alone_drain(100 * AQ_S);
   assert_int_equal(nactions + nevents, 0);
 }
 
 static void forbidden_by_the_guard_is_left_alone(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  add(&m, "9.9.9.9:53");
-  punching(0, &m);
-  aq_addr bad = addr("9.9.9.9:53");
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_add(&m, "9.9.9.9:53");
+  alone_punching(0, &m);
+  aq_addr bad = util_addr("9.9.9.9:53");
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
-  drain(5 * AQ_MS);
+  alone_drain(5 * AQ_MS);
   aq_trav_handle_refused(&T, 5 * AQ_MS, 0, &bad,
                          aq_guard_name(AQ_GUARD_FORBIDDEN));
   aq_trav_handle_timeout(&T, 25 * AQ_MS);
-  drain(25 * AQ_MS);
+  alone_drain(25 * AQ_MS);
   for (size_t i = 0; i < nactions; i++) {
     assert_false(aq_addr_equal(&actions[i].addr, &bad));
   }
-  assert_int_equal(count_actions(AQ_TRAV_PUNCH), 1);
+  assert_int_equal(alone_count(AQ_TRAV_PUNCH), 1);
   assert_int_equal(T.remote[1].state, AQ_CAND_FAILED);
 }
 
 /* Of two sockets that reach it only the one that was refused stands back. */
 static void a_refusal_is_of_one_socket(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   P.nsock = 2;
   P.sock[1].index = 1;
-  P.sock[1].bound = addr("0.0.0.0:4001");
-  punching(0, &m);
+  P.sock[1].bound = util_addr("0.0.0.0:4001");
+  alone_punching(0, &m);
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
-  drain(5 * AQ_MS);
+  alone_drain(5 * AQ_MS);
   const aq_addr *to = &m.cand[0].addr;
   uint32_t sent = aq_trav_pair_find(&T, 0, to)->sent;
   aq_trav_handle_refused(&T, 5 * AQ_MS, 1, to,
@@ -681,19 +561,19 @@ static void a_refusal_is_of_one_socket(void **state) {
 
 static void candidates_tell_what_became_of_them(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   aq_addr good = m.cand[0].addr;
-  add(&m, "20.0.0.3:5000");
-  punching(0, &m);
+  alone_add(&m, "20.0.0.3:5000");
+  alone_punching(0, &m);
   assert_int_equal(T.remote[0].state, AQ_CAND_NEW);
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
-  drain(5 * AQ_MS);
+  alone_drain(5 * AQ_MS);
   assert_int_equal(T.remote[0].state, AQ_CAND_VALIDATING);
   assert_int_equal(T.remote[1].state, AQ_CAND_VALIDATING);
-  aq_punch p = punch_of(AQ_PUNCH_PROBE, 1, 1234);
+  aq_punch p = alone_punch(AQ_PUNCH_PROBE, 1, 1234);
   aq_trav_handle_punch(&T, 30 * AQ_MS, 0, &good, &p);
-  drain(30 * AQ_MS);
-  const aq_event *e = event(AQ_EVENT_CANDIDATE_VALIDATED);
+  alone_drain(30 * AQ_MS);
+  const aq_event *e = alone_event(AQ_EVENT_CANDIDATE_VALIDATED);
   assert_non_null(e);
   assert_true(aq_addr_equal(&e->cand.addr, &good));
   assert_int_equal(e->cand.source, AQ_SOURCE_OBSERVED);
@@ -708,9 +588,9 @@ static void candidates_tell_what_became_of_them(void **state) {
 
 static void nobody_polls_and_the_end_is_still_told(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   for (int i = 0; i < 31; i++) {
-    add(&m, "30.0.0.1:1000");
+    alone_add(&m, "30.0.0.1:1000");
     m.cand[m.cand_count - 1].addr.port = (uint16_t)(1000 + i);
   }
   P.strategy = AQ_STRATEGY_AUTO;
@@ -718,26 +598,26 @@ static void nobody_polls_and_the_end_is_still_told(void **state) {
   aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
   aq_trav_handle_answer(&T, 0, &m);
   for (uint32_t k = 0; k < 500; k++) {
-    aq_addr from = addr("40.0.0.1:1000");
+    aq_addr from = util_addr("40.0.0.1:1000");
     from.port = (uint16_t)(1000 + k);
-    aq_punch p = punch_of(AQ_PUNCH_PROBE, k + 1, k + 1);
+    aq_punch p = alone_punch(AQ_PUNCH_PROBE, k + 1, k + 1);
     aq_trav_handle_punch(&T, k * AQ_MS, 0, &from, &p);
     aq_trav_handle_timeout(&T, k * AQ_MS);
   }
   assert_true(T.actions_lost > 0);
   aq_trav_finish(&T, AQ_S, AQ_ERR_CANCELLED);
-  drain(AQ_S);
+  alone_drain(AQ_S);
   assert_int_equal(actions[nactions - 1].kind, AQ_TRAV_DONE);
-  assert_int_equal(count_actions(AQ_TRAV_DIAL), 0);   /* never heard of, */
-  assert_int_equal(count_actions(AQ_TRAV_HANGUP), 0); /* nothing to end */
-  assert_non_null(event(AQ_EVENT_TRAVERSAL_FAILED));
+  assert_int_equal(alone_count(AQ_TRAV_DIAL), 0);   /* never heard of, */
+  assert_int_equal(alone_count(AQ_TRAV_HANGUP), 0); /* nothing to end */
+  assert_non_null(alone_event(AQ_EVENT_TRAVERSAL_FAILED));
   assert_int_equal(T.npair, AQ_TRAV_MAX_PAIRS);
 }
 
 static void time_never_goes_back(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  punching(AQ_S, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(AQ_S, &m);
   aq_trav_handle_timeout(&T, AQ_S + 5 * AQ_MS);
   aq_tstamp next = aq_trav_next_timeout(&T);
   aq_trav_handle_timeout(&T, 0);
@@ -749,44 +629,44 @@ static void time_never_goes_back(void **state) {
 
 static void a_target_waits_for_its_decision(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  aq_ctl m = alone_message(AQ_CTL_OFFER, 9);
   P.strategy = AQ_STRATEGY_AUTO;
   aq_trav_init_target(&T, 0, &P, &m, 7, 1, 100 * AQ_MS);
-  drain(0);
+  alone_drain(0);
   assert_int_equal(nactions, 0);
-  aq_addr from = addr("20.0.0.2:5000");
-  aq_punch p = punch_of(AQ_PUNCH_PROBE, 1, 1);
+  aq_addr from = util_addr("20.0.0.2:5000");
+  aq_punch p = alone_punch(AQ_PUNCH_PROBE, 1, 1);
   aq_trav_handle_punch(&T, 1, 0, &from, &p);
-  drain(1);
+  alone_drain(1);
   assert_int_equal(nactions, 0); /* no consent, no answer */
   aq_trav_handle_timeout(&T, 100 * AQ_MS);
-  drain(100 * AQ_MS);
-  assert_int_equal(action(AQ_TRAV_PUNCH)->punch.type, AQ_PUNCH_OPENER);
+  alone_drain(100 * AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_PUNCH)->punch.type, AQ_PUNCH_OPENER);
   aq_trav_decide(&T, 101 * AQ_MS, 0); /* too late */
   assert_false(aq_trav_is_over(&T));
   for (aq_tstamp now = AQ_S; !aq_trav_is_over(&T); now += 10 * AQ_MS) {
     aq_trav_handle_timeout(&T, now);
-    drain(now);
-    assert_int_equal(count_actions(AQ_TRAV_DIAL), 0);
+    alone_drain(now);
+    assert_int_equal(alone_count(AQ_TRAV_DIAL), 0);
   }
-  assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_PUNCHING_FAILED);
-  assert_int_equal(count_actions(AQ_TRAV_CANCEL), 0);
+  assert_int_equal(alone_action(AQ_TRAV_DONE)->error, AQ_ERR_PUNCHING_FAILED);
+  assert_int_equal(alone_count(AQ_TRAV_CANCEL), 0);
 }
 
 static void the_owner_sets_the_targets_schedule(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  aq_ctl m = alone_message(AQ_CTL_OFFER, 9);
   aq_punch_step s;
   aq_punch_step_init(&s);
   s.openers = 2;
   s.opener_ttl = 4;
   aq_trav_init_target(&T, 0, &P, &m, 7, 0, AQ_NEVER);
   aq_trav_set_punch(&T, &s);
-  drain(0);
+  alone_drain(0);
   assert_int_equal(nactions, 0);
   assert_int_equal(aq_trav_next_timeout(&T), 0);
   aq_trav_handle_timeout(&T, 0);
-  drain(0);
+  alone_drain(0);
   assert_int_equal(nactions, 2);
   assert_int_equal(actions[0].ttl, 4);
   assert_int_equal(actions[1].ttl, 5);
@@ -794,38 +674,38 @@ static void the_owner_sets_the_targets_schedule(void **state) {
 
 static void an_offer_that_is_accepted_too_late_is_dead(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  aq_ctl m = alone_message(AQ_CTL_OFFER, 9);
   aq_trav_init_target(&T, 0, &P, &m, 7, 1, AQ_NEVER);
   aq_trav_decide(&T, 10 * AQ_S, 1);
-  drain(10 * AQ_S);
-  assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_EXPIRED);
+  alone_drain(10 * AQ_S);
+  assert_int_equal(alone_action(AQ_TRAV_DONE)->error, AQ_ERR_EXPIRED);
 }
 
 static void the_initiator_gives_up(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  aq_ctl m = alone_message(AQ_CTL_OFFER, 9);
   aq_trav_init_target(&T, 0, &P, &m, 7, 0, AQ_NEVER);
   aq_trav_handle_cancel(&T, AQ_MS);
-  drain(AQ_MS);
-  assert_int_equal(action(AQ_TRAV_DONE)->error, AQ_ERR_CANCELLED);
+  alone_drain(AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_DONE)->error, AQ_ERR_CANCELLED);
 }
 
 /* The peer's attempt is undecided when our application asks for the peer: that
  * decides it, and when it comes to nothing ours follows. */
 static void a_target_that_is_wanted_tries_itself(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_OFFER, 9);
+  aq_ctl m = alone_message(AQ_CTL_OFFER, 9);
   P.strategy = AQ_STRATEGY_AUTO;
   aq_trav_init_target(&T, 0, &P, &m, 7, 1, AQ_S);
   aq_trav_want(&T, AQ_MS, 20 * AQ_S);
-  drain(AQ_MS);
+  alone_drain(AQ_MS);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
   aq_trav_handle_cancel(&T, 2 * AQ_MS);
-  drain(2 * AQ_MS);
+  alone_drain(2 * AQ_MS);
   assert_false(aq_trav_is_over(&T));
   aq_trav_handle_timeout(&T, 2 * AQ_S);
-  drain(2 * AQ_S);
-  assert_int_equal(count_actions(AQ_TRAV_REQUEST), 1);
+  alone_drain(2 * AQ_S);
+  assert_int_equal(alone_count(AQ_TRAV_REQUEST), 1);
   aq_trav_handle_timeout(&T, 20 * AQ_S + AQ_MS);
   assert_true(aq_trav_is_over(&T));
 }
@@ -836,41 +716,41 @@ static void a_target_that_is_wanted_tries_itself(void **state) {
 static void the_larger_id_becomes_the_target(void **state) {
   (void)state;
   memset(P.self.bytes, 3, 32);
-  aq_ctl answer = message(AQ_CTL_ANSWER, 9);
-  punching(0, &answer);
+  aq_ctl answer = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &answer);
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
-  drain(5 * AQ_MS);
-  aq_ctl offer = message(AQ_CTL_OFFER, 8);
+  alone_drain(5 * AQ_MS);
+  aq_ctl offer = alone_message(AQ_CTL_OFFER, 8);
   aq_trav_handle_offer(&T, 6 * AQ_MS, &offer, 7);
-  drain(6 * AQ_MS);
-  assert_int_equal(count_actions(AQ_TRAV_HANGUP), 1);
+  alone_drain(6 * AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_HANGUP), 1);
   assert_int_equal(T.initiator, 0);
   assert_memory_equal(aq_trav_key(&T), offer.key, sizeof(offer.key));
   assert_int_equal(T.step, AQ_TRAV_STEP_PUNCH); /* the caller's step goes on */
   uint32_t attempt = T.attempt;
   aq_trav_handle_offer(&T, 7 * AQ_MS, &offer, 7); /* twice: nothing */
   assert_int_equal(T.attempt, attempt);
-  aq_addr remote = addr("20.0.0.2:5000");
+  aq_addr remote = util_addr("20.0.0.2:5000");
   aq_trav_handle_connected(&T, 50 * AQ_MS, &remote, AQ_MS);
-  drain(50 * AQ_MS);
-  step_ended(2, AQ_OK);
-  assert_int_equal(action(AQ_TRAV_DONE)->dial, 0);
+  alone_drain(50 * AQ_MS);
+  alone_step_ended(2, AQ_OK);
+  assert_int_equal(alone_action(AQ_TRAV_DONE)->dial, 0);
 }
 
 static void the_smaller_id_goes_on_but_opens_its_nat(void **state) {
   (void)state;
   aq_trav_init(&T, 0, &P);
   aq_trav_step_coordinate(&T, 0, 7, 0);
-  drain(0);
+  alone_drain(0);
   aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
-  aq_ctl offer = message(AQ_CTL_OFFER, 8);
+  aq_ctl offer = alone_message(AQ_CTL_OFFER, 8);
   aq_trav_handle_offer(&T, AQ_MS, &offer, 7);
-  drain(AQ_MS);
+  alone_drain(AQ_MS);
   assert_int_equal(nactions, 1);
   assert_int_equal(actions[0].punch.type, AQ_PUNCH_OPENER);
   assert_int_equal(T.initiator, 1);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_COORDINATION);
-  aq_ctl answer = message(AQ_CTL_ANSWER, 9);
+  aq_ctl answer = alone_message(AQ_CTL_ANSWER, 9);
   aq_trav_handle_answer(&T, 2 * AQ_MS, &answer);
   assert_memory_equal(aq_trav_key(&T), answer.key, sizeof(answer.key));
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
@@ -878,14 +758,14 @@ static void the_smaller_id_goes_on_but_opens_its_nat(void **state) {
 
 static void candidates_come_and_go_while_it_works(void **state) {
   (void)state;
-  aq_ctl m = message(AQ_CTL_ANSWER, 9);
-  punching(0, &m);
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &m);
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
-  drain(5 * AQ_MS);
-  aq_candidate c = {.addr = addr("50.0.0.1:5000"), .verified = 1};
+  alone_drain(5 * AQ_MS);
+  aq_candidate c = {.addr = util_addr("50.0.0.1:5000"), .verified = 1};
   aq_trav_handle_candidate(&T, 6 * AQ_MS, &c);
   aq_trav_handle_timeout(&T, 30 * AQ_MS);
-  drain(30 * AQ_MS);
+  alone_drain(30 * AQ_MS);
   size_t probes = 0;
   for (size_t i = 0; i < nactions; i++) {
     assert_int_not_equal(actions[i].kind, AQ_TRAV_DIAL); /* only claimed */
@@ -895,7 +775,7 @@ static void candidates_come_and_go_while_it_works(void **state) {
   c.state = AQ_CAND_REMOVED;
   aq_trav_handle_candidate(&T, 31 * AQ_MS, &c);
   aq_trav_handle_timeout(&T, 3 * AQ_S);
-  drain(3 * AQ_S);
+  alone_drain(3 * AQ_S);
   for (size_t i = 0; i < nactions; i++) {
     assert_false(aq_addr_equal(&actions[i].addr, &c.addr));
   }
@@ -907,7 +787,7 @@ static void candidates_come_and_go_while_it_works(void **state) {
   assert_int_equal(T.nremote, AQ_MAX_CANDIDATES);
 }
 
-#define TEST(name) cmocka_unit_test_setup(name, setup)
+#define TEST(name) cmocka_unit_test_setup(name, alone_setup)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

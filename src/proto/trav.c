@@ -71,10 +71,6 @@ void aq_trav_init(aq_trav *t, aq_tstamp now, const aq_trav_params *p) {
     s.spacing = AQ_TRAV_KNOWN_SPACING;
     s.timeout = AQ_TRAV_DIAL_TIMEOUT;
     dial_known(t, &s, AQ_TRAV_KNOWN_HEADSTART);
-    if (t->phase == AQ_PHASE_DISCOVERY) {
-      t->timer[AQ_TRAV_TIMER_PHASE] =
-          aq_time_add(now, AQ_TRAV_DISCOVERY_TIMEOUT);
-    }
   } else {
     aq_trav_request(t, 0, t->p.coordination_timeout);
   }
@@ -102,7 +98,7 @@ int aq_trav_step_dial(aq_trav *t, aq_tstamp now, const aq_dial_step *s) {
   d.count = d.count > 8 ? 8 : d.count;
   d.spacing = aq_time_clamp(d.spacing, 0, 250 * AQ_MS);
   d.timeout = d.timeout ? aq_time_clamp(d.timeout, 50 * AQ_MS, 30 * AQ_S)
-                        : AQ_TRAV_DIAL_TIMEOUT;
+                        : AQ_TRAV_DISCOVERY_TIMEOUT;
   dial_known(t, &d, d.timeout);
   return 0;
 }

@@ -12,7 +12,9 @@
 
 #include "proto/trav.h"
 
-/* Time-outs of phases; they end a phase and never advance one. */
+/* Time-outs of phases; they end a phase and never advance one. That of
+ * DISCOVERY is what a dial step gets that names none; COORDINATION has the
+ * endpoint's coordination_timeout. */
 #define AQ_TRAV_DISCOVERY_TIMEOUT (10 * AQ_S)
 #define AQ_TRAV_SYNC_TIMEOUT (3 * AQ_S)
 #define AQ_TRAV_PUNCH_TIMEOUT (5 * AQ_S)

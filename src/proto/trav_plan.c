@@ -303,9 +303,7 @@ void aq_trav_answer(aq_trav *t, aq_trav_pair *pair, const aq_punch *of) {
 void aq_trav_arm(aq_trav *t, const aq_punch_step *s) {
   t->punch = *s;
   aq_trav_clamp_punch(&t->punch);
-  aq_tstamp start = aq_time_max(t->now, t->start_at);
-  t->timer[AQ_TRAV_TIMER_START] = start;
-  t->timer[AQ_TRAV_TIMER_PHASE] = aq_time_add(start, AQ_TRAV_SYNC_TIMEOUT);
+  t->timer[AQ_TRAV_TIMER_START] = aq_time_max(t->now, t->start_at);
 }
 
 void aq_trav_kick(aq_trav *t) {

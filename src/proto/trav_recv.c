@@ -67,6 +67,9 @@ void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
   synchronize(t, m);
   if (t->decided) {
     aq_trav_arm(t, &t->schedule);
+  } else {
+    t->timer[AQ_TRAV_TIMER_PHASE] =
+        aq_time_add(t->start_at, AQ_TRAV_SYNC_TIMEOUT);
   }
 }
 
@@ -339,6 +342,9 @@ void aq_trav_handle_dial(aq_trav *t, aq_tstamp now, uint32_t dial, int error,
   aq_trav_dial *d = aq_trav_dial_find(t, dial);
   if (t->over || !d || !d->told) {
     return;
+  }
+  if (error == AQ_ERR_UNREACHABLE && d->heard) {
+    error = AQ_ERR_VALIDATION_FAILED; /* it was there, and is not */
   }
   if (error) {
     aq_trav_dial_ended(t, d, error);

@@ -122,9 +122,8 @@ static aq_tstamp phase_deadline(const aq_trav *t, aq_phase to) {
   case AQ_PHASE_VALIDATION:
     return aq_time_add(t->now, AQ_TRAV_VALIDATION_TIMEOUT);
   default:
-    /* DISCOVERY and SYNCHRONIZATION are also where a session waits for its
-     * caller or for a back-off: whoever enters them to work arms it. A request
-     * has its own timer. */
+    /* In DISCOVERY and SYNCHRONIZATION a session may wait for its caller or for
+     * a back-off. A step of dials and a request have timers of their own. */
     return AQ_NEVER;
   }
 }
@@ -151,6 +150,7 @@ void aq_trav_move(aq_trav *t, aq_phase to, const char *why) {
     e->from = was;
     e->to = is;
     e->reason = reason_of(to, t->error);
+    snprintf(e->text, sizeof(e->text), "%s", why);
   }
 }
 

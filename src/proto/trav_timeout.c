@@ -25,13 +25,9 @@ static void session_due(aq_trav *t) {
 
 static void phase_due(aq_trav *t) {
   switch (t->phase) {
-  case AQ_PHASE_DISCOVERY:
-    aq_trav_attempt_failed(t, AQ_ERR_DISCOVERY_FAILED,
-                           "no known address answered in time");
-    break;
   case AQ_PHASE_SYNCHRONIZATION:
     aq_trav_attempt_failed(t, AQ_ERR_TIMEOUT,
-                           "the punching did not start in time");
+                           "nobody decided whether to punch");
     break;
   case AQ_PHASE_PUNCHING:
     aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED,
