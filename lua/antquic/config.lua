@@ -165,9 +165,9 @@ local function read_allow(value)
   return ids
 end
 
-local function read_identity(value)
+local function read_identity(value, world)
   if value == nil then
-    return identity.generate()
+    return world.identity()
   elseif type(value) == "string" then
     return identity.load(value)
   elseif identity.is(value) then
@@ -194,10 +194,11 @@ end
 --- From the program's options to the core's. Wrong types and unknown names
 --- raise; the rest is nil, message, code.
 ---@param given table?
+---@param world antquic.World
 ---@return table? core_options
 ---@return table|string identity or message
 ---@return table|string policy or code
-function config.read(given)
+function config.read(given, world)
   local o, message, code = options.check("antquic.endpoint", SCHEMA, given, 3, true)
   if not o then
     return nil, message, code
@@ -255,7 +256,7 @@ function config.read(given)
   out.ask_candidates = true
 
   local me
-  me, message, code = read_identity(o.identity)
+  me, message, code = read_identity(o.identity, world)
   if not me then
     return nil, message, code
   end

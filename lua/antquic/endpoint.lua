@@ -5,7 +5,6 @@
 local compat = require("antquic.compat")
 local config = require("antquic.config")
 local connection = require("antquic.connection")
-local core_module = require("antquic.core")
 local events = require("antquic.events")
 local options = require("antquic.options")
 local peer_id = require("antquic.peer_id")
@@ -16,6 +15,7 @@ local reach = require("antquic.reach")
 local sched = require("antquic.sched")
 local session = require("antquic.session")
 local task = require("antquic.task")
+local world = require("antquic.world")
 
 local endpoint = {}
 
@@ -45,24 +45,27 @@ local CLOSED_CORE = setmetatable({}, {
 
 --- Makes an endpoint. See docs/api.md for the options.
 ---@param given table?
+---@param where antquic.World? what it lives in; default: the scheduler's
 ---@return antquic.Endpoint?
 ---@return string? message
 ---@return string? code
-function endpoint.new(given)
-  local core_options, me, p = config.read(given)
+function endpoint.new(given, where)
+  local s = sched.current()
+  where = where or s.world or world
+  local core_options, me, p = config.read(given, where)
   if not core_options then
     return nil, me, p
   end
-  local core, message, code = core_module.endpoint(core_options)
+  local core, message, code = where.endpoint(core_options)
   if not core then
     return nil, "antquic.endpoint: " .. tostring(message), code
   end
-  local s = sched.current()
   local self = compat.setmetatable({
     peer_id = me.peer_id,
     identity = me,
     role = core_options.role,
     _core = core,
+    _world = where,
     _sched = s,
     _rearm = s.rearm,
     _policy = p,

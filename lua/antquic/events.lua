@@ -157,7 +157,7 @@ function methods:next(timeout)
   if queue.dropped > 0 and queue:count() == 0 then
     local count = queue.dropped
     queue.dropped = 0
-    return { kind = "events_lost", count = count, time = core.now() }
+    return { kind = "events_lost", count = count, time = self._hub._ep._sched.now() }
   end
   return queue:pop(timeout, "waiting for an event")
 end
@@ -252,7 +252,7 @@ end
 function Hub:emit_error(where, text)
   local taken = self:emit({
     kind = "handler_error",
-    time = core.now(),
+    time = self._ep._sched.now(),
     where = where,
     text = tostring(text):match("^[^\n]*"),
     traceback = tostring(text),

@@ -5,6 +5,7 @@
 
 local core = require("antquic.core")
 local options = require("antquic.options")
+local sched = require("antquic.sched")
 local task = require("antquic.task")
 
 local input = {}
@@ -25,7 +26,7 @@ local function fetch(deadline, timeout)
       ended = true
     elseif code ~= "AGAIN" then
       return nil, "standard input: " .. message, code
-    elseif deadline and core.now() >= deadline then
+    elseif deadline and sched.current().now() >= deadline then
       return task.timed_out(timeout, "waiting for standard input")
     else
       task.sleep(LOOK)

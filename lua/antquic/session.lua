@@ -3,7 +3,6 @@
 --
 -- SPDX-License-Identifier: MIT
 
-local core_module = require("antquic.core")
 local errors = require("antquic.errors")
 local options = require("antquic.options")
 local present = require("antquic.present")
@@ -305,10 +304,11 @@ function methods:sleep(seconds)
   return not self._over
 end
 
---- A random number from 0 up to 1, of the system's entropy.
+--- A random number from 0 up to 1, of the system's entropy; in a simulation, of
+--- its seed.
 ---@return number
-function methods:random() -- luacheck: no self
-  local bytes = core_module.random(4)
+function methods:random()
+  local bytes = self._ep._world.random(4)
   local a, b, c, d = bytes:byte(1, 4)
   return (((a * 256 + b) * 256 + c) * 256 + d) / 2 ^ 32
 end

@@ -28,9 +28,10 @@ function Cond:wait(deadline)
   -- The first waiter parks in the condition itself, so the usual wait makes
   -- no garbage.
   if not self.task then
+    self.home = s
     return s.park(self, deadline)
   end
-  local slot = {}
+  local slot = { home = s }
   local others = self.others
   if not others then
     others = {}
@@ -50,18 +51,19 @@ function Cond:wait(deadline)
   return a, b, c
 end
 
---- Makes every waiting task ready. Returns whether there was one.
+--- Makes every waiting task ready, each in the scheduler where it waits. Returns
+--- whether there was one.
 function Cond:wake(a, b, c)
-  local s = sched.current()
   local others = self.others
   local woke = false
   if self.task then
-    woke = s.wake(self, a, b, c)
+    woke = self.home.wake(self, a, b, c)
   end
   if others then
     self.others = nil
     for i = 1, #others do
-      woke = s.wake(others[i], a, b, c) or woke
+      local slot = others[i]
+      woke = slot.home.wake(slot, a, b, c) or woke
     end
   end
   return woke

@@ -30,6 +30,113 @@ contract("loop, real time", {
   unload = fake.unload,
 })
 
+-- A loop beside the default one, on a clock that only waiting moves.
+contract("loop of its own", {
+  load = function()
+    fake.unload()
+    local antquic = require("antquic")
+    local time = 50
+    local loop = require("antquic.sched.loop").new({
+      name = "own",
+      now = function()
+        return time
+      end,
+      wait = function(seconds)
+        time = time + seconds
+      end,
+      on_error = error,
+    })
+    antquic.sched.use(loop)
+    return antquic, loop
+  end,
+  drive = drive,
+  unload = fake.unload,
+})
+
+describe("sched.within", function()
+  local antquic, loop, other, log
+  before_each(function()
+    antquic = fake.load()
+    loop = require("antquic.sched.loop")
+    log = {}
+    local time = 0
+    other = loop.new({
+      name = "other",
+      now = function()
+        return time
+      end,
+      wait = function(seconds)
+        time = time + seconds
+      end,
+      on_error = function(text)
+        log[#log + 1] = text
+      end,
+    })
+  end)
+  after_each(fake.unload)
+
+  it("runs in another scheduler, inside a task of this one, and comes back", function()
+    antquic.run(function()
+      local start, ran = loop.now(), nil
+      antquic.spawn(function()
+        ran = true
+      end)
+      local a, b = antquic.sched.within(other, function(x)
+        return antquic.run(function()
+          antquic.sleep(1000)
+          assert.is_nil(ran)
+          assert.equal(other, antquic.sched.current())
+          assert.is_true(other.in_task())
+          return x, nil
+        end)
+      end, "x")
+      assert.equal("x", a)
+      assert.is_nil(b)
+      assert.equal(1000, other.now())
+      assert.equal(start, loop.now())
+      assert.equal(loop, antquic.sched.current())
+      antquic.sleep(0)
+      assert.is_true(ran)
+    end)
+  end)
+
+  it("comes back after an error", function()
+    assert.error_matches(function()
+      antquic.sched.within(other, function()
+        error("as planned")
+      end)
+    end, "as planned")
+    assert.equal(loop, antquic.sched.current())
+  end)
+
+  it("leaves an endpoint of this one open, and its waiters where they are", function()
+    antquic.run(function()
+      local ep = antquic.endpoint()
+      local ended
+      local waiter = antquic.spawn(function()
+        ended = select(3, ep:accept())
+      end)
+      antquic.sleep(0)
+      antquic.sched.within(other, function()
+        antquic.run(function()
+          ep:close() -- wakes the waiter, which is a task of the other loop
+          antquic.sleep(1)
+          assert.is_nil(ended)
+        end)
+      end)
+      assert(waiter:wait(1))
+      assert.equal("CLOSED", ended)
+    end)
+    assert.same({}, log)
+  end)
+
+  it("refuses what is no adapter", function()
+    assert.error_matches(function()
+      antquic.sched.within({}, print)
+    end, "lacks the function")
+  end)
+end)
+
 describe("loop", function()
   local antquic, loop
   before_each(function()

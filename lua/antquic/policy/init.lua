@@ -7,8 +7,6 @@
 --
 -- SPDX-License-Identifier: MIT
 
-local core = require("antquic.core")
-
 local policy = {}
 
 ---@class antquic.Policy
@@ -87,7 +85,7 @@ end
 local function report(ep, name, which, text)
   local taken = ep._hub:emit({
     kind = "policy_error",
-    time = core.now(),
+    time = ep._sched.now(),
     policy = name,
     choice = which,
     text = tostring(text):match("^[^\n]*"),

@@ -17,9 +17,13 @@
 --   run(fn, ...) -> ...         drive tasks until fn returned (own loop only)
 --   turn(max) -> boolean        one turn, waiting at most |max| seconds
 --   on_error                    function(message) for errors in tasks
+--   world                       what endpoints made under it live in, where that
+--                               isn't the real world (antquic.world)
 -- A slot is any table; the adapter keeps its own fields in it.
 --
 -- SPDX-License-Identifier: MIT
+
+local compat = require("antquic.compat")
 
 local sched = {}
 
@@ -27,21 +31,42 @@ local REQUIRED = { "now", "spawn", "attach", "detach", "rearm", "park", "wake" }
 
 local current
 
---- Uses |adapter| from now on. Not while an endpoint is open.
----@param adapter table
-function sched.use(adapter)
+local function check(who, adapter)
   if type(adapter) ~= "table" then
-    error("antquic.sched.use: an adapter is a table, got " .. type(adapter), 2)
+    error(("%s: an adapter is a table, got %s"):format(who, type(adapter)), 3)
   end
   for _, name in ipairs(REQUIRED) do
     if type(adapter[name]) ~= "function" then
-      error("antquic.sched.use: the adapter lacks the function '" .. name .. "'", 2)
+      error(("%s: the adapter lacks the function '%s'"):format(who, name), 3)
     end
   end
+end
+
+--- Uses |adapter| from now on. Not while an endpoint is open.
+---@param adapter table
+function sched.use(adapter)
+  check("antquic.sched.use", adapter)
   if current and current ~= adapter and current.live and current.live() > 0 then
     error("antquic.sched.use: close the endpoints of scheduler '" .. current.name .. "' first", 2)
   end
   current = adapter
+end
+
+--- Calls fn(...) with |adapter| in use and then takes back what was in use, also
+--- after an error. Endpoints of both may be open: those of the one that is not in
+--- use stand still.
+---@param adapter table
+---@param fn function
+function sched.within(adapter, fn, ...)
+  check("antquic.sched.within", adapter)
+  local before = sched.current()
+  current = adapter
+  local results = compat.pack(pcall(fn, ...))
+  current = before
+  if not results[1] then
+    error(results[2], 0)
+  end
+  return compat.unpack(results, 2, results.n)
 end
 
 --- The scheduler in use; the built-in loop where none was chosen.

@@ -1,342 +1,35 @@
--- The built-in scheduler: tasks, timers, and a blocking wait on the endpoints.
+-- The built-in scheduler: tasks, timers, and a wait for the endpoints.
 --
 -- One turn: run the tasks that are ready, pump every endpoint, fire timers,
--- and, when nothing is ready, wait in the core. wake() only makes ready, so the
--- order of events doesn't depend on what a handler does.
+-- and, when nothing is ready, wait. wake() only makes ready, so the order of
+-- events doesn't depend on what a handler does.
 --
 -- A waiting call outside a task drives the loop itself until it is done.
+--
+-- What a loop runs on is a clock, a table of functions:
+--   name                         what it is, for messages
+--   now()                        monotonic seconds
+--   wait(seconds, sources, n)    until one of the sources has work, at most
+--                                |seconds| (nil: as long as it takes); marks those
+--                                that have some dirty, or pumps them
+--   on_error(message)            the loop's on_error to begin with
+-- This module is the loop on the real clock; new(clock) makes another.
 --
 -- SPDX-License-Identifier: MIT
 
 local compat = require("antquic.compat")
-local core = require("antquic.core")
+local heap = require("antquic.sched.heap")
 
-local loop = { name = "loop" }
-
-local now = core.now
 local running = compat.running
-
--- Ready tasks, a ring between head and tail.
-local ready, head, tail = {}, 1, 0
--- Timers, a binary heap by deadline: one entry per slot is live, the one whose
--- time is slot.timer_at. An entry that comes up early is pushed again, so a
--- slot that waits often costs no entry per wait.
-local heap_at, heap_slot, heap_n = {}, {}, 0
-
-local sources, source_count = {}, 0
-local current -- the task that runs
-local turning = false
-local satisfied = false -- what the loop is turned for has happened: don't wait
-local parked = {} -- slots of parked tasks, so that none is collected
-
-local function heap_push(at, slot)
-  heap_n = heap_n + 1
-  local i = heap_n
-  while i > 1 do
-    local parent = (i - i % 2) / 2
-    if heap_at[parent] <= at then
-      break
-    end
-    heap_at[i], heap_slot[i] = heap_at[parent], heap_slot[parent]
-    i = parent
-  end
-  heap_at[i], heap_slot[i] = at, slot
-end
-
-local function heap_pop()
-  local slot = heap_slot[1]
-  local at, last = heap_at[heap_n], heap_slot[heap_n]
-  heap_at[heap_n], heap_slot[heap_n] = nil, nil
-  heap_n = heap_n - 1
-  if heap_n > 0 then
-    local i = 1
-    while true do
-      local child = i * 2
-      if child > heap_n then
-        break
-      end
-      if child < heap_n and heap_at[child + 1] < heap_at[child] then
-        child = child + 1
-      end
-      if heap_at[child] >= at then
-        break
-      end
-      heap_at[i], heap_slot[i] = heap_at[child], heap_slot[child]
-      i = child
-    end
-    heap_at[i], heap_slot[i] = at, last
-  end
-  return slot
-end
-
-loop.now = now
-
---- Where errors of tasks go that nobody waits for. Replaceable.
-function loop.on_error(message)
-  io.stderr:write("antquic: error in a task: ", message, "\n")
-end
+local heap_push, heap_pop = heap.push, heap.pop
 
 ---@class antquic.Task
-local Task = {}
-Task.__index = Task
-Task.__name = "antquic.Task"
+local task_methods = {}
 
-function Task.__tostring(self)
+local function task_text(self)
   return ("antquic.Task{%s}"):format(
     self.done and (self.failed and "failed" or "done") or "running"
   )
-end
-
-local function finish(task, ok, ...)
-  task.done = true
-  task.co = nil
-  satisfied = satisfied or task.main == true
-  if ok then
-    task.results = compat.pack(...)
-  end
-  if task.waiters then
-    task.waiters:wake(true)
-  end
-end
-
-local function after_resume(task, co, ok, ...)
-  if coroutine.status(co) ~= "dead" then
-    return
-  end
-  if ok then
-    finish(task, true, ...)
-    return
-  end
-  local message = ...
-  local text = debug.traceback(co, tostring(message))
-  task.failed = text
-  task.error = message
-  compat.close_coroutine(co)
-  finish(task, false)
-  if task.on_failure then
-    task.on_failure(text)
-  elseif not task.guarded then
-    loop.on_error(text)
-  end
-end
-
-local function make_ready(task, a, b, c)
-  tail = tail + 1
-  task.a, task.b, task.c = a, b, c
-  ready[tail] = task
-end
-
---- Starts a task in the next turn. Errors go to on_error, or to whoever waits
---- for the task.
----@param fn function
----@return antquic.Task
-function loop.spawn(fn, ...)
-  local co
-  if select("#", ...) == 0 then
-    co = coroutine.create(fn)
-  else
-    local args = compat.pack(...)
-    co = coroutine.create(function()
-      return fn(compat.unpack(args, 1, args.n))
-    end)
-  end
-  local task = setmetatable({ co = co }, Task)
-  make_ready(task)
-  return task
-end
-
-local function start_wait(slot, deadline)
-  if slot.task then
-    error("antquic: two tasks wait in one slot", 3)
-  end
-  parked[slot] = true
-  slot.deadline = deadline
-  if deadline then
-    local at = slot.timer_at
-    if not at or deadline < at then
-      slot.timer_at = deadline
-      heap_push(deadline, slot)
-    end
-  end
-end
-
-local function end_wait(slot)
-  slot.task = nil
-  slot.deadline = nil
-  parked[slot] = nil
-end
-
--- A waiting call outside a task: turns the loop until its slot is woken.
-local function park_inline(slot, deadline)
-  if turning then
-    error(
-      "antquic: a waiting call where none is allowed (a policy's choice, a finalizer, "
-        .. "or a coroutine that is not a task: use antquic.spawn)",
-      3
-    )
-  end
-  start_wait(slot, deadline)
-  local me = {}
-  slot.task = me
-  while not me.woken do
-    loop.turn()
-  end
-  return me.a, me.b, me.c
-end
-
---- Suspends the running task. Returns what wake() passed.
-function loop.park(slot, deadline)
-  local task = current
-  if not task or running() ~= task.co then
-    return park_inline(slot, deadline)
-  end
-  start_wait(slot, deadline)
-  slot.task = task
-  return coroutine.yield()
-end
-
---- Makes the task in |slot| ready. False when nobody is parked there.
-function loop.wake(slot, a, b, c)
-  local task = slot.task
-  if not task then
-    return false
-  end
-  end_wait(slot)
-  if task.co then
-    tail = tail + 1
-    task.a, task.b, task.c = a, b, c
-    ready[tail] = task
-  else
-    task.woken = true
-    satisfied = true
-    task.a, task.b, task.c = a, b, c
-  end
-  return true
-end
-
-local function fire_timers()
-  local time = now()
-  while heap_n > 0 and heap_at[1] <= time do
-    local at = heap_at[1]
-    local slot = heap_pop()
-    if at == slot.timer_at then
-      slot.timer_at = nil
-      local deadline = slot.deadline
-      if deadline and deadline <= time then
-        loop.wake(slot, nil, "timed out", "TIMEOUT")
-      elseif deadline then
-        slot.timer_at = deadline
-        heap_push(deadline, slot)
-      end
-    end
-  end
-end
-
-local function run_ready()
-  -- Only those that are ready now: what they make ready has its turn after I/O.
-  local last = tail
-  while head <= last do
-    local task = ready[head]
-    ready[head] = nil
-    head = head + 1
-    local co, a, b, c = task.co, task.a, task.b, task.c
-    task.a, task.b, task.c = nil, nil, nil
-    current = task
-    after_resume(task, co, coroutine.resume(co, a, b, c))
-    current = nil
-  end
-  if head > tail then
-    head, tail = 1, 0
-  end
-end
-
--- How many endpoints the core waits for at once. With more than that the others
--- have their turn after a short while.
-local WAIT_MOST, WAIT_SHORT = 4096, 0.005
-
--- Blocks until an endpoint has work or |seconds| passed.
-local function wait(seconds)
-  if source_count == 0 then
-    core.sleep(seconds)
-  elseif source_count == 1 then
-    next(sources).pump(true, seconds)
-  else
-    local cores = {}
-    for source in pairs(sources) do
-      if #cores == WAIT_MOST then
-        seconds = math.min(seconds or WAIT_SHORT, WAIT_SHORT)
-        break
-      end
-      cores[#cores + 1] = source.core
-    end
-    core.wait(cores, seconds)
-    for source in pairs(sources) do
-      source.dirty = true
-    end
-  end
-end
-
--- Pumping may attach and detach (a close in a finalizer): walk a copy.
-local batch = {}
-
-local function pump_all()
-  local n = 0
-  for source in pairs(sources) do
-    if source.dirty or head <= tail then
-      n = n + 1
-      batch[n] = source
-    end
-  end
-  for i = 1, n do
-    local source = batch[i]
-    batch[i] = nil
-    if sources[source] then
-      source.dirty = false
-      source.pump()
-    end
-  end
-end
-
-local function any_dirty()
-  for source in pairs(sources) do
-    if source.dirty then
-      return true
-    end
-  end
-  return false
-end
-
-local turn_max
-
-local function turn()
-  run_ready()
-  pump_all()
-  if heap_n > 0 then
-    fire_timers()
-  end
-  if head <= tail or satisfied then
-    return true
-  end
-  local seconds = turn_max
-  if any_dirty() then
-    seconds = 0
-  elseif heap_n > 0 then
-    local left = heap_at[1] - now()
-    if left < 0 then
-      left = 0
-    end
-    if not seconds or left < seconds then
-      seconds = left
-    end
-  end
-  if not seconds and source_count == 0 then
-    error("antquic: every task waits and nothing is left that could wake one", 0)
-  end
-  wait(seconds)
-  if heap_n > 0 then
-    fire_timers()
-  end
-  return head <= tail
 end
 
 local function describe(message)
@@ -346,55 +39,14 @@ local function describe(message)
   return debug.traceback(message, 2)
 end
 
---- One turn, waiting at most |max| seconds (nil: until something happens).
---- Returns whether a task is ready. Not from inside a task.
----@param max number?
----@return boolean
-function loop.turn(max)
-  if turning then
-    error("antquic: the loop is already turning", 2)
-  end
-  turning, turn_max, satisfied = true, max, false
-  local ok, result = xpcall(turn, describe)
-  turning, current = false, nil
-  if not ok then
-    error(result, 0)
-  end
-  return result
-end
-
---- Runs |main| as a task and turns the loop until it returned. Gives its
---- results, or raises its error. What it woke last (by closing an endpoint, say)
---- gets its turn; tasks that still wait stay as they are.
----@param main function
-function loop.run(main, ...)
-  if turning then
-    error("antquic.run: the loop already runs; use antquic.spawn", 2)
-  end
-  local task = loop.spawn(main, ...)
-  task.guarded, task.main = true, true
-  while not task.done do
-    loop.turn()
-  end
-  local limit = 1000
-  while head <= tail and limit > 0 do
-    limit = limit - 1
-    loop.turn(0)
-  end
-  if task.failed then
-    error(type(task.error) == "string" and task.failed or task.error, 0)
-  end
-  return compat.unpack(task.results, 1, task.results.n)
-end
-
 --- Waits until the task is done. Returns true and its results, or nil, the
 --- message of its error and "INTERNAL", or "TIMEOUT".
 ---@param timeout number?
-function Task:wait(timeout)
+function task_methods:wait(timeout)
   self.guarded = true
   if not self.done then
     self.waiters = self.waiters or require("antquic.task").cond()
-    local ok, message, code = self.waiters:wait(timeout and now() + timeout)
+    local ok, message, code = self.waiters:wait(timeout and self.loop.now() + timeout)
     if not ok then
       return nil, message, code
     end
@@ -405,38 +57,341 @@ function Task:wait(timeout)
   return true, compat.unpack(self.results, 1, self.results.n)
 end
 
-function loop.attach(source)
-  sources[source] = true
-  source_count = source_count + 1
-  source.dirty = true
-  return source
-end
+-- A loop's state is in locals, since each wait and each event goes through it.
+local function new(clock)
+  local loop = { name = clock.name, now = clock.now, on_error = clock.on_error }
+  local now, clock_wait = clock.now, clock.wait
+  local Task = {
+    __index = setmetatable({ loop = loop }, { __index = task_methods }),
+    __name = "antquic.Task",
+    __tostring = task_text,
+  }
 
-function loop.detach(source)
-  if sources[source] then
-    sources[source] = nil
-    source_count = source_count - 1
+  -- Ready tasks, a ring between head and tail.
+  local ready, head, tail = {}, 1, 0
+  -- One entry per slot is live, the one whose time is slot.timer_at. An entry
+  -- that comes up early is pushed again, so a slot that waits often costs no entry
+  -- per wait.
+  local timers = heap.new()
+  local timers_at = timers.at
+  -- In the order of their coming, but that the last one takes the place of one
+  -- that goes.
+  local sources, source_count = {}, 0
+  local current -- the task that runs
+  local turning = false
+  local satisfied = false -- what the loop is turned for has happened: don't wait
+  local parked = {} -- slots of parked tasks, so that none is collected
+
+  local function finish(task, ok, ...)
+    task.done = true
+    task.co = nil
+    satisfied = satisfied or task.main == true
+    if ok then
+      task.results = compat.pack(...)
+    end
+    if task.waiters then
+      task.waiters:wake(true)
+    end
   end
-end
 
-function loop.rearm(source)
-  source.dirty = true
-end
-
---- How many endpoints are attached, and how many tasks are parked.
----@return integer live
----@return integer parked
-function loop.live()
-  local count = 0
-  for _ in pairs(parked) do
-    count = count + 1
+  local function after_resume(task, co, ok, ...)
+    if coroutine.status(co) ~= "dead" then
+      return
+    end
+    if ok then
+      finish(task, true, ...)
+      return
+    end
+    local message = ...
+    local text = debug.traceback(co, tostring(message))
+    task.failed = text
+    task.error = message
+    compat.close_coroutine(co)
+    finish(task, false)
+    if task.on_failure then
+      task.on_failure(text)
+    elseif not task.guarded then
+      loop.on_error(text)
+    end
   end
-  return source_count, count
+
+  local function make_ready(task, a, b, c)
+    tail = tail + 1
+    task.a, task.b, task.c = a, b, c
+    ready[tail] = task
+  end
+
+  --- Starts a task in the next turn. Errors go to on_error, or to whoever waits
+  --- for the task.
+  ---@param fn function
+  ---@return antquic.Task
+  function loop.spawn(fn, ...)
+    local co
+    if select("#", ...) == 0 then
+      co = coroutine.create(fn)
+    else
+      local args = compat.pack(...)
+      co = coroutine.create(function()
+        return fn(compat.unpack(args, 1, args.n))
+      end)
+    end
+    local task = setmetatable({ co = co }, Task)
+    make_ready(task)
+    return task
+  end
+
+  local function start_wait(slot, deadline)
+    if slot.task then
+      error("antquic: two tasks wait in one slot", 3)
+    end
+    parked[slot] = true
+    slot.deadline = deadline
+    if deadline then
+      local at = slot.timer_at
+      if not at or deadline < at then
+        slot.timer_at = deadline
+        heap_push(timers, deadline, slot)
+      end
+    end
+  end
+
+  local function end_wait(slot)
+    slot.task = nil
+    slot.deadline = nil
+    parked[slot] = nil
+  end
+
+  -- A waiting call outside a task: turns the loop until its slot is woken.
+  local function park_inline(slot, deadline)
+    if turning then
+      error(
+        "antquic: a waiting call where none is allowed (a policy's choice, a finalizer, "
+          .. "or a coroutine that is not a task: use antquic.spawn)",
+        3
+      )
+    end
+    start_wait(slot, deadline)
+    local me = {}
+    slot.task = me
+    while not me.woken do
+      loop.turn()
+    end
+    return me.a, me.b, me.c
+  end
+
+  --- Suspends the running task. Returns what wake() passed.
+  function loop.park(slot, deadline)
+    local task = current
+    if not task or running() ~= task.co then
+      return park_inline(slot, deadline)
+    end
+    start_wait(slot, deadline)
+    slot.task = task
+    return coroutine.yield()
+  end
+
+  --- Makes the task in |slot| ready. False when nobody is parked there.
+  function loop.wake(slot, a, b, c)
+    local task = slot.task
+    if not task then
+      return false
+    end
+    end_wait(slot)
+    if task.co then
+      tail = tail + 1
+      task.a, task.b, task.c = a, b, c
+      ready[tail] = task
+    else
+      task.woken = true
+      satisfied = true
+      task.a, task.b, task.c = a, b, c
+    end
+    return true
+  end
+
+  local function fire_timers()
+    local time = now()
+    while timers.n > 0 and timers_at[1] <= time do
+      local at = timers_at[1]
+      local slot = heap_pop(timers)
+      if at == slot.timer_at then
+        slot.timer_at = nil
+        local deadline = slot.deadline
+        if deadline and deadline <= time then
+          loop.wake(slot, nil, "timed out", "TIMEOUT")
+        elseif deadline then
+          slot.timer_at = deadline
+          heap_push(timers, deadline, slot)
+        end
+      end
+    end
+  end
+
+  local function run_ready()
+    -- Only those that are ready now: what they make ready has its turn after I/O.
+    local last = tail
+    while head <= last do
+      local task = ready[head]
+      ready[head] = nil
+      head = head + 1
+      local co, a, b, c = task.co, task.a, task.b, task.c
+      task.a, task.b, task.c = nil, nil, nil
+      current = task
+      after_resume(task, co, coroutine.resume(co, a, b, c))
+      current = nil
+    end
+    if head > tail then
+      head, tail = 1, 0
+    end
+  end
+
+  -- Pumping may attach and detach (a close in a finalizer): walk a copy.
+  local batch = {}
+
+  local function pump_all()
+    local n = 0
+    for i = 1, source_count do
+      local source = sources[i]
+      if source.dirty or head <= tail then
+        n = n + 1
+        batch[n] = source
+      end
+    end
+    for i = 1, n do
+      local source = batch[i]
+      batch[i] = nil
+      if source.place then
+        source.dirty = false
+        source.pump()
+      end
+    end
+  end
+
+  local function any_dirty()
+    for i = 1, source_count do
+      if sources[i].dirty then
+        return true
+      end
+    end
+    return false
+  end
+
+  local turn_max
+
+  local function turn()
+    run_ready()
+    pump_all()
+    if timers.n > 0 then
+      fire_timers()
+    end
+    if head <= tail or satisfied then
+      return true
+    end
+    local seconds = turn_max
+    if any_dirty() then
+      seconds = 0
+    elseif timers.n > 0 then
+      local left = timers_at[1] - now()
+      if left < 0 then
+        left = 0
+      end
+      if not seconds or left < seconds then
+        seconds = left
+      end
+    end
+    if not seconds and source_count == 0 then
+      error("antquic: every task waits and nothing is left that could wake one", 0)
+    end
+    clock_wait(seconds, sources, source_count)
+    if timers.n > 0 then
+      fire_timers()
+    end
+    return head <= tail
+  end
+
+  --- One turn, waiting at most |max| seconds (nil: until something happens).
+  --- Returns whether a task is ready. Not from inside a task.
+  ---@param max number?
+  ---@return boolean
+  function loop.turn(max)
+    if turning then
+      error("antquic: the loop is already turning", 2)
+    end
+    turning, turn_max, satisfied = true, max, false
+    local ok, result = xpcall(turn, describe)
+    turning, current = false, nil
+    if not ok then
+      error(result, 0)
+    end
+    return result
+  end
+
+  --- Runs |main| as a task and turns the loop until it returned. Gives its
+  --- results, or raises its error. What it woke last (by closing an endpoint, say)
+  --- gets its turn; tasks that still wait stay as they are.
+  ---@param main function
+  function loop.run(main, ...)
+    if turning then
+      error("antquic.run: the loop already runs; use antquic.spawn", 2)
+    end
+    local task = loop.spawn(main, ...)
+    task.guarded, task.main = true, true
+    while not task.done do
+      loop.turn()
+    end
+    local limit = 1000
+    while head <= tail and limit > 0 do
+      limit = limit - 1
+      loop.turn(0)
+    end
+    if task.failed then
+      error(type(task.error) == "string" and task.failed or task.error, 0)
+    end
+    return compat.unpack(task.results, 1, task.results.n)
+  end
+
+  function loop.attach(source)
+    source_count = source_count + 1
+    sources[source_count] = source
+    source.place = source_count
+    source.dirty = true
+    return source
+  end
+
+  function loop.detach(source)
+    local place = source.place
+    if place then
+      local last = sources[source_count]
+      sources[place], last.place = last, place
+      sources[source_count] = nil
+      source_count = source_count - 1
+      source.place = nil
+    end
+  end
+
+  function loop.rearm(source)
+    source.dirty = true
+  end
+
+  --- How many endpoints are attached, and how many tasks are parked.
+  ---@return integer live
+  ---@return integer parked
+  function loop.live()
+    local count = 0
+    for _ in pairs(parked) do
+      count = count + 1
+    end
+    return source_count, count
+  end
+
+  --- Is a task running?
+  function loop.in_task()
+    return current ~= nil and running() == current.co
+  end
+
+  return loop
 end
 
---- Is a task running?
-function loop.in_task()
-  return current ~= nil and running() == current.co
-end
-
+local loop = new(require("antquic.sched.live"))
+loop.new = new
 return loop
