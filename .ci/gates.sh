@@ -7,6 +7,8 @@
 #
 # usage: .ci/gates.sh [quick | list | NAME...]      (./bootstrap.sh test does it)
 #   ANTQUIC_FUZZ_SECONDS=N   seconds for each fuzz target (default 20)
+#   ANTQUIC_FUZZ_RUNS=N      or so many inputs for each of them
+#   ANTQUIC_FUZZ_TARGETS=... or only for these: "frame ctl"
 #   ANTQUIC_STRICT=1         a formatter that can't be had is a failure too
 
 set -eu
@@ -16,7 +18,7 @@ root=$(pwd -P)
 logs=$root/build/log
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 
-ALL="build layers cformat luaformat luacheck lua51 exports docs ctest asan
+ALL="build layers cformat luaformat luacheck lua51 exports docs ctest coverage asan
   valgrind busted busted-gc busted-asan busted-valgrind fuzz examples rockspec env demo natlab"
 QUICK="build layers cformat luaformat luacheck lua51 exports docs ctest busted env"
 
@@ -133,6 +135,14 @@ gate_ctest() {
   echo "$(grep -c ' Passed ' "$logs/ctest.out") C test programs"
 }
 
+gate_coverage() {
+  preset cov
+  find build/cov -name '*.gcda' -delete
+  ctest --preset cov -j "$jobs" --no-tests=error >"$logs/cov.out" ||
+    fail "$(cat "$logs/cov.out")"
+  lua5.4 .ci/coverage.lua build/cov src/proto 95
+}
+
 gate_asan() {
   preset asan
   ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
@@ -211,25 +221,34 @@ gate_busted_asan() {
 gate_fuzz() {
   some "fuzz target" spec/fuzz/fuzz_*.c
   preset fuzz
-  seconds=${ANTQUIC_FUZZ_SECONDS:-20}
+  if [ -n "${ANTQUIC_FUZZ_RUNS:-}" ]; then
+    bound=-runs=$ANTQUIC_FUZZ_RUNS
+  else
+    bound=-max_total_time=${ANTQUIC_FUZZ_SECONDS:-20}
+  fi
   count=0 runs=0
   for source in spec/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
+    short=${name#fuzz_}
+    case " ${ANTQUIC_FUZZ_TARGETS:-$short} " in
+      *" $short "*) ;;
+      *) continue ;;
+    esac
     # New inputs stay out of the tree; the kept ones are only read.
     mkdir -p "build/fuzz/corpus/$name" "build/fuzz/found"
-    corpus=spec/fuzz/corpus/${name#fuzz_}
-    [ -d "$corpus" ] || corpus=
-    # shellcheck disable=SC2086 # none or one folder
-    "build/fuzz/fuzzers/$name" -max_total_time="$seconds" -timeout=10 \
+    corpus=spec/fuzz/corpus/$short
+    some "corpus of $name" "$corpus"/*
+    "build/fuzz/fuzzers/$name" "$bound" -timeout=10 \
       -rss_limit_mb=2048 -print_final_stats=1 \
       -artifact_prefix="build/fuzz/found/$name-" \
-      "build/fuzz/corpus/$name" $corpus >"$logs/$name.log" 2>&1 ||
+      "build/fuzz/corpus/$name" "$corpus" >"$logs/$name.log" 2>&1 ||
       fail "$name: $(tail -n 60 "$logs/$name.log")"
     n=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$name.log")
     echo "$name: $n inputs"
     count=$((count + 1)) runs=$((runs + ${n:-0}))
   done
-  echo "$count targets, $seconds s each, $runs inputs"
+  [ "$count" -gt 0 ] || fail "no target is called ${ANTQUIC_FUZZ_TARGETS:-}"
+  echo "$count targets, $bound each, $runs inputs"
 }
 
 # examples/README.md as printed, with the module that ships.

@@ -5,6 +5,7 @@
 #include "proto/trav_int.h"
 
 #include "base/addr.h"
+#include "proto/disc.h"
 #include "proto/guard.h"
 
 #include <stdio.h>
@@ -252,7 +253,8 @@ static void operate(world *w) {
   aq_punch_step s;
   aq_dial_step d;
   aq_addr a;
-  switch (u8() % 20) {
+  uint8_t b; /* one call takes one byte: compilers differ in the order */
+  switch (u8() % 21) {
   case 0:
     memset(&d, 0, sizeof(d));
     d.count = u8() % 10;
@@ -264,7 +266,8 @@ static void operate(world *w) {
     aq_trav_step_dial(t, w->now, &d);
     break;
   case 1:
-    aq_trav_step_coordinate(t, w->now, u8(), u8() & 1 ? u64() : AQ_S);
+    b = u8();
+    aq_trav_step_coordinate(t, w->now, b, b & 1 ? u64() : AQ_S);
     break;
   case 2:
     s = some_step();
@@ -276,7 +279,7 @@ static void operate(world *w) {
     }
     break;
   case 4:
-    aq_trav_decide(t, w->now, u8() & 3);
+    aq_trav_decide(t, w->now, u8() & 1);
     break;
   case 5:
     s = some_step();
@@ -295,7 +298,8 @@ static void operate(world *w) {
     aq_trav_handle_offer(t, w->now, &m, 9);
     break;
   case 10:
-    aq_trav_handle_error(t, w->now, -(int)(u8() % 50), u64());
+    b = u8();
+    aq_trav_handle_error(t, w->now, -(int)(b % 50), u64());
     break;
   case 11:
     if (u8() & 1) {
@@ -304,8 +308,9 @@ static void operate(world *w) {
     break;
   case 12:
     a = some_addr();
-    aq_trav_handle_refused(t, w->now, u8() % 3, &a,
-                           aq_guard_name((aq_guard_verdict)(u8() % 7)));
+    b = u8();
+    aq_trav_handle_refused(t, w->now, b & 3, &a,
+                           aq_guard_name((aq_guard_verdict)((b >> 2) % 7)));
     break;
   case 13:
     some_dial_end(w);
@@ -328,6 +333,9 @@ static void operate(world *w) {
     break;
   case 17:
     w->poll = u8() & 1;
+    break;
+  case 18:
+    aq_trav_want(t, w->now, u8() & 1 ? AQ_S + u64() % (60 * AQ_S) : 0);
     break;
   default:
     some_time(w);
@@ -353,6 +361,11 @@ static void begin(void) {
     p.sock[i].index = (uint32_t)i;
     p.sock[i].bound = i & 1 ? aq_addr_v6(any, 4000) : aq_addr_v4(any, 4000);
   }
+  p.nlocal = u8() & 3;
+  for (size_t i = 0; i < p.nlocal; i++) {
+    p.local[i].addr = some_addr();
+    p.local[i].priority = aq_cand_priority(AQ_SOURCE_LOCAL, (uint32_t)i);
+  }
   p.nknown = u8() % 9;
   for (size_t i = 0; i < p.nknown; i++) {
     p.known[i] = some_addr();
@@ -366,8 +379,9 @@ static void begin(void) {
     W.t.p.peer = p.peer;
     aq_ctl m = some_ctl(&W, AQ_CTL_OFFER);
     m.peer = p.peer;
-    aq_trav_init_target(&W.t, W.now, &p, &m, 9, u8() & 1,
-                        u8() & 1 ? W.now + AQ_S : AQ_NEVER);
+    int wait = u8() & 1;
+    aq_tstamp deadline = u8() & 1 ? W.now + AQ_S : AQ_NEVER;
+    aq_trav_init_target(&W.t, W.now, &p, &m, 9, wait, deadline);
   } else {
     aq_trav_init(&W.t, W.now, &p);
   }
@@ -391,6 +405,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     aq_trav_get_info(&W.t, &info);
     MUST(info.remote_count <= AQ_MAX_CANDIDATES);
     MUST(aq_trav_get_pairs(&W.t, pairs, 4) == W.t.npair);
+    aq_step_record steps[4];
+    MUST(aq_trav_get_steps(&W.t, steps, 4) == W.t.nrecord);
     if (W.poll) {
       drain(&W);
       check(&W);
