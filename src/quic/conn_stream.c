@@ -428,9 +428,6 @@ int aq_conn_send_frame(aq_conn *c, const aq_frame *f) {
   if (err == 0) {
     c->dirty = 1;
   }
-  if (err == AQ_ERR_LIMIT) {
-    c->shared->stats->limit_extension_frames++;
-  }
   return err;
 }
 

@@ -121,7 +121,6 @@ static int init_all(aq_endpoint *ep, const aq_endpoint_params *params) {
   }
   ep->shared.env = ep->env;
   ep->shared.streams = &ep->ids;
-  ep->shared.stats = &ep->stats;
   aq_idmap_init(&ep->ids, &ep->mem);
   aq_hash_init(&ep->cids, &ep->mem, ep->salt);
   aq_hash_init(&ep->contacts, &ep->mem, ep->salt);

@@ -95,8 +95,12 @@ static void coordinate(aq_link *l, const aq_ctl *m) {
       aq_crypto_random(&ep->env, random, sizeof(random)) != 0) {
     return;
   }
+  uint64_t limited = ep->stats.limit_coordinator_rate;
   size_t n = aq_coord_handle(ep->coord, ep->now, &from, m, to, random, out,
                              &ep->stats);
+  if (limited == 0 && ep->stats.limit_coordinator_rate > 0) {
+    aq_ep_limit(ep, "limit_coordinator_rate");
+  }
   for (size_t i = 0; i < n; i++) {
     aq_link *t = aq_link_get(ep, out[i].conn);
     if (t != NULL && out[i].m.type == AQ_CTL_REGISTERED) {

@@ -24,6 +24,14 @@ static int is_announced(const aq_link *l, uint64_t seq) {
   return 0;
 }
 
+static int queue(aq_link *l, const aq_frame *f) {
+  int rv = aq_conn_send_frame(l->c, f);
+  if (rv == AQ_ERR_LIMIT) {
+    AQ_LIMIT_HIT(l->ep, limit_extension_frames);
+  }
+  return rv;
+}
+
 static int announce(aq_link *l, const aq_addr *addr, uint64_t seq) {
   aq_endpoint *ep = l->ep;
   if (l->announced == NULL) {
@@ -42,7 +50,7 @@ static int announce(aq_link *l, const aq_addr *addr, uint64_t seq) {
   f.kind = AQ_FRAME_ADD_ADDRESS;
   f.seq = seq;
   f.addr = *addr;
-  int rv = aq_conn_send_frame(l->c, &f);
+  int rv = queue(l, &f);
   if (rv == 0) {
     l->announced[l->nannounced++] = seq;
     ep->stats.add_address_sent++;
@@ -55,7 +63,7 @@ static int withdraw(aq_link *l, uint64_t seq) {
   memset(&f, 0, sizeof(f));
   f.kind = AQ_FRAME_REMOVE_ADDRESS;
   f.seq = seq;
-  int rv = aq_conn_send_frame(l->c, &f);
+  int rv = queue(l, &f);
   if (rv != 0) {
     return rv;
   }
@@ -116,7 +124,7 @@ void aq_frame_send_observed(aq_link *l) {
   f.kind = AQ_FRAME_OBSERVED_ADDRESS;
   f.seq = l->obs_seq;
   f.addr = l->remote;
-  if (aq_conn_send_frame(l->c, &f) == 0) {
+  if (queue(l, &f) == 0) {
     l->obs_seq++;
     l->told_observed = l->remote;
     l->ep->stats.observed_address_sent++;

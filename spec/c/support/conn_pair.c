@@ -47,7 +47,6 @@ void conn_pair_init(conn_pair *p, void (*tune)(conn_pair *p)) {
     s->shared.params = s->params;
     s->shared.env = p->env;
     s->shared.streams = &s->ids;
-    s->shared.stats = &s->stats;
     if (aq_crypto_secrets_init(&s->shared.secrets, NULL, (uint8_t[32]){1}) !=
             0 ||
         aq_tls_ctx_new(&s->shared.tls, &s->params) != 0) {

@@ -17,7 +17,6 @@ typedef struct conn_pair conn_pair;
 typedef struct pair_side {
   aq_endpoint_params params;
   aq_conn_shared shared;
-  aq_statistics stats;
   aq_idmap ids;
   aq_identity *identity;
   aq_conn *conn;
