@@ -33,7 +33,7 @@ typedef struct aq_conn_shared {
   aq_env env;
   aq_tls_ctx *tls;
   aq_crypto_secrets secrets;
-  aq_idmap *streams; /* aq_id -> aq_stream */
+  aq_idmap *streams;   /* aq_id -> aq_stream */
   uint32_t dials;      /* outgoing handshakes now: antquic_control flag */
   uint8_t coordinates; /* a coordinator: antquic_control flag */
 } aq_conn_shared;
