@@ -577,6 +577,18 @@ typedef struct aq_punch_step {
 void aq_punch_step_init(aq_punch_step *step);
 int aq_session_punch(aq_endpoint *ep, aq_tstamp now, aq_id session,
                      const aq_punch_step *step);
+/* aq_hard_step: a step with a plan of its own. It asks a coordinator that can
+ * observe, and goes on to the end: both sides open new sockets, learn how they
+ * are seen, tell each other and punch (docs/session.md). */
+typedef struct aq_hard_step {
+  aq_id via;        /* the coordinator's connection, or 0: the core's choice */
+  uint32_t sockets; /* new ones of ours; 0: what the plan needs */
+  aq_punch_step punch;
+} aq_hard_step;
+void aq_hard_step_init(aq_hard_step *step);
+/* |plan| is not AQ_PLAN_PUNCH. */
+int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
+                    const aq_hard_step *step);
 /* aq_session_finish ends a session that no step connected. |error| is what
  * TRAVERSAL_FAILED will carry. */
 int aq_session_finish(aq_endpoint *ep, aq_tstamp now, aq_id session, int error);
@@ -612,7 +624,7 @@ size_t aq_session_get_pairs(const aq_endpoint *ep, aq_id session,
 /* What was tried, in order: the data of explain(). Kept with the session, and
  * with the connection that came of it. */
 typedef struct aq_step_record {
-  uint8_t step; /* 0 dial, 1 coordinate, 2 punch */
+  uint8_t step; /* 0 dial, 1 coordinate, 2 punch; 2 + aq_plan with a plan */
   uint8_t won;
   int error; /* 0: worked */
   aq_tstamp started, ended;

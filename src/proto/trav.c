@@ -120,6 +120,7 @@ int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
   if (!timeout || timeout > t->p.coordination_timeout) {
     timeout = t->p.coordination_timeout;
   }
+  t->hard.wanted = AQ_PLAN_PUNCH;
   aq_trav_request(t, via, aq_time_max(timeout, 50 * AQ_MS));
   return 0;
 }
@@ -145,6 +146,26 @@ int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s) {
   t->step = AQ_TRAV_STEP_PUNCH;
   aq_trav_arm(t, s ? s : &t->schedule);
   aq_trav_kick(t);
+  return 0;
+}
+
+int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
+                      const aq_hard_step *s) {
+  aq_trav_clock(t, now);
+  if (!may_step(t) || plan == AQ_PLAN_PUNCH || plan >= AQ_PLAN__COUNT) {
+    return AQ_ERR_INVAL;
+  }
+  if (!t->initiator) { /* the peer's attempt runs already */
+    t->step = AQ_TRAV_STEP_PUNCH;
+    return 0;
+  }
+  if (!is_between(t)) {
+    return AQ_ERR_INVAL;
+  }
+  t->hard.wanted = (uint8_t)plan;
+  t->hard.step = *s;
+  aq_trav_request(t, s->via, t->p.coordination_timeout);
+  t->step = (uint8_t)(AQ_TRAV_STEP_PUNCH + plan);
   return 0;
 }
 
@@ -194,6 +215,7 @@ void aq_trav_request(aq_trav *t, aq_id via, aq_duration timeout) {
   aq_trav_action *a = aq_trav_push(t, AQ_TRAV_REQUEST);
   if (a) {
     a->conn = via;
+    a->plan = t->hard.wanted;
     a->timeout = timeout;
   }
 }
@@ -253,6 +275,9 @@ static void step_failed(aq_trav *t, uint8_t step, int error, const char *why) {
     t->timer[AQ_TRAV_TIMER_PHASE] = AQ_NEVER;
     aq_trav_step_done(t, error, why);
     return;
+  }
+  if (step > AQ_TRAV_STEP_PUNCH && t->initiator) {
+    aq_trav_cancel(t); /* the target need not wait for us */
   }
   /* The agreement is void; a punch step that comes now hears why. */
   if (step != AQ_TRAV_STEP_PUNCH && t->synced) {
@@ -376,7 +401,7 @@ void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept) {
   } else if (t->now >= t->expires) {
     aq_trav_fail(t, AQ_ERR_EXPIRED, "the offer expired before it was accepted");
   } else {
-    aq_trav_arm(t, &t->schedule);
+    aq_trav_begin(t);
     aq_trav_kick(t);
   }
 }

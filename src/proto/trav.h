@@ -10,7 +10,8 @@
  * The machine knows nothing of QUIC: a dial is a number that it asks for and
  * hears about. Rules are split by kind: trav_state.c (legal moves, the only
  * writer of ->phase), trav_recv.c (arrivals), trav_timeout.c (time),
- * trav_plan.c (steps, pairs, schedule), trav.c (the rest).
+ * trav_plan.c (steps, pairs, schedule), trav_hard.c (plans with new sockets),
+ * trav.c (the rest).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef AQ_PROTO_TRAV_H
@@ -21,7 +22,7 @@
 
 #define AQ_TRAV_MAX_PAIRS 64
 #define AQ_TRAV_MAX_DIALS 8
-#define AQ_TRAV_MAX_ACTIONS 128
+#define AQ_TRAV_MAX_ACTIONS 160
 #define AQ_TRAV_MAX_EVENTS 64
 
 typedef struct aq_trav_params {
@@ -49,8 +50,20 @@ typedef enum aq_trav_action_kind {
   AQ_TRAV_PUNCH,   /* one punch datagram */
   AQ_TRAV_DIAL,    /* start a QUIC handshake to |addr| as client */
   AQ_TRAV_HANGUP,  /* forget the unfinished dial |dial| */
-  AQ_TRAV_DONE     /* over: |error| 0 and |dial|, or an error */
+  AQ_TRAV_DONE,    /* over: |error| 0 and |dial|, or an error */
+  AQ_TRAV_OPEN,    /* open |count| extra sockets like the one to |conn| */
+  AQ_TRAV_OBSERVE, /* ask |conn| how it sees |socket| */
+  AQ_TRAV_HINT,    /* send |hint| to |conn| */
+  AQ_TRAV_CLOSE    /* give back the extra sockets that no connection has */
 } aq_trav_action_kind;
+
+/* What a HINT says (protocol.md 3.2), but for its session. */
+typedef struct aq_trav_hint {
+  uint64_t plan; /* aq_plan */
+  uint64_t cookie;
+  int64_t step;
+  uint64_t count;
+} aq_trav_hint;
 
 typedef struct aq_trav_action {
   aq_trav_action_kind kind;
@@ -60,6 +73,9 @@ typedef struct aq_trav_action {
   uint8_t ttl; /* 0: default */
   uint8_t verified;
   aq_punch punch;
+  uint8_t plan;   /* aq_plan of a REQUEST */
+  uint32_t count; /* of OPEN */
+  aq_trav_hint hint;
   uint32_t dial;
   aq_duration rtt; /* estimate for the dial's first time-out; 0: none */
   aq_duration timeout;
@@ -86,6 +102,8 @@ int aq_trav_step_dial(aq_trav *t, aq_tstamp now, const aq_dial_step *s);
 int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
                             aq_duration timeout);
 int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s);
+int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
+                      const aq_hard_step *s);
 void aq_trav_finish(aq_trav *t, aq_tstamp now, int error);
 void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept);
 /* aq_trav_want: our application asks for the peer that already reaches for us.
@@ -123,6 +141,18 @@ void aq_trav_handle_connected(aq_trav *t, aq_tstamp now, const aq_addr *remote,
                               aq_duration rtt);
 /* The peer announced or withdrew an address with a frame while we work. */
 void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now, const aq_candidate *c);
+
+/* What came of OPEN, once for each socket: |bound| is NULL when it can't be
+ * had. Of OBSERVE: where the coordinator sees |socket|, as the answer to
+ * |cookie|; or that it can't be asked. */
+void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
+                           const aq_addr *bound);
+void aq_trav_handle_observed(aq_trav *t, aq_tstamp now, uint32_t socket,
+                             uint64_t cookie, const aq_addr *addr);
+void aq_trav_handle_unobserved(aq_trav *t, aq_tstamp now, int error);
+/* The peer's HINT, by the coordinator |conn|. */
+void aq_trav_handle_hint(aq_trav *t, aq_tstamp now, aq_id conn,
+                         const aq_ctl *hint);
 
 void aq_trav_handle_timeout(aq_trav *t, aq_tstamp now);
 aq_tstamp aq_trav_next_timeout(const aq_trav *t);

@@ -10,7 +10,7 @@
 #ifndef AQ_PROTO_TRAV_INT_H
 #define AQ_PROTO_TRAV_INT_H
 
-#include "proto/trav.h"
+#include "proto/trav_hard.h"
 
 /* Time-outs of phases; they end a phase and never advance one. That of
  * DISCOVERY is what a dial step gets that names none; COORDINATION has the
@@ -39,7 +39,7 @@
 
 /* Slots of the two rings that only actions and events which must not be lost
  * may use. */
-#define AQ_TRAV_ACTION_RESERVE 32
+#define AQ_TRAV_ACTION_RESERVE 64
 #define AQ_TRAV_EVENT_RESERVE 16
 
 typedef enum aq_trav_timer {
@@ -54,14 +54,16 @@ typedef enum aq_trav_timer {
   AQ_TRAV_TIMER_PROBE,    /* the next probe of some pair */
   AQ_TRAV_TIMER_KNOWN,    /* the next known address is dialed */
   AQ_TRAV_TIMER_DIAL,     /* the oldest dial's time-out */
+  AQ_TRAV_TIMER_LOOK,     /* no answer of an observer, or no HINT */
   AQ_TRAV_TIMER__COUNT
 } aq_trav_timer;
 
+/* Numbers of aq_step_record; a step that follows a plan is PUNCH + plan. */
 typedef enum aq_trav_step {
   AQ_TRAV_STEP_DIAL,
   AQ_TRAV_STEP_COORDINATE,
   AQ_TRAV_STEP_PUNCH,
-  AQ_TRAV_STEP_NONE
+  AQ_TRAV_STEP_NONE = AQ_TRAV_STEP_PUNCH + AQ_PLAN__COUNT
 } aq_trav_step;
 
 /* aq_trav_pair: one local socket and one remote address. */
@@ -156,6 +158,7 @@ struct aq_trav {
   uint32_t dials_used; /* in this attempt */
   aq_tstamp punch_until;
   uint32_t punches_sent, punches_received, initials_sent;
+  aq_trav_hard hard;
 
   /* Dials. */
   aq_trav_dial dial[AQ_TRAV_MAX_DIALS];
@@ -233,8 +236,11 @@ void aq_trav_clamp_punch(aq_punch_step *s);
 /* aq_trav_gap: how long after probe |round| (from 0) the next one goes. */
 aq_duration aq_trav_gap(const aq_punch_step *s, uint32_t round);
 int aq_trav_is_private(const aq_addr *a);
+int aq_trav_may_target(const aq_trav *t, const aq_addr *a);
 /* aq_trav_arm sets the start of the punch step that is wanted now. */
 void aq_trav_arm(aq_trav *t, const aq_punch_step *s);
+/* What was agreed on begins, as target. */
+void aq_trav_begin(aq_trav *t);
 void aq_trav_kick(aq_trav *t);        /* starts it when there is no delay */
 void aq_trav_start_punch(aq_trav *t); /* START is due: openers */
 /* Openers alone, for an offer that is not followed. */

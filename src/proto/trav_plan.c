@@ -87,7 +87,7 @@ int aq_trav_is_private(const aq_addr *a) {
   }
 }
 
-static int may_target(const aq_trav *t, const aq_addr *a) {
+int aq_trav_may_target(const aq_trav *t, const aq_addr *a) {
   if (a->port == 0) {
     return 0;
   }
@@ -175,7 +175,7 @@ aq_trav_pair *aq_trav_pair_add(aq_trav *t, const aq_local_socket *sock,
 }
 
 void aq_trav_pairs_of(aq_trav *t, const aq_candidate *c) {
-  if (c->state == AQ_CAND_REMOVED || !may_target(t, &c->addr)) {
+  if (c->state == AQ_CAND_REMOVED || !aq_trav_may_target(t, &c->addr)) {
     return;
   }
   for (size_t i = 0; i < t->p.nsock; i++) {
@@ -306,6 +306,14 @@ void aq_trav_arm(aq_trav *t, const aq_punch_step *s) {
   t->timer[AQ_TRAV_TIMER_START] = aq_time_max(t->now, t->start_at);
 }
 
+void aq_trav_begin(aq_trav *t) {
+  if (t->plan == AQ_PLAN_PUNCH) {
+    aq_trav_arm(t, &t->schedule);
+  } else {
+    aq_trav_hard_begin(t);
+  }
+}
+
 void aq_trav_kick(aq_trav *t) {
   if (t->timer[AQ_TRAV_TIMER_START] <= t->now) {
     aq_trav_start_punch(t);
@@ -356,6 +364,10 @@ static void make_pairs(aq_trav *t) {
   t->nprobe = 0;
   t->dials_used = 0;
   memset(t->probe, 0, sizeof(t->probe));
+  if (t->hard.stage == AQ_HARD_RUNNING) {
+    aq_trav_hard_pairs(t);
+    return;
+  }
   for (size_t i = 0; i < t->nremote; i++) {
     aq_trav_pairs_of(t, &t->remote[i]);
   }
@@ -371,7 +383,12 @@ void aq_trav_open_early(aq_trav *t) {
 void aq_trav_start_punch(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER;
   make_pairs(t);
-  t->rec_punch = aq_trav_record_open(t, AQ_TRAV_STEP_PUNCH, NULL);
+  t->rec_punch =
+      aq_trav_record_open(t,
+                          t->hard.stage == AQ_HARD_RUNNING
+                              ? (aq_trav_step)(AQ_TRAV_STEP_PUNCH + t->plan)
+                              : AQ_TRAV_STEP_PUNCH,
+                          NULL);
   if (t->npair == 0) {
     aq_trav_attempt_failed(
         t, AQ_ERR_NO_CANDIDATES,
@@ -383,7 +400,8 @@ void aq_trav_start_punch(aq_trav *t) {
   aq_event *e = aq_trav_note(t, AQ_EVENT_HOLE_PUNCHING_STARTED, &spare);
   e->value = t->npair;
   aq_trav_move(t, AQ_PHASE_PUNCHING, "the start delay is over");
-  aq_duration lead = lead_of(t, send_openers(t));
+  aq_duration lead =
+      aq_time_max(lead_of(t, send_openers(t)), aq_trav_hard_lead(t));
   t->timer[AQ_TRAV_TIMER_LEAD] = t->now + lead;
   if (!lead) {
     aq_trav_lead_over(t);

@@ -35,6 +35,7 @@ static aq_duration capped(uint64_t n, aq_duration unit, aq_duration max) {
 static void adopt(aq_trav *t, const aq_ctl *m) {
   memcpy(t->session, m->session, sizeof(t->session));
   memcpy(t->key, m->key, sizeof(t->key));
+  aq_trav_hard_end(t);
   t->has_key = 1;
   t->synced = 1;
   t->sync_error = AQ_OK;
@@ -66,7 +67,7 @@ void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
   aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "an offer came");
   synchronize(t, m);
   if (t->decided) {
-    aq_trav_arm(t, &t->schedule);
+    aq_trav_begin(t);
   } else {
     t->timer[AQ_TRAV_TIMER_PHASE] =
         aq_time_add(t->start_at, AQ_TRAV_SYNC_TIMEOUT);
@@ -145,6 +146,10 @@ void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, const aq_ctl *answer) {
   t->rec_coordinate = 0;
   aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "the coordinator answered");
   synchronize(t, answer);
+  if (t->step > AQ_TRAV_STEP_PUNCH) {
+    aq_trav_hard_begin(t);
+    return;
+  }
   aq_trav_step_done(t, AQ_OK, "");
   if (t->p.strategy == AQ_STRATEGY_AUTO) {
     t->step = AQ_TRAV_STEP_PUNCH;
@@ -210,8 +215,12 @@ static int take_cookie(aq_trav *t, uint64_t echo, aq_duration *rtt) {
 static aq_trav_pair *learn_pair(aq_trav *t, uint32_t socket,
                                 const aq_addr *from) {
   const aq_local_socket *sock = NULL;
+  aq_local_socket extra;
   for (size_t i = 0; i < t->p.nsock && !sock; i++) {
     sock = t->p.sock[i].index == socket ? &t->p.sock[i] : NULL;
+  }
+  if (!sock && aq_trav_hard_socket(t, socket, &extra)) {
+    sock = &extra;
   }
   aq_candidate c;
   memset(&c, 0, sizeof(c));
@@ -267,8 +276,10 @@ static void validate(aq_trav *t, aq_trav_pair *p) {
 static int hears_punches(aq_trav *t) {
   if (t->phase == AQ_PHASE_SYNCHRONIZATION &&
       t->timer[AQ_TRAV_TIMER_START] != AQ_NEVER) {
-    aq_trav_start_punch(
-        t); /* the peer was faster: there is no use in waiting */
+    /* The peer was faster: there is no use in waiting. */
+    aq_trav_start_punch(t);
+  } else if (t->phase == AQ_PHASE_SYNCHRONIZATION) {
+    aq_trav_hard_early(t);
   }
   return t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION;
 }

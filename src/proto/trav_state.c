@@ -113,6 +113,9 @@ static void leave(aq_trav *t, aq_phase to) {
   if (is_punching(t->phase) && !is_punching(to)) {
     aq_trav_stop_punching(t);
   }
+  if (!is_punching(to)) {
+    aq_trav_hard_end(t);
+  }
 }
 
 static aq_tstamp phase_deadline(const aq_trav *t, aq_phase to) {

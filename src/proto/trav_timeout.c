@@ -26,8 +26,10 @@ static void session_due(aq_trav *t) {
 static void phase_due(aq_trav *t) {
   switch (t->phase) {
   case AQ_PHASE_SYNCHRONIZATION:
-    aq_trav_attempt_failed(t, AQ_ERR_TIMEOUT,
-                           "nobody decided whether to punch");
+    aq_trav_attempt_failed(
+        t, t->hard.stage ? AQ_ERR_PUNCHING_FAILED : AQ_ERR_TIMEOUT,
+        t->hard.stage ? aq_trav_hard_late(t)
+                      : "nobody decided whether to punch");
     break;
   case AQ_PHASE_PUNCHING:
     aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED,
@@ -95,6 +97,9 @@ static void fire(aq_trav *t, aq_trav_timer timer) {
     break;
   case AQ_TRAV_TIMER_DIAL:
     aq_trav_dials_due(t);
+    break;
+  case AQ_TRAV_TIMER_LOOK:
+    aq_trav_hard_look_due(t);
     break;
   case AQ_TRAV_TIMER__COUNT:
     break;

@@ -50,6 +50,8 @@ static int send_request(aq_session *s, aq_link *l) {
   m.type = AQ_CTL_REQUEST;
   m.request = ++ep->next_request;
   m.peer = s->peer;
+  m.plan = s->plan;
+  m.profile = ep->profile;
   if (aq_crypto_random(&ep->env, m.nonce, sizeof(m.nonce)) != 0) {
     return AQ_ERR_INTERNAL;
   }
@@ -373,6 +375,7 @@ static void act(aq_session *s, const aq_trav_action *a) {
   case AQ_TRAV_REQUEST:
     s->want_request = 1;
     s->want_via = a->conn;
+    s->plan = a->plan;
     s->tried = 0;
     s->request = 0;
     break;
@@ -394,6 +397,18 @@ static void act(aq_session *s, const aq_trav_action *a) {
     break;
   case AQ_TRAV_HANGUP:
     hang_up(s, a->dial);
+    break;
+  case AQ_TRAV_OPEN:
+    aq_hard_open(s, a);
+    break;
+  case AQ_TRAV_OBSERVE:
+    aq_hard_observe(s, a);
+    break;
+  case AQ_TRAV_HINT:
+    aq_hard_hint(s, a);
+    break;
+  case AQ_TRAV_CLOSE:
+    aq_hard_close(s);
     break;
   case AQ_TRAV_DONE:
     break; /* aq_trav_is_over tells */

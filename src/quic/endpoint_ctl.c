@@ -51,6 +51,7 @@ void aq_ctl_register(aq_link *l) {
   memset(&m, 0, sizeof(m));
   m.type = AQ_CTL_REGISTER;
   m.capabilities = ep->coord != NULL ? AQ_CTL_CAP_COORDINATE : 0;
+  m.profile = ep->profile;
   m.cand_count = aq_ep_published(ep, m.cand, AQ_MAX_CANDIDATES);
   (void)aq_ctl_send(l, &m);
 }
@@ -164,8 +165,11 @@ static void message(aq_link *l, const aq_ctl *m) {
     }
     break;
   case AQ_CTL_CANCEL:
-    if (ours) {
+  case AQ_CTL_HINT:
+    if (ours && m->type == AQ_CTL_CANCEL) {
       aq_session_cancelled(l, m);
+    } else if (ours) {
+      aq_hard_hinted(l, m);
     }
     if (l->ep->coord != NULL) {
       coordinate(l, m);

@@ -212,6 +212,7 @@ struct aq_session {
   uint8_t initiator, over, dirty, active, hashed, doomed;
   uint8_t want_request; /* REQUEST waits for a slot or a coordinator */
   uint8_t offered;      /* by a coordinator */
+  uint8_t plan;         /* aq_plan of that REQUEST */
   aq_id want_via;
   uint32_t tried; /* boots asked in this attempt */
   uint64_t request;
@@ -312,6 +313,7 @@ struct aq_endpoint {
   aq_tstamp publish_at; /* new candidates wait for a decision until then */
   aq_coord *coord;
   aq_punch_step punch;
+  aq_nat_profile profile;
 
   size_t nboot;
   aq_boot boot[AQ_MAX_BOOTSTRAP];
@@ -380,6 +382,20 @@ int aq_observe_ask(aq_endpoint *ep, aq_boot *b, const aq_ask_params *p,
                    uint64_t *cookie);
 /* Forgets the questions of |owner|. */
 void aq_observe_drop(aq_endpoint *ep, uint64_t owner);
+
+/* ---- endpoint_hard.c: sessions with plans ----------------------------------
+ */
+
+void aq_hard_open(aq_session *s, const aq_trav_action *a);
+void aq_hard_close(aq_session *s);
+void aq_hard_observe(aq_session *s, const aq_trav_action *a);
+void aq_hard_hint(aq_session *s, const aq_trav_action *a);
+/* What came of them; |owner| may be somebody else than a session. */
+void aq_hard_opened(aq_endpoint *ep, uint64_t owner, uint32_t index,
+                    const aq_addr *bound);
+void aq_hard_observed(aq_endpoint *ep, uint64_t owner, uint32_t socket,
+                      uint64_t cookie, const aq_addr *addr);
+void aq_hard_hinted(aq_link *l, const aq_ctl *m);
 
 /* ---- endpoint_event.c -----------------------------------------------------
  */

@@ -346,6 +346,7 @@ static void observed(aq_endpoint *ep, const aq_boot *b, const aq_ask *a,
   e->local = d->remote;
   e->value = a->cookie;
   e->duration = aq_time_since(ep->now, a->sent);
+  aq_hard_observed(ep, a->owner, a->socket, a->cookie, addr);
 }
 
 static void told(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,

@@ -70,6 +70,7 @@ static void fill_params(aq_session *s, aq_trav_params *p) {
   p->nlocal = aq_ep_published(ep, p->local, AQ_MAX_CANDIDATES);
   p->nsock = ep->nsock;
   memcpy(p->sock, ep->sock, ep->nsock * sizeof(ep->sock[0]));
+  p->profile = ep->profile;
   p->seed = aq_rand_u64(&ep->rand);
 }
 
@@ -188,6 +189,7 @@ void aq_session_end(aq_session *s) {
   aq_mem_wipe(s->trav, sizeof(*s->trav));
   aq_mem_free(&ep->mem, s->trav);
   s->trav = NULL;
+  aq_hard_close(s);
   aq_session_end_active(s);
   aq_timer_remove(&ep->session_timers, &s->timer);
   aq_list_remove(&s->dirty_node);

@@ -124,14 +124,17 @@ void aq_endpoint_socket_opened(aq_endpoint *ep, aq_tstamp now, uint32_t index,
     return;
   }
   aq_ep_enter(ep, now);
+  uint64_t owner = x->owner;
   if (bound == NULL || bound->port == 0) {
     x->state = AQ_EXTRA_FREE;
     ep->nextra--;
+    bound = NULL;
   } else {
     x->state = AQ_EXTRA_OPEN;
     x->sock.bound = *bound;
     ep->stats.extra_sockets_opened++;
     give_back(ep, x);
   }
+  aq_hard_opened(ep, owner, index, bound);
   aq_ep_settle(ep);
 }

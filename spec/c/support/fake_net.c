@@ -438,6 +438,12 @@ static void act(fake_world *w, int who, const aq_trav_action *a) {
     trace(w, who, "dials %s", aq_addr_format(&a->addr, text));
     send_initial(w, who, a->dial, &a->addr, w->now, a->rtt ? 3 * a->rtt : AQ_S);
     break;
+  case AQ_TRAV_OPEN: /* sessions with plans need whole endpoints: world.h */
+  case AQ_TRAV_OBSERVE:
+  case AQ_TRAV_HINT:
+  case AQ_TRAV_CLOSE:
+    fprintf(stderr, "this world has no extra sockets\n");
+    abort();
   case AQ_TRAV_HANGUP:
     trace(w, who, "hangs up %s", aq_addr_format(&a->addr, text));
     break;

@@ -46,6 +46,7 @@ void world_del(world *w) {
     if (w->node[i] != NULL) {
       world_node_kill(w->node[i]);
       aq_identity_del(w->node[i]->identity);
+      free(w->node[i]->nat);
       free(w->node[i]);
     }
   }
@@ -103,6 +104,11 @@ void world_node_start(world_node *n) {
                    0);
 }
 
+world_nat *world_behind(world_node *n, world_nat *nat) {
+  n->nat = nat;
+  return nat;
+}
+
 void world_add_second(world_node *n, const char *addr) {
   n->second = util_addr(addr);
   aq_local_socket s = {1, n->second};
@@ -147,16 +153,38 @@ static int has_pin(const world_node *n, const aq_addr *a) {
   return 0;
 }
 
+/* Extra sockets have ports from 30000 on. */
+static aq_addr extra_addr(const world_node *n, uint32_t index) {
+  aq_addr a = n->bound;
+  a.port = (uint16_t)(30000 + index);
+  return a;
+}
+
+static void serve_sockets(world_node *n) {
+  aq_socket_request r;
+  while (aq_endpoint_poll_socket(n->ep, &r)) {
+    aq_addr a = extra_addr(n, r.index);
+    if (r.open) {
+      aq_endpoint_socket_opened(n->ep, n->w->now, r.index,
+                                n->no_extra ? NULL : &a);
+    }
+  }
+}
+
 static void send_one(world_node *n, const aq_transmit *t, uint8_t *data,
                      size_t len) {
   world *w = n->w;
-  aq_addr from = t->socket == 1 ? n->second : n->bound;
+  aq_addr from = t->socket == 1                ? n->second
+                 : t->socket >= AQ_MAX_SOCKETS ? extra_addr(n, t->socket)
+                                               : n->bound;
   n->tx_packets++;
   n->tx_bytes += len;
   if (n->deaf) {
     return;
   }
-  if (n->outside.family != 0) {
+  if (n->nat != NULL) {
+    from = world_nat_out(n->nat, &from, &t->remote);
+  } else if (n->outside.family != 0) {
     from = n->outside;
     if (!has_pin(n, &t->remote) && n->npin < WORLD_PINHOLES) {
       n->pin[n->npin++] = t->remote;
@@ -177,6 +205,7 @@ static void flush_node(world_node *n) {
   aq_transmit t;
   int rv;
   int turns = 0;
+  serve_sockets(n);
   while ((rv = aq_endpoint_poll_transmit(n->ep, n->w->now, &t, out_buf,
                                          sizeof(out_buf))) == 1) {
     size_t step = t.segment > 0 ? t.segment : t.len;
@@ -233,15 +262,44 @@ const world_seen *world_seen_at(const world *w, const aq_addr *to) {
   return NULL;
 }
 
+static void give(world_node *n, const world_packet *p, uint32_t socket,
+                 const aq_addr *local) {
+  uint8_t *copy = util_exact(p->data, p->len);
+  aq_datagram d = {socket, p->from, *local, 0, copy, p->len, 0};
+  n->rx_packets++;
+  n->rx_bytes += p->len;
+  assert_int_equal(aq_endpoint_handle_datagram(n->ep, n->w->now, &d), 0);
+  free(copy);
+}
+
+static void deliver_nat(world_node *n, const world_packet *p) {
+  aq_addr inside;
+  if (p->ttl == 0 && world_nat_in(n->nat, &p->from, &p->to, &inside)) {
+    give(n, p, inside.port >= 30000 + AQ_MAX_SOCKETS ? inside.port - 30000u : 0,
+         &inside);
+  }
+}
+
 static void deliver(world *w, const world_packet *p) {
   for (size_t i = 0; i < WORLD_NODES; i++) {
     world_node *n = w->node[i];
     if (n == NULL || n->ep == NULL || n->deaf) {
       continue;
     }
+    if (n->nat != NULL) {
+      if (world_nat_has(n->nat, &p->to)) {
+        deliver_nat(n, p);
+        return;
+      }
+      continue;
+    }
     const aq_addr *at = n->outside.family != 0 ? &n->outside : &n->bound;
     uint32_t socket =
         n->second.family != 0 && aq_addr_equal(&n->second, &p->to);
+    if (!socket && p->to.port >= 30000 + AQ_MAX_SOCKETS &&
+        aq_addr_same_ip(&n->bound, &p->to)) {
+      socket = p->to.port - 30000u;
+    }
     if (!socket && !aq_addr_equal(at, &p->to)) {
       continue;
     }
@@ -251,13 +309,10 @@ static void deliver(world *w, const world_packet *p) {
     if (n->outside.family != 0 && !has_pin(n, &p->from)) {
       return;
     }
-    uint8_t *copy = util_exact(p->data, p->len);
-    aq_datagram d = {socket, p->from, socket ? n->second : n->bound, 0, copy,
-                     p->len, 0};
-    n->rx_packets++;
-    n->rx_bytes += p->len;
-    assert_int_equal(aq_endpoint_handle_datagram(n->ep, w->now, &d), 0);
-    free(copy);
+    aq_addr local = socket >= AQ_MAX_SOCKETS ? p->to
+                    : socket                 ? n->second
+                                             : n->bound;
+    give(n, p, socket, &local);
     return;
   }
   see(w, p);

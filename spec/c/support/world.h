@@ -8,6 +8,7 @@
 
 #include "base/rand.h"
 #include "support/util.h"
+#include "support/world_nat.h"
 
 #define WORLD_NODES 8
 #define WORLD_EVENTS 8192
@@ -27,7 +28,10 @@ typedef struct world_node {
   aq_addr outside; /* behind a NAT (port-restricted cone): its public address */
   size_t npin;
   aq_addr pin[WORLD_PINHOLES];
-  int deaf; /* nothing reaches it and nothing leaves it */
+  world_nat *nat; /* owned, or NULL; one that keeps flows, for |bound| and
+                     extra sockets */
+  int no_extra;   /* it can't open extra sockets */
+  int deaf;       /* nothing reaches it and nothing leaves it */
   aq_rand rand;
   size_t allocs, live; /* of its memory */
   size_t fail_at;      /* the allocation, from 1, that gives nothing */
@@ -74,6 +78,8 @@ void world_del(world *w);
 world_node *world_node_init(world *w, size_t at, const char *addr,
                             const char *outside);
 void world_node_start(world_node *n);
+/* The NAT is the node's from now on; gives it. */
+world_nat *world_behind(world_node *n, world_nat *nat);
 void world_add_second(world_node *n, const char *addr);
 /* Forgets everything at once, as a crash does; start it again if wanted. */
 void world_node_kill(world_node *n);

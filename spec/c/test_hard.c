@@ -1,0 +1,163 @@
+/* test_hard.c - plans with new sockets: whole endpoints behind NATs that simple
+ * punching doesn't get through, in virtual time.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "support/world.h"
+
+#include "base/addr.h"
+#include "quic/endpoint_int.h"
+
+enum { C, A, B };
+
+/* A coordinator, and two peers that registered; each behind |nat| or, with
+ * NULL, none. */
+static world *start(uint64_t seed, world_nat *a, world_nat *b) {
+  world *w = world_new(seed);
+  world_node *c = world_node_init(w, C, "198.18.0.1:9000", NULL);
+  c->params.role = AQ_ROLE_BOOTSTRAP;
+  c->params.can_coordinate = 1;
+  c->params.enable_relay_fallback = 0;
+  for (int i = A; i <= B; i++) {
+    world_node *n = world_node_init(
+        w, (size_t)i, i == A ? "198.18.1.2:5000" : "198.18.2.2:6000", NULL);
+    n->params.strategy = AQ_STRATEGY_STEPS;
+    world_use_bootstrap(n, c, 1);
+    world_behind(n, i == A ? a : b);
+  }
+  world_start_all(w);
+  world_run(w, AQ_S);
+  for (int i = A; i <= B; i++) {
+    assert_non_null(world_find(w->node[i], AQ_EVENT_BOOTSTRAP_CONNECTED));
+    world_clear(w->node[i]);
+  }
+  return w;
+}
+
+static world_nat *cone(const char *ip) {
+  return world_nat_new(ip, WORLD_EI, WORLD_APD, AQ_NAT_ALLOC_RANDOM);
+}
+
+static aq_id reach(world *w, aq_plan plan, const aq_hard_step *step) {
+  aq_hard_step s;
+  aq_id session = 0, conn = 0;
+  world_node *a = w->node[A];
+  aq_hard_step_init(&s);
+  assert_int_equal(aq_session_start(a->ep, w->now, &w->node[B]->id, NULL, 0,
+                                    10 * AQ_S, &session, &conn),
+                   0);
+  assert_int_equal(
+      aq_session_hard(a->ep, w->now, session, plan, step != NULL ? step : &s),
+      0);
+  return session;
+}
+
+static void connected(world *w, int from) {
+  const aq_event *e = world_wait_conn(w, from);
+  world_talk(w, from, e->conn, from == A ? B : A);
+}
+
+static aq_statistics stats(world *w, int n) {
+  aq_statistics s;
+  aq_endpoint_get_statistics(w->node[n]->ep, &s);
+  return s;
+}
+
+static const aq_event *step_done(world *w) {
+  const aq_event *e = world_wait(w, w->node[A], AQ_EVENT_STEP_DONE, 10 * AQ_S);
+  assert_non_null(e);
+  return e;
+}
+
+/* ---- fresh --------------------------------------------------------------- */
+
+static void fresh_sockets_meet(void **state) {
+  (void)state;
+  world *w = start(1, cone("198.51.100.1"), cone("198.51.100.2"));
+  aq_tstamp began = w->now;
+  reach(w, AQ_PLAN_FRESH, NULL);
+  connected(w, A);
+  /* Request, observation, hint, handshake: about six ways of 10 ms. */
+  assert_true(w->now - began < 250 * AQ_MS);
+  for (int i = A; i <= B; i++) {
+    aq_statistics s = stats(w, i);
+    assert_int_equal(s.extra_sockets_opened, 1);
+    assert_int_equal(s.observes_received, 1);
+    assert_int_equal(s.hints_sent, 1);
+    assert_int_equal(s.hints_received, 1);
+    assert_int_equal(s.openers_sent, 1);
+    /* The connection runs over the new socket, and keeps it. */
+    aq_id conn = world_only_conn(w->node[i]);
+    const aq_link *l = aq_link_get(w->node[i]->ep, conn);
+    assert_true(l->socket >= AQ_MAX_SOCKETS);
+    assert_int_equal(w->node[i]->ep->nextra, 1);
+  }
+  assert_int_equal(stats(w, C).coordinator_hints, 2);
+  aq_step_record r[AQ_MAX_STEPS];
+  size_t n =
+      aq_explain(w->node[A]->ep, world_only_conn(w->node[A]), r, AQ_MAX_STEPS);
+  assert_true(n >= 2);
+  assert_int_equal(r[1].step, 2 + AQ_PLAN_FRESH);
+  assert_int_equal(r[1].won, 1);
+  aq_conn_close(w->node[A]->ep, w->now, world_only_conn(w->node[A]), 0, "", 0);
+  world_run(w, 10 * AQ_S);
+  assert_int_equal(w->node[A]->ep->nextra, 0);
+  assert_int_equal(w->node[B]->ep->nextra, 0);
+  world_del(w);
+}
+
+/* A lost question is asked again. */
+static int lose;
+static int lose_asks(world *w, const aq_addr *from, const aq_addr *to,
+                     uint8_t *data, size_t *len) {
+  (void)w;
+  (void)from;
+  (void)to;
+  if (*len == AQ_OBSERVE_LEN && data[0] == AQ_OBSERVE_ASK && lose > 0) {
+    lose--;
+    return 0;
+  }
+  return 1;
+}
+
+static void a_lost_question_is_asked_again(void **state) {
+  (void)state;
+  world *w = start(2, cone("198.51.100.1"), cone("198.51.100.2"));
+  lose = 4;
+  w->tap = lose_asks;
+  reach(w, AQ_PLAN_FRESH, NULL);
+  connected(w, A);
+  assert_int_equal(lose, 0);
+  assert_int_equal(stats(w, A).observes_sent + stats(w, B).observes_sent, 6);
+  world_del(w);
+}
+
+static void without_new_sockets_it_says_so(void **state) {
+  (void)state;
+  for (int who = A; who <= B; who++) {
+    world *w = start(3, cone("198.51.100.1"), cone("198.51.100.2"));
+    w->node[who]->no_extra = 1;
+    aq_tstamp began = w->now;
+    reach(w, AQ_PLAN_FRESH, NULL);
+    const aq_event *e = step_done(w);
+    assert_int_equal(e->value, 2 + AQ_PLAN_FRESH);
+    assert_int_equal(e->error,
+                     who == A ? AQ_ERR_LIMIT : AQ_ERR_PUNCHING_FAILED);
+    assert_string_equal(e->text, who == A
+                                     ? "no new socket could be opened"
+                                     : "the peer did not tell of a new socket");
+    assert_true(w->now - began < 4 * AQ_S);
+    world_run(w, AQ_S);
+    assert_int_equal(w->node[A]->ep->nextra, 0);
+    assert_int_equal(w->node[B]->ep->nextra, 0);
+    world_del(w);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(fresh_sockets_meet),
+      cmocka_unit_test(a_lost_question_is_asked_again),
+      cmocka_unit_test(without_new_sockets_it_says_so),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

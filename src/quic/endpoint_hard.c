@@ -1,0 +1,108 @@
+/* endpoint_hard.c - what sessions with plans need beside punches: extra
+ * sockets, how a coordinator sees them, HINTs.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include <string.h>
+
+static aq_boot *coordinator_of(aq_endpoint *ep, aq_id conn) {
+  aq_link *l = aq_link_get(ep, conn);
+  return l != NULL && l->boot != NULL && l->boot->connected ? l->boot : NULL;
+}
+
+void aq_hard_open(aq_session *s, const aq_trav_action *a) {
+  aq_endpoint *ep = s->ep;
+  const aq_boot *b = coordinator_of(ep, a->conn);
+  /* One through which the coordinator can be asked. */
+  const aq_local_socket *like =
+      b != NULL ? aq_ep_socket(ep, b->link->socket) : NULL;
+  for (uint32_t i = 0; i < a->count; i++) {
+    uint32_t index;
+    if (like == NULL || aq_extra_open(ep, like, s->id, &index) != 0) {
+      aq_trav_handle_opened(s->trav, ep->now, 0, NULL);
+    }
+  }
+}
+
+void aq_hard_close(aq_session *s) {
+  aq_extra_release_all(s->ep, s->id);
+  aq_observe_drop(s->ep, s->id);
+}
+
+void aq_hard_opened(aq_endpoint *ep, uint64_t owner, uint32_t index,
+                    const aq_addr *bound) {
+  aq_session *s = aq_session_get(ep, owner);
+  if (s != NULL && !s->over) {
+    aq_trav_handle_opened(s->trav, ep->now, index, bound);
+    aq_session_touch(s);
+  }
+}
+
+void aq_hard_observe(aq_session *s, const aq_trav_action *a) {
+  aq_endpoint *ep = s->ep;
+  aq_boot *b = coordinator_of(ep, a->conn);
+  aq_ask_params p = {.owner = s->id, .socket = a->socket};
+  uint64_t cookie;
+  int rv = b != NULL ? aq_observe_ask(ep, b, &p, &cookie)
+                     : AQ_ERR_PEER_NOT_CONNECTED;
+  if (rv != 0) {
+    aq_trav_handle_unobserved(s->trav, ep->now, rv);
+  }
+}
+
+void aq_hard_observed(aq_endpoint *ep, uint64_t owner, uint32_t socket,
+                      uint64_t cookie, const aq_addr *addr) {
+  aq_session *s = aq_session_get(ep, owner);
+  if (s != NULL && !s->over) {
+    aq_trav_handle_observed(s->trav, ep->now, socket, cookie, addr);
+    aq_session_touch(s);
+  }
+}
+
+void aq_hard_hint(aq_session *s, const aq_trav_action *a) {
+  aq_endpoint *ep = s->ep;
+  const uint8_t *id = aq_trav_session(s->trav);
+  aq_link *l = aq_link_get(ep, a->conn);
+  if (id == NULL || l == NULL) {
+    return;
+  }
+  aq_ctl m;
+  memset(&m, 0, sizeof(m));
+  m.type = AQ_CTL_HINT;
+  memcpy(m.session, id, sizeof(m.session));
+  m.plan = a->hint.plan;
+  m.cookie = a->hint.cookie;
+  m.step = a->hint.step;
+  m.count = a->hint.count;
+  if (aq_ctl_send(l, &m) == 0) {
+    ep->stats.hints_sent++;
+  }
+}
+
+void aq_hard_hinted(aq_link *l, const aq_ctl *m) {
+  aq_endpoint *ep = l->ep;
+  aq_session *s = aq_hash_get(&ep->punches, m->session, sizeof(m->session));
+  if (s == NULL || s->over) {
+    return;
+  }
+  ep->stats.hints_received++;
+  aq_trav_handle_hint(s->trav, ep->now, l->pub, m);
+  aq_session_touch(s);
+}
+
+int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
+                    const aq_hard_step *step) {
+  aq_ep_enter(ep, now);
+  aq_session *s = aq_session_get(ep, session);
+  if (s == NULL || s->over) {
+    return AQ_ERR_CLOSED;
+  }
+  if (step->via != 0 && coordinator_of(ep, step->via) == NULL) {
+    return AQ_ERR_INVAL;
+  }
+  int rv = aq_trav_step_hard(s->trav, ep->now, plan, step);
+  aq_session_touch(s);
+  aq_ep_settle(ep);
+  return rv;
+}
