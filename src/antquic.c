@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT */
 #include "antquic.h"
 
+#include "antquic_record.h"
 #include "base/addr.h"
 
 #include <stdarg.h>
@@ -30,6 +31,7 @@ static const char *const pair_names[] = NAMES(AQ_PAIR_STATE_MAP);
 static const char *const rule_names[] = NAMES(AQ_NAT_RULE_MAP);
 static const char *const allocation_names[] = NAMES(AQ_NAT_ALLOCATION_MAP);
 static const char *const plan_names[] = NAMES(AQ_PLAN_MAP);
+static const char *const record_names[] = NAMES(AQ_RECORD_MAP);
 
 #undef NAME
 #undef NAMES
@@ -75,6 +77,10 @@ const char *aq_nat_allocation_name(aq_nat_allocation v) {
 
 const char *aq_plan_name(aq_plan v) {
   return PICK(plan_names, v);
+}
+
+const char *aq_record_name(aq_record_kind v) {
+  return PICK(record_names, v);
 }
 
 /* ---- parameters ---------------------------------------------------------- */

@@ -243,6 +243,10 @@ typedef struct aq_pair_info {
   uint8_t answered;  /* it echoed what we sent: it is really there */
   uint32_t sent;     /* punch datagrams sent on it */
   uint32_t received; /* authentic ones received */
+  uint32_t refused;  /* not sent: a budget was spent, or it is forbidden */
+  const char *limit; /* static, which one, as in aq_step_record; or NULL */
+  uint8_t dialed;    /* a handshake was tried */
+  int error;         /* that the last handshake ended with */
 } aq_pair_info;
 
 typedef enum aq_nat_rule {
@@ -613,11 +617,13 @@ typedef struct aq_session_info {
   uint32_t same_nat; /* both share the public address */
   aq_plan plan;      /* of the agreement in force */
   aq_nat_profile local_profile, remote_profile;
+  uint32_t steps_lost;
   size_t remote_count;
   aq_candidate remote[AQ_MAX_CANDIDATES];
 } aq_session_info;
 int aq_session_get_info(const aq_endpoint *ep, aq_id session,
                         aq_session_info *out);
+/* Of the last attempt; kept with the session when it has ended. */
 size_t aq_session_get_pairs(const aq_endpoint *ep, aq_id session,
                             aq_pair_info *out, size_t max);
 
@@ -630,9 +636,17 @@ typedef struct aq_step_record {
   aq_tstamp started, ended;
   aq_addr addr; /* dialed, coordinator, or the pair that won */
   uint32_t sent, received;
+  uint32_t attempt;
+  uint32_t pairs;    /* punch: that were tried */
+  uint32_t heard;    /* ... from which an authentic datagram came */
+  uint32_t unusable; /* addresses of the peer that made no pair: forbidden, or
+                        no socket reaches them */
+  uint32_t refused;  /* datagrams that were not sent */
+  const char *limit; /* static: the last reason for that, a counter of
+                        aq_statistics without "limit_"; or NULL */
   char text[80];
 } aq_step_record;
-#define AQ_MAX_STEPS 24
+#define AQ_MAX_STEPS 32 /* more are counted in aq_session_info.steps_lost */
 size_t aq_explain(const aq_endpoint *ep, aq_id conn_or_session,
                   aq_step_record *out, size_t max);
 

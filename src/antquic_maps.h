@@ -184,6 +184,7 @@
   X(observes_bad)                                                              \
   X(hints_sent)                                                                \
   X(hints_received)                                                            \
-  X(coordinator_hints)
+  X(coordinator_hints)                                                         \
+  X(limit_record)
 
 #endif

@@ -482,6 +482,7 @@ function Endpoint:session_cancel(session) end
 ---@field punches_received integer
 ---@field initials_sent integer
 ---@field same_nat boolean
+---@field steps_lost integer steps that explain() has no room for
 ---@field remote antquic.core.Candidate[]
 
 ---@param session antquic.Id
@@ -500,7 +501,12 @@ function Endpoint:session_info(session) end
 ---@field sent integer
 ---@field answered boolean it echoed what we sent
 ---@field received integer
+---@field refused integer datagrams that were not sent
+---@field limit? string why, the last time: a counter of statistics() without "limit_"
+---@field dialed boolean a handshake was tried
+---@field error? string that the last handshake ended with
 
+--- Of the last attempt; for a while after the end, too.
 ---@param session antquic.Id
 ---@return antquic.core.Pair[]
 function Endpoint:session_pairs(session) end
@@ -527,12 +533,58 @@ function Endpoint:set_punch_defaults(step) end
 ---@field addr? string
 ---@field sent integer
 ---@field received integer
+---@field attempt integer
+---@field pairs? integer punch: that were tried
+---@field heard? integer ... from which the peer was heard
+---@field unusable? integer addresses of the peer that made no pair
+---@field refused? integer datagrams that were not sent
+---@field limit? string why, as in antquic.core.Pair
 ---@field text? string
 
 --- What was tried for a connection or session, in order.
 ---@param id antquic.Id
 ---@return antquic.core.StepRecord[]
 function Endpoint:explain(id) end
+
+-- ---- record ------------------------------------------------------------------
+
+--- Keeps what the endpoint sees from now on, for poll_record(). false: forgets
+--- it. antquic.record does the rest.
+---@param on boolean
+---@return true|nil
+---@return string? message
+---@return string? code
+function Endpoint:record(on) end
+
+---@class antquic.core.RecordEntry docs/record.md says which kind has what
+---@field kind string
+---@field time number
+---@field type? string which punch, control message, frame, packet
+---@field session? antquic.Id
+---@field conn? antquic.Id
+---@field local_addr? string the socket
+---@field remote? string
+---@field addr? string what it speaks of
+---@field socket? integer
+---@field punch_session? string 8 bytes that both peers know
+---@field initiator? boolean a punch of the initiator's
+---@field seq? integer
+---@field ttl? integer
+---@field cookie? string 8 bytes; an answer has that of its probe
+---@field len? integer
+---@field mark? integer the same at both ends of a datagram's way
+---@field request? integer
+---@field count? integer
+---@field delay? number
+---@field rtt? number
+---@field verified? boolean
+---@field source? string
+---@field error? string
+---@field text? string
+
+--- The oldest entry that wasn't given yet, or nil.
+---@return antquic.core.RecordEntry|nil
+function Endpoint:poll_record() end
 
 -- ---- connections ---------------------------------------------------------------
 

@@ -176,6 +176,10 @@ static void a_punch_step_can_be_tried_again(void **state) {
     }
   }
   alone_step_ended(2, AQ_ERR_PUNCHING_FAILED);
+  const aq_event *moved = alone_event(AQ_EVENT_PHASE_TRANSITION);
+  assert_non_null(moved);
+  assert_int_equal(moved->reason, AQ_REASON_NETWORK_ERROR);
+  assert_true(strlen(moved->text) > 0);
   assert_int_equal(probes, 6);
   assert_int_equal(openers, 1);
   assert_in_range(now, 3 * AQ_S, 4 * AQ_S);
@@ -507,6 +511,7 @@ static void the_first_handshake_wins(void **state) {
   const aq_event *e = alone_event(AQ_EVENT_SESSION_STATE_CHANGED);
   assert_int_equal(e->to, AQ_STATE_CONNECTED);
   assert_int_equal(e->reason, AQ_REASON_CONNECTION_ESTABLISHED);
+  assert_true(strlen(e->text) > 0);
   aq_step_record r[AQ_MAX_STEPS];
   size_t n = aq_trav_get_steps(&T, r, AQ_MAX_STEPS), won = 0;
   for (size_t i = 0; i < n; i++) {
@@ -538,6 +543,12 @@ static void forbidden_by_the_guard_is_left_alone(void **state) {
   }
   assert_int_equal(alone_count(AQ_TRAV_PUNCH), 1);
   assert_int_equal(T.remote[1].state, AQ_CAND_FAILED);
+  aq_step_record r[AQ_MAX_STEPS];
+  aq_trav_get_steps(&T, r, AQ_MAX_STEPS);
+  assert_int_equal(r[1].step, AQ_TRAV_STEP_PUNCH);
+  assert_int_equal(r[1].refused, 1);
+  assert_string_equal(r[1].limit, "punch_forbidden");
+  assert_string_equal(aq_trav_pair_find(&T, 0, &bad)->limit, "punch_forbidden");
 }
 
 /* Of two sockets that reach it only the one that was refused stands back. */

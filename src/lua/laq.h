@@ -98,6 +98,7 @@ extern const luaL_Reg laq_endpoint_methods[];
 extern const luaL_Reg laq_conn_methods[];
 extern const luaL_Reg laq_stream_methods[];
 extern const luaL_Reg laq_session_methods[];
+extern const luaL_Reg laq_record_methods[];
 /* The functions of the module. laq_open_* push nothing and fill the table on
  * top of the stack. */
 void laq_open_identity(lua_State *L);

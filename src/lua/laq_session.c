@@ -175,6 +175,7 @@ static int session_info(lua_State *L) {
   laq_set_int(L, "punches_received", s.punches_received);
   laq_set_int(L, "initials_sent", s.initials_sent);
   laq_set_bool(L, "same_nat", s.same_nat != 0);
+  laq_set_int(L, "steps_lost", s.steps_lost);
   laq_push_candidates(L, s.remote,
                       s.remote_count < AQ_MAX_CANDIDATES ? s.remote_count
                                                          : AQ_MAX_CANDIDATES);
@@ -191,7 +192,7 @@ static int session_pairs(lua_State *L) {
   n = n < max ? n : max;
   lua_createtable(L, (int)n, 0);
   for (size_t i = 0; i < n; i++) {
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 12);
     laq_set_addr(L, "local_addr", &v[i].local);
     laq_set_addr(L, "remote", &v[i].remote);
     laq_set_int(L, "priority", v[i].priority);
@@ -201,6 +202,10 @@ static int session_pairs(lua_State *L) {
     laq_set_bool(L, "answered", v[i].answered);
     laq_set_int(L, "sent", v[i].sent);
     laq_set_int(L, "received", v[i].received);
+    laq_set_int(L, "refused", v[i].refused);
+    laq_set_text(L, "limit", v[i].limit != NULL ? v[i].limit : "");
+    laq_set_bool(L, "dialed", v[i].dialed);
+    laq_set_error(L, "error", v[i].error);
     lua_rawseti(L, -2, (int)i + 1);
   }
   return 1;
@@ -224,7 +229,7 @@ static int explain(lua_State *L) {
   n = n < AQ_MAX_STEPS ? n : AQ_MAX_STEPS;
   lua_createtable(L, (int)n, 0);
   for (size_t i = 0; i < n; i++) {
-    lua_createtable(L, 0, 9);
+    lua_createtable(L, 0, 15);
     laq_set_string(L, "step", v[i].step < 3 ? steps[v[i].step] : "unknown");
     laq_set_bool(L, "won", v[i].won);
     laq_set_error(L, "error", v[i].error);
@@ -235,6 +240,14 @@ static int explain(lua_State *L) {
     laq_set_addr(L, "addr", &v[i].addr);
     laq_set_int(L, "sent", v[i].sent);
     laq_set_int(L, "received", v[i].received);
+    laq_set_int(L, "attempt", v[i].attempt);
+    if (v[i].step == 2) {
+      laq_set_int(L, "pairs", v[i].pairs);
+      laq_set_int(L, "heard", v[i].heard);
+      laq_set_int(L, "unusable", v[i].unusable);
+      laq_set_int(L, "refused", v[i].refused);
+      laq_set_text(L, "limit", v[i].limit != NULL ? v[i].limit : "");
+    }
     laq_set_text(L, "text", v[i].text);
     lua_rawseti(L, -2, (int)i + 1);
   }

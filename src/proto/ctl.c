@@ -40,6 +40,17 @@ typedef enum ctl_part {
 #define CTL_MAX_STEP 4096
 #define CTL_MAX_COUNT 1024
 
+const char *aq_ctl_name(uint64_t type) {
+  static const char *const names[CTL_TYPES] = {
+      [AQ_CTL_REGISTER] = "REGISTER", [AQ_CTL_REGISTERED] = "REGISTERED",
+      [AQ_CTL_REQUEST] = "REQUEST",   [AQ_CTL_ANSWER] = "ANSWER",
+      [AQ_CTL_OFFER] = "OFFER",       [AQ_CTL_VETO] = "VETO",
+      [AQ_CTL_ERROR] = "ERROR",       [AQ_CTL_ACCEPTED] = "ACCEPTED",
+      [AQ_CTL_CANCEL] = "CANCEL",
+  };
+  return type < CTL_TYPES && names[type] != NULL ? names[type] : "unknown";
+}
+
 static const uint8_t ctl_bodies[CTL_TYPES][CTL_MAX_PARTS] = {
     [AQ_CTL_REGISTER] = {CTL_CAPABILITIES, CTL_CANDIDATES, CTL_PROFILE},
     [AQ_CTL_REGISTERED] = {CTL_CAPABILITIES, CTL_OBSERVED, CTL_TOKEN,

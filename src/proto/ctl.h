@@ -88,6 +88,9 @@ typedef struct aq_ctl {
   aq_candidate cand[AQ_MAX_CANDIDATES]; /* .addr .source .verified .priority */
 } aq_ctl;
 
+/* "REGISTER", "OFFER", ...; "unknown". */
+const char *aq_ctl_name(uint64_t type);
+
 /* aq_ctl_format writes one whole message. Returns its length, or 0 when |cap|
  * is too small or a member is out of range (our bug). */
 size_t aq_ctl_format(uint8_t *out, size_t cap, const aq_ctl *m);

@@ -9,6 +9,19 @@
 
 #define PUNCH_SIGNED (AQ_PUNCH_LEN - AQ_PUNCH_MAC_LEN)
 
+const char *aq_punch_name(uint8_t type) {
+  switch (type) {
+  case AQ_PUNCH_PROBE:
+    return "probe";
+  case AQ_PUNCH_ANSWER:
+    return "answer";
+  case AQ_PUNCH_OPENER:
+    return "opener";
+  default:
+    return "unknown";
+  }
+}
+
 int aq_punch_format(uint8_t out[AQ_PUNCH_LEN], const aq_punch *p,
                     const uint8_t key[AQ_PUNCH_KEY_LEN], aq_mac_fn mac) {
   aq_writer w;

@@ -37,6 +37,9 @@ typedef struct aq_punch {
   uint64_t echo;
 } aq_punch;
 
+/* "probe", "answer", "opener"; "unknown". */
+const char *aq_punch_name(uint8_t type);
+
 /* aq_mac_fn computes a 16-byte MAC (HMAC-SHA-256 cut to 16 bytes in the
  * product). Returns 0 or an error. */
 typedef int (*aq_mac_fn)(uint8_t out[AQ_PUNCH_MAC_LEN], const uint8_t *key,

@@ -250,8 +250,10 @@ static void give_up(aq_trav *t) {
   aq_trav_fail(t, t->error, t->why);
 }
 
-static void next_attempt(aq_trav *t, int coordination, int error) {
-  aq_tstamp at = t->now + backoff(t, coordination);
+static void next_attempt(aq_trav *t, int coordination, int error,
+                         const char *why) {
+  aq_duration pause = backoff(t, coordination);
+  aq_tstamp at = aq_time_add(t->now, pause);
   t->initiator = 1;
   t->synced = 0;
   if (is_final(error) || t->attempt >= t->p.max_attempts ||
@@ -259,7 +261,10 @@ static void next_attempt(aq_trav *t, int coordination, int error) {
     give_up(t);
     return;
   }
-  aq_trav_move(t, AQ_PHASE_DISCOVERY, "another try after a pause");
+  char text[120];
+  snprintf(text, sizeof(text), "%s; another try in %.1f s", why,
+           (double)pause / AQ_S);
+  aq_trav_move(t, AQ_PHASE_DISCOVERY, text);
   t->timer[AQ_TRAV_TIMER_RETRY] = at;
 }
 
@@ -295,6 +300,7 @@ void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
   aq_trav_record_close(t, t->rec_coordinate, error, why);
   aq_trav_record_close(t, t->rec_punch, error, why);
   t->rec_coordinate = t->rec_punch = 0;
+  t->move_error = error;
   if (!t->originator) {
     aq_trav_fail(t, error, why);
   } else if (t->p.strategy == AQ_STRATEGY_STEPS) {
@@ -303,8 +309,9 @@ void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
     aq_trav_request(t, 0, t->p.coordination_timeout);
   } else {
     t->step = AQ_TRAV_STEP_NONE;
-    next_attempt(t, step == AQ_TRAV_STEP_COORDINATE, error);
+    next_attempt(t, step == AQ_TRAV_STEP_COORDINATE, error, why);
   }
+  t->move_error = AQ_OK;
 }
 
 /* ---- what can be asked
@@ -347,6 +354,7 @@ void aq_trav_get_info(const aq_trav *t, aq_session_info *out) {
   out->plan = (aq_plan)t->plan;
   out->local_profile = t->p.profile;
   out->remote_profile = t->remote_profile;
+  out->steps_lost = (uint32_t)t->records_lost;
   out->remote_count = t->nremote;
   memcpy(out->remote, t->remote, t->nremote * sizeof(t->remote[0]));
 }
@@ -364,6 +372,10 @@ size_t aq_trav_get_pairs(const aq_trav *t, aq_pair_info *out, size_t max) {
     out[i].sent = p->sent;
     out[i].received = p->received;
     out[i].answered = p->answered_us;
+    out[i].refused = p->refused;
+    out[i].limit = p->limit;
+    out[i].dialed = p->dialed;
+    out[i].error = p->error;
   }
   return t->npair;
 }

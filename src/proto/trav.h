@@ -130,7 +130,10 @@ void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now);
  * that |from| gets what is sent there: it echoed a cookie. 0 otherwise. */
 int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
                          const aq_addr *from, const aq_punch *p);
-/* A PUNCH was not sent: the guard forbade it. */
+/* The coordinator that was asked is gone or could not help (|error|), and
+ * another one will be asked in the same step. */
+void aq_trav_handle_passed_on(aq_trav *t, aq_tstamp now, int error);
+/* A PUNCH was not sent: the guard forbade it. |limit| is static. */
 void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
                             const aq_addr *addr, const char *limit);
 /* The dial ended: 0 and the handshake's rtt, or an error. */

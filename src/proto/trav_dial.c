@@ -214,6 +214,7 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
     return;
   }
   aq_trav_pair *p = &t->pair[was.pair];
+  p->error = error;
   if (!was.heard && error == AQ_ERR_UNREACHABLE) {
     p->dialed = 0; /* it may still answer */
   } else {

@@ -84,6 +84,9 @@ typedef struct aq_trav_pair {
   uint32_t rank;  /* order of the step's list; less is first */
   aq_tstamp next; /* of the next probe, AQ_NEVER */
   uint32_t sent, received, answered;
+  uint32_t refused;  /* by the guard */
+  const char *limit; /* static: why, the last time */
+  int error;         /* of its last dial */
 } aq_trav_pair;
 
 typedef struct aq_trav_dial {
@@ -123,6 +126,7 @@ struct aq_trav {
   aq_tstamp timer[AQ_TRAV_TIMER__COUNT];
   int error;      /* the most telling one so far */
   int step_error; /* of the running dial step */
+  int move_error; /* the failure that the next moves come of, 0: none */
   int sync_error; /* what ended a coordination that had worked, 0: nothing */
   aq_duration retry_after; /* the coordinator's wish */
   uint64_t rng;

@@ -153,6 +153,7 @@ uint32_t aq_trav_record_open(aq_trav *t, aq_trav_step step,
   memset(r, 0, sizeof(*r));
   r->step = (uint8_t)step;
   r->started = t->now;
+  r->attempt = t->attempt;
   if (addr) {
     r->addr = *addr;
   }

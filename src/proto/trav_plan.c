@@ -380,6 +380,19 @@ void aq_trav_open_early(aq_trav *t) {
   send_openers(t);
 }
 
+/* How many addresses of the peer there is nothing to be done with. */
+static uint32_t count_unusable(const aq_trav *t) {
+  uint32_t n = 0;
+  for (size_t i = 0; i < t->nremote; i++) {
+    int used = t->remote[i].state == AQ_CAND_REMOVED;
+    for (size_t k = 0; k < t->npair && !used; k++) {
+      used = aq_addr_equal(&t->pair[k].remote, &t->remote[i].addr);
+    }
+    n += !used;
+  }
+  return n;
+}
+
 void aq_trav_start_punch(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER;
   make_pairs(t);
@@ -389,6 +402,11 @@ void aq_trav_start_punch(aq_trav *t) {
                               ? (aq_trav_step)(AQ_TRAV_STEP_PUNCH + t->plan)
                               : AQ_TRAV_STEP_PUNCH,
                           NULL);
+  if (t->rec_punch) {
+    aq_step_record *r = &t->record[t->rec_punch - 1];
+    r->pairs = (uint32_t)t->npair;
+    r->unusable = count_unusable(t);
+  }
   if (t->npair == 0) {
     aq_trav_attempt_failed(
         t, AQ_ERR_NO_CANDIDATES,

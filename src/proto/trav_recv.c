@@ -135,6 +135,15 @@ void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
   e->value = t->attempt;
 }
 
+void aq_trav_handle_passed_on(aq_trav *t, aq_tstamp now, int error) {
+  aq_trav_clock(t, now);
+  if (t->over || !t->rec_coordinate) {
+    return;
+  }
+  aq_trav_record_close(t, t->rec_coordinate, error, "another one is asked");
+  t->rec_coordinate = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, NULL);
+}
+
 void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, const aq_ctl *answer) {
   aq_trav_clock(t, now);
   if (t->over || !t->requested || answer->request != t->request ||
@@ -231,6 +240,9 @@ static aq_trav_pair *learn_pair(aq_trav *t, uint32_t socket,
   aq_trav_pair *p = sock ? aq_trav_pair_add(t, sock, &c) : NULL;
   if (p) {
     p->state = AQ_PAIR_IN_PROGRESS;
+    if (t->rec_punch) {
+      t->record[t->rec_punch - 1].pairs++;
+    }
     aq_event spare;
     aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_DISCOVERED, &spare);
     e->addr = *from;
@@ -249,6 +261,9 @@ static void hear(aq_trav *t, aq_trav_pair *p, aq_duration rtt) {
     return;
   }
   p->heard = 1;
+  if (t->rec_punch) {
+    t->record[t->rec_punch - 1].heard++;
+  }
   aq_event spare;
   aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_VALIDATED, &spare);
   aq_trav_fill_validated(t, e, &p->remote, rtt);
@@ -328,11 +343,18 @@ void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
   if (t->over || !p) {
     return;
   }
+  aq_step_record *r = t->rec_punch ? &t->record[t->rec_punch - 1] : NULL;
+  p->refused++;
+  p->limit = limit;
+  if (r) {
+    r->refused++;
+    r->limit = limit;
+  }
   if (p->sent) {
     p->sent--;
     t->punches_sent--;
-    if (t->rec_punch && t->record[t->rec_punch - 1].sent) {
-      t->record[t->rec_punch - 1].sent--;
+    if (r && r->sent) {
+      r->sent--;
     }
   }
   if (forbidden &&

@@ -78,14 +78,14 @@ static aq_state state_of(aq_phase phase) {
   }
 }
 
-static aq_reason reason_of(aq_phase to, int error) {
+static aq_reason reason_of(const aq_trav *t, aq_phase to) {
   if (to == AQ_PHASE_CONNECTED) {
     return AQ_REASON_CONNECTION_ESTABLISHED;
   }
-  if (to != AQ_PHASE_FAILED) {
-    return AQ_REASON_NONE;
-  }
+  int error = to == AQ_PHASE_FAILED ? t->error : t->move_error;
   switch (error) {
+  case AQ_OK:
+    return AQ_REASON_NONE; /* one step further */
   case AQ_ERR_CANCELLED:
     return AQ_REASON_USER_CLOSED;
   case AQ_ERR_TIMEOUT:
@@ -144,6 +144,7 @@ void aq_trav_move(aq_trav *t, aq_phase to, const char *why) {
   aq_event *e = aq_trav_tell(t, AQ_EVENT_PHASE_TRANSITION);
   e->from = from;
   e->to = to;
+  e->reason = reason_of(t, to);
   snprintf(e->text, sizeof(e->text), "%s", why);
   aq_state was = (aq_state)t->state;
   aq_state is = state_of(to);
@@ -152,7 +153,7 @@ void aq_trav_move(aq_trav *t, aq_phase to, const char *why) {
     e = aq_trav_tell(t, AQ_EVENT_SESSION_STATE_CHANGED);
     e->from = was;
     e->to = is;
-    e->reason = reason_of(to, t->error);
+    e->reason = reason_of(t, to);
     snprintf(e->text, sizeof(e->text), "%s", why);
   }
 }

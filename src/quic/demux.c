@@ -40,6 +40,8 @@ int aq_demux_out(aq_endpoint *ep, uint32_t socket, const aq_addr *local,
 
 static void answer(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
                    size_t len) {
+  AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_SENT, NULL, d->socket,
+                               &d->remote, data, len, 0));
   aq_demux_out(ep, d->socket, &d->local, &d->remote, 0, data, len);
 }
 
@@ -208,6 +210,8 @@ static int admit(aq_endpoint *ep, const aq_datagram *d, const ngtcp2_pkt_hd *hd,
 static void feed(aq_link *l, const aq_datagram *d, const uint8_t *data,
                  size_t len, const ngtcp2_pkt_hd *hd) {
   aq_endpoint *ep = l->ep;
+  AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_RECEIVED, l, d->socket,
+                               &d->remote, data, len, 0));
   /* A client's own address is the kernel's choice, so its socket names the
    * path; a server answers from the address that was asked. */
   const aq_local_socket *s = aq_ep_socket(ep, d->socket);

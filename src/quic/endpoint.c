@@ -222,6 +222,7 @@ void aq_endpoint_del(aq_endpoint *ep) {
   aq_idmap_free(&ep->ids);
   aq_mem_free(&mem, ep->event);
   aq_mem_free(&mem, ep->out);
+  aq_mem_free(&mem, ep->record);
   aq_mem_free(&mem, ep->token);
   aq_mem_free(&mem, ep->extra);
   aq_mem_free(&mem, ep->later);
@@ -405,10 +406,14 @@ int aq_endpoint_poll_transmit(aq_endpoint *ep, aq_tstamp now, aq_transmit *t,
     int rv = aq_conn_poll_transmit(l->c, ep->now, t, buf, buflen);
     aq_link_touch(l);
     if (rv == 1 && !may_send(l, t)) {
+      AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_REFUSED, l, t->socket,
+                                   &t->remote, buf, t->len, t->segment));
       aq_ep_settle(ep);
       continue;
     }
     if (rv == 1) {
+      AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_SENT, l, t->socket,
+                                   &t->remote, buf, t->len, t->segment));
       count_sent(ep, t);
       aq_ep_settle(ep); /* puts it at the back when it wants more */
       return 1;

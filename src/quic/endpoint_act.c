@@ -56,12 +56,13 @@ static int send_request(aq_session *s, aq_link *l) {
     return AQ_ERR_INTERNAL;
   }
   m.cand_count = aq_ep_published(ep, m.cand, AQ_MAX_CANDIDATES);
-  int rv = aq_ctl_send(l, &m);
-  if (rv != 0) {
-    return rv;
-  }
   s->request = m.request;
   s->via = l->id;
+  int rv = aq_ctl_send(l, &m);
+  if (rv != 0) {
+    s->request = 0;
+    return rv;
+  }
   s->tried |= 1u << l->boot->index;
   s->info.coordinator_addr = l->remote;
   ep->stats.coordinations_requested++;
@@ -115,6 +116,7 @@ void aq_session_coordinators(aq_endpoint *ep, aq_link *lost) {
         aq_trav_phase(s->trav) == AQ_PHASE_COORDINATION) {
       s->request = 0;
       s->want_request = 1;
+      aq_trav_handle_passed_on(s->trav, ep->now, AQ_ERR_PEER_NOT_CONNECTED);
     }
     if (s->want_request) {
       aq_session_touch(s);
@@ -198,6 +200,9 @@ static void punch(aq_session *s, const aq_trav_action *a) {
       aq_guard_take(is_answer ? &ep->answer_guard : &ep->guard, ep->now, &r);
   if (v != AQ_GUARD_OK) {
     count_refusal(ep, v);
+    AQ_RECORD(ep,
+              aq_record_punch(ep, AQ_RECORD_PUNCH_REFUSED, s, a->socket,
+                              &a->addr, a->ttl, &a->punch, aq_guard_name(v)));
     aq_trav_handle_refused(s->trav, ep->now, a->socket, &a->addr,
                            aq_guard_name(v));
     return;
@@ -209,6 +214,8 @@ static void punch(aq_session *s, const aq_trav_action *a) {
       !aq_demux_out(ep, a->socket, NULL, &a->addr, a->ttl, buf, sizeof(buf))) {
     return;
   }
+  AQ_RECORD(ep, aq_record_punch(ep, AQ_RECORD_PUNCH_SENT, s, a->socket,
+                                &a->addr, a->ttl, &a->punch, NULL));
   if (is_answer) {
     ep->stats.punches_answered++;
   } else if (a->punch.type == AQ_PUNCH_OPENER) {
@@ -247,23 +254,34 @@ static void address_answered(aq_session *s, const aq_addr *a) {
   }
 }
 
+static void dropped(aq_endpoint *ep, const aq_session *s, const aq_datagram *d,
+                    const aq_punch *p, const char *why) {
+  aq_record_punch(ep, AQ_RECORD_PUNCH_DROPPED, s, d->socket, &d->remote, 0, p,
+                  why);
+}
+
 void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
                         const uint8_t *data, size_t len) {
   aq_punch p;
   if (aq_punch_peek(&p, data, len) != 0) {
     ep->stats.datagrams_dropped_malformed++;
+    AQ_RECORD(ep, dropped(ep, NULL, d, NULL, "malformed"));
     return;
   }
   aq_session *s = aq_hash_get(&ep->punches, p.session, sizeof(p.session));
   if (s == NULL || s->over) {
     ep->stats.datagrams_dropped_unknown++;
+    AQ_RECORD(ep, dropped(ep, NULL, d, &p, "unknown session"));
     return;
   }
   const uint8_t *key = aq_trav_key(s->trav);
   if (key == NULL || aq_punch_verify(data, len, key, aq_crypto_mac16) != 0) {
     ep->stats.punches_bad++;
+    AQ_RECORD(ep, dropped(ep, s, d, &p, "wrong key"));
     return;
   }
+  AQ_RECORD(ep, aq_record_punch(ep, AQ_RECORD_PUNCH_RECEIVED, s, d->socket,
+                                &d->remote, 0, &p, NULL));
   ep->stats.punches_received++;
   if (aq_trav_handle_punch(s->trav, ep->now, d->socket, &d->remote, &p)) {
     address_answered(s, &d->remote);
@@ -316,9 +334,13 @@ static void dial(aq_session *s, const aq_trav_action *a) {
     rv = aq_link_dial(ep, &p, &l);
   }
   if (rv != 0) {
+    AQ_RECORD(ep, aq_record_dial(s, AQ_RECORD_DIAL_ENDED, 0, a->socket,
+                                 &a->addr, rv));
     aq_trav_handle_dial(s->trav, ep->now, a->dial, rv, 0);
     return;
   }
+  AQ_RECORD(ep,
+            aq_record_dial(s, AQ_RECORD_DIAL, l->pub, l->socket, &a->addr, 0));
   l->session = s->id;
   l->dial = a->dial;
   l->unproven = !is_known(s, &a->addr) && !has_answered(s, &a->addr);
@@ -333,6 +355,9 @@ static void hang_up(aq_session *s, uint32_t dial) {
       aq_link *l = aq_idmap_get(&s->ep->ids, AQ_KIND_CONN, s->dials[i].link);
       s->dials[i] = s->dials[--s->ndial];
       if (l != NULL && l->state == AQ_LINK_DIALING) {
+        AQ_RECORD(s->ep,
+                  aq_record_dial(s, AQ_RECORD_DIAL_ENDED, l->pub, l->socket,
+                                 &l->remote, AQ_ERR_CANCELLED));
         aq_pair_hangup(l);
       }
       return;
@@ -351,6 +376,8 @@ void aq_session_dialed(aq_link *l, int error) {
       break;
     }
   }
+  AQ_RECORD(l->ep, aq_record_dial(s, AQ_RECORD_DIAL_ENDED, l->pub, l->socket,
+                                  &l->remote, error));
   aq_trav_handle_dial(s->trav, l->ep->now, l->dial, error, 0);
   aq_session_touch(s);
 }
@@ -358,6 +385,8 @@ void aq_session_dialed(aq_link *l, int error) {
 void aq_session_connected(aq_session *s, aq_link *l) {
   aq_duration rtt = aq_link_rtt(l);
   if (l->session == s->id && l->client && l->dial != 0) {
+    AQ_RECORD(l->ep, aq_record_dial(s, AQ_RECORD_DIAL_ENDED, l->pub, l->socket,
+                                    &l->remote, 0));
     aq_trav_handle_dial(s->trav, l->ep->now, l->dial, 0, rtt);
   }
   if (!aq_trav_is_over(s->trav)) {
@@ -529,6 +558,7 @@ void aq_session_error(aq_link *l, const aq_ctl *m) {
       aq_boot_best(ep, s->tried) != NULL) {
     s->request = 0;
     s->want_request = 1; /* another coordinator may know it */
+    aq_trav_handle_passed_on(s->trav, ep->now, error);
   } else {
     uint64_t ms = m->retry_after_ms < 3600000 ? m->retry_after_ms : 3600000;
     aq_trav_handle_error(s->trav, ep->now, error, ms * AQ_MS);

@@ -436,5 +436,6 @@ void aq_endpoint_get_usage(const aq_endpoint *ep, aq_usage *out) {
   out->registrations = ep->coord != NULL ? aq_coord_count(ep->coord) : 0;
   out->memory += sizeof(*ep) + (AQ_EVENT_RING + 1) * sizeof(aq_event) +
                  ep->nsessions * sizeof(aq_trav) +
-                 (ep->out != NULL ? AQ_OUT_RING * sizeof(aq_out) : 0);
+                 (ep->out != NULL ? AQ_OUT_RING * sizeof(aq_out) : 0) +
+                 (ep->record != NULL ? sizeof(*ep->record) : 0);
 }

@@ -26,6 +26,7 @@ int aq_ctl_send(aq_link *l, const aq_ctl *m) {
   }
   int rv = aq_conn_control_write(l->c, buf, len);
   if (rv == 0) {
+    AQ_RECORD(l->ep, aq_record_control(l, AQ_RECORD_CONTROL_SENT, m));
     l->ep->stats.control_messages_sent++;
     aq_link_touch(l);
   }
@@ -229,6 +230,7 @@ void aq_ctl_drain(aq_link *l) {
     aq_conn_control_consume(l->c, used);
     aq_link_touch(l);
     if (rv == 1) {
+      AQ_RECORD(ep, aq_record_control(l, AQ_RECORD_CONTROL_RECEIVED, &m));
       message(l, &m);
     }
   }

@@ -28,6 +28,8 @@ static int queue(aq_link *l, const aq_frame *f) {
   int rv = aq_conn_send_frame(l->c, f);
   if (rv == AQ_ERR_LIMIT) {
     AQ_LIMIT_HIT(l->ep, limit_extension_frames);
+  } else if (rv == 0) {
+    AQ_RECORD(l->ep, aq_record_frame(l, AQ_RECORD_FRAME_SENT, f));
   }
   return rv;
 }
@@ -261,6 +263,7 @@ void aq_frame_received(aq_link *l, const aq_frame *f) {
   if (aq_conn_is_closed(l->c)) {
     return; /* an earlier frame of the same packet was one too many */
   }
+  AQ_RECORD(l->ep, aq_record_frame(l, AQ_RECORD_FRAME_RECEIVED, f));
   switch (f->kind) {
   case AQ_FRAME_OBSERVED_ADDRESS:
     observed(l, f);

@@ -35,6 +35,7 @@
 #include "quic/demux.h"
 #include "quic/endpoint.h"
 #include "quic/limits.h"
+#include "quic/record.h"
 #include "quic/tls.h"
 
 /* Kinds in ep->ids; streams are any other kind. */
@@ -180,6 +181,7 @@ struct aq_link {
   uint32_t dial;
   aq_step_record *steps;
   size_t nsteps;
+  uint32_t recorded; /* datagrams, up to AQ_RECORD_PER_CONN */
   /* extension frames and control */
   aq_rate ctl_rate, obs_rate, sync_rate, reg_rate;
   uint64_t obs_seq; /* ours, of OBSERVED_ADDRESS */
@@ -235,7 +237,9 @@ struct aq_session {
   aq_session_info info; /* once over */
   size_t nsteps;
   aq_step_record *steps; /* once over */
-  aq_trav *trav;         /* NULL once over */
+  size_t npairs;
+  aq_pair_info *pairs; /* once over */
+  aq_trav *trav;       /* NULL once over */
 };
 
 typedef struct aq_out {
@@ -327,6 +331,7 @@ struct aq_endpoint {
   uint64_t events_lost;
   aq_ring out_ring;
   aq_out *out;
+  aq_record *record; /* NULL: nobody records */
 };
 
 /* ---- endpoint.c -----------------------------------------------------------

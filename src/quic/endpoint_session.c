@@ -146,6 +146,16 @@ static aq_step_record *copy_steps(aq_endpoint *ep, const aq_step_record *v,
   return c;
 }
 
+static void keep_pairs(aq_session *s) {
+  aq_pair_info v[AQ_TRAV_MAX_PAIRS];
+  size_t n = aq_trav_get_pairs(s->trav, v, AQ_TRAV_MAX_PAIRS);
+  s->pairs = n > 0 ? aq_mem_array(&s->ep->mem, n, sizeof(*v)) : NULL;
+  if (s->pairs != NULL) {
+    memcpy(s->pairs, v, n * sizeof(*v));
+    s->npairs = n;
+  }
+}
+
 static void keep_steps(aq_session *s) {
   aq_endpoint *ep = s->ep;
   aq_step_record v[AQ_MAX_STEPS];
@@ -172,6 +182,7 @@ void aq_session_end(aq_session *s) {
   aq_endpoint *ep = s->ep;
   keep_info(s);
   keep_steps(s);
+  keep_pairs(s);
   if (s->info.phase == AQ_PHASE_CONNECTED) {
     if (s->initiator) {
       ep->stats.successful_connections++;
@@ -219,6 +230,7 @@ void aq_session_free(aq_session *s) {
   aq_list_remove(&s->dirty_node);
   aq_idmap_remove(&ep->ids, s->id);
   aq_mem_free(&ep->mem, s->steps);
+  aq_mem_free(&ep->mem, s->pairs);
   aq_mem_free(&ep->mem, s);
 }
 
@@ -454,7 +466,16 @@ int aq_session_get_info(const aq_endpoint *ep, aq_id session,
 size_t aq_session_get_pairs(const aq_endpoint *ep, aq_id session,
                             aq_pair_info *out, size_t max) {
   const aq_session *s = aq_session_get(ep, session);
-  return s != NULL && !s->over ? aq_trav_get_pairs(s->trav, out, max) : 0;
+  if (s == NULL) {
+    return 0;
+  }
+  if (!s->over) {
+    return aq_trav_get_pairs(s->trav, out, max);
+  }
+  for (size_t i = 0; i < s->npairs && i < max; i++) {
+    out[i] = s->pairs[i];
+  }
+  return s->npairs;
 }
 
 size_t aq_explain(const aq_endpoint *ep, aq_id id, aq_step_record *out,
