@@ -605,6 +605,23 @@ function methods:on(kind, fn)
   return off
 end
 
+--- Writes down what the endpoint sees, for docs/record.md's reasons: to a file,
+--- or calls a function with each line. One at a time. Options: max_bytes (16
+--- MiB; what comes after is left out and counted).
+---@param sink string|fun(line: string)
+---@param opts { max_bytes: integer? }?
+---@return antquic.Recorder?
+---@return string? message
+---@return string? code
+function methods:record(sink, opts)
+  local open, why, closed = check_open(self, "ep:record")
+  if not open then
+    return nil, why, closed
+  end
+  local recorder, message, code = require("antquic.record").start(self, sink, opts)
+  return recorder, message, code
+end
+
 -- ---- turning and the end -----------------------------------------------------
 
 --- One turn of the scheduler for programs with a loop of their own; waits at
@@ -646,6 +663,9 @@ end
 function methods:close()
   if self._closed then
     return true
+  end
+  if self._recorder then
+    self._recorder:close()
   end
   self._closed = true
   local core = self._core

@@ -35,7 +35,7 @@ for _, kind in ipairs(core.names().events) do
   end
 end
 -- What only the Lua side can say.
-for _, kind in ipairs({ "policy_error", "handler_error" }) do
+for _, kind in ipairs({ "policy_error", "handler_error", "step_started", "step_ended" }) do
   kinds[#kinds + 1] = kind
   known[kind] = true
 end
@@ -78,7 +78,13 @@ end
 
 --- Is anybody interested in this kind?
 function Hub:wants(kind)
-  return self._by_kind[kind] ~= nil
+  return self._by_kind[kind] ~= nil or (self._tap ~= nil and known[kind] == true)
+end
+
+--- Calls fn(event) at once for every event, before anybody else; nil ends it.
+--- It may not wait.
+function Hub:tap(fn)
+  self._tap = fn
 end
 
 local function add(hub, subscription)
@@ -120,6 +126,9 @@ end
 
 --- Gives an event to everybody who wants its kind.
 function Hub:emit(event)
+  if self._tap then
+    self._tap(event)
+  end
   local list = self._by_kind[event.kind]
   if list then
     for i = 1, #list do

@@ -140,6 +140,7 @@ end
 function on.step_done(ep, ev)
   local s = ep._sessions[ev.session]
   if s then
+    session.step_ended(s, ev.time, ev.error, ev.text)
     s._step:wake(ev)
   end
 end
@@ -240,6 +241,9 @@ function pump.turn(ep, block, seconds)
       return
     end
     ev = poll(core)
+  end
+  if ep._recorder then
+    ep._recorder:drain()
   end
 end
 

@@ -84,6 +84,9 @@ function session.new(ep, id, peer, known, timeout)
     _pause = task.cond(),
   }, Session)
   ep._sessions[id] = self
+  if ep._recorder then
+    ep._recorder:session(self, timeout)
+  end
   return self
 end
 
@@ -94,6 +97,29 @@ local function over(self)
     return true
   end
   return nil, self._message or "the session is over", self._code or "CANCELLED"
+end
+
+local function emit(self, kind, event)
+  local hub = self._ep._hub
+  if hub:wants(kind) then
+    event.kind, event.session, event.peer_id = kind, self.id, self.peer_id
+    hub:emit(event)
+  end
+end
+
+-- For the pump, and where a session ends within a step.
+function session.step_ended(self, time, error, text)
+  local running = self._running
+  if running then
+    self._running = nil
+    emit(self, "step_ended", {
+      time = time,
+      step = running.step,
+      error = error,
+      text = text,
+      duration = math.max(0, time - running.time),
+    })
+  end
 end
 
 -- Starts a step and waits for its end: the step_done event, or a failure.
@@ -108,10 +134,14 @@ local function step(self, name, verb, a, b)
   end
   local ep = self._ep
   local core = ep._core
+  local now = ep._sched.now()
   local ok, message, code = core[verb](core, self.id, a, b)
   if not ok then
     return nil, message, code
   end
+  local what = type(a) == "table" and a or { via = a, timeout = b }
+  self._running = { step = name, time = now }
+  emit(self, "step_started", { time = now, step = name, what = what })
   self._stepping = name
   ep._rearm(ep._handle)
   local event = self._step:wait()
@@ -410,6 +440,7 @@ function session.finish(self, connection, message, code)
     return
   end
   self._over = true
+  session.step_ended(self, self._ep._sched.now(), code, message)
   self.connection = connection
   self._message, self._code = message, code
   self._phase = connection and "connected" or "failed"

@@ -62,6 +62,8 @@
 ---| "events_lost"
 ---| "policy_error"
 ---| "handler_error"
+---| "step_started"
+---| "step_ended"
 
 ---@class antquic.Event
 ---@field kind antquic.EventKind
@@ -91,6 +93,8 @@
 ---@field policy? string policy_error
 ---@field choice? string policy_error
 ---@field where? string handler_error
+---@field step? "dial"|"coordinate"|"punch" step_started, step_ended
+---@field what? table step_started: what was asked
 ---@field traceback? string
 
 ---@class antquic.Candidate
@@ -110,6 +114,11 @@
 ---@field verified boolean
 ---@field sent? integer
 ---@field received? integer
+---@field answered? boolean it echoed what we sent
+---@field refused? integer datagrams that were not sent
+---@field limit? string why not
+---@field dialed? boolean a handshake was tried
+---@field error? string that the handshake ended with
 
 ---@class antquic.BootstrapNode
 ---@field address string

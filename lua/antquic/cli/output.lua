@@ -3,69 +3,12 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local json = require("antquic.json")
+
 local output = {}
 
-local ESCAPES = {
-  ['"'] = '\\"',
-  ["\\"] = "\\\\",
-  ["\n"] = "\\n",
-  ["\r"] = "\\r",
-  ["\t"] = "\\t",
-}
-
-local function quote(text)
-  return '"'
-    .. text:gsub('[%c"\\]', function(c)
-      return ESCAPES[c] or ("\\u%04x"):format(c:byte())
-    end)
-    .. '"'
-end
-
-local function number(value)
-  if value ~= value or value == math.huge or value == -math.huge then
-    return "null"
-  elseif value == math.floor(value) and math.abs(value) < 2 ^ 53 then
-    return ("%.0f"):format(value)
-  end
-  return ("%.9g"):format(value)
-end
-
---- JSON text. Tables with [1], and empty ones marked with output.list, are
---- arrays; keys are sorted, so that equal values give equal text.
----@param value any
----@return string
-function output.json(value)
-  local kind = type(value)
-  if kind == "nil" then
-    return "null"
-  elseif kind == "boolean" then
-    return tostring(value)
-  elseif kind == "number" then
-    return number(value)
-  elseif kind == "string" then
-    return quote(value)
-  elseif kind ~= "table" then
-    return quote(tostring(value))
-  end
-  local parts = {}
-  if value[1] ~= nil or getmetatable(value) == output.list then
-    for i, item in ipairs(value) do
-      parts[i] = output.json(item)
-    end
-    return "[" .. table.concat(parts, ",") .. "]"
-  end
-  local keys = {}
-  for key in pairs(value) do
-    keys[#keys + 1] = tostring(key)
-  end
-  table.sort(keys)
-  for i, key in ipairs(keys) do
-    parts[i] = quote(key) .. ":" .. output.json(value[key])
-  end
-  return "{" .. table.concat(parts, ",") .. "}"
-end
-
-output.list = {}
+output.json = json.encode
+output.list = json.list
 
 --- Is a descriptor a terminal?
 ---@param fd integer
