@@ -25,6 +25,8 @@ local ACCEPT_QUEUE = 4096
 -- As many as the core keeps; those after it are of lower priority than it tells.
 local MAX_HIDDEN = 32
 local BOOTSTRAP_TIMEOUT = 10
+-- Whose last attempt explain() knows.
+local MAX_ATTEMPTS = 64
 
 ---@class antquic.Endpoint
 ---@field peer_id antquic.PeerIdObject
@@ -73,6 +75,8 @@ function endpoint.new(given, where)
     _conns = {},
     _streams = setmetatable({}, { __mode = "v" }),
     _sessions = {},
+    _attempts = {}, -- the last one of each peer
+    _attempt_order = {},
     _accepted = task.queue(ACCEPT_QUEUE),
   }, Endpoint)
   self._hub = events.hub(self)
@@ -289,6 +293,41 @@ end
 function methods:start_traversal(target, opts)
   local s, message, code = reach.start(self, target, opts)
   return s, message, code
+end
+
+--- What was tried to reach a peer: of the attempt that runs, else of the last
+--- one. The endpoint remembers the last 64 peers that it looked for.
+---@param target string|antquic.PeerIdObject
+---@return antquic.Explanation?
+---@return string? message
+---@return string? code
+function methods:explain(target)
+  local id, message, code = peer_id.parse(target)
+  if not id then
+    return nil, message, code
+  end
+  for _, s in pairs(self._sessions) do
+    if s.peer_id == id then
+      return s:explain()
+    end
+  end
+  local s = self._attempts[id]
+  if not s then
+    return nil, "there was no attempt to reach " .. id:hex(), "UNKNOWN_TARGET"
+  end
+  return s:explain()
+end
+
+-- Keeps an attempt for explain().
+function methods:_attempted(s)
+  local attempts, order = self._attempts, self._attempt_order
+  if not attempts[s.peer_id] then
+    order[#order + 1] = s.peer_id
+    if #order > MAX_ATTEMPTS then
+      attempts[table.remove(order, 1)] = nil
+    end
+  end
+  attempts[s.peer_id] = s
 end
 
 --- The next connection that a peer made.

@@ -1,117 +1,324 @@
--- Explanations: what was tried to reach a peer, when, and why it failed or won.
--- Data first; tostring makes it readable.
+-- Explanations: what was tried to reach a peer, when, why it failed or won, and
+-- what could be changed. Data first; tostring makes it readable.
 --
 -- SPDX-License-Identifier: MIT
 
+local advice = require("antquic.advice")
 local errors = require("antquic.errors")
+local present = require("antquic.present")
 
 local explain = {}
 
----@class antquic.Explanation: table[]
+---@class antquic.Step
+---@field step "dial"|"coordinate"|"punch"
+---@field won boolean
+---@field why string? what kind of failure: no_answer, timeout, refused, wrong_key, ...
+---@field error string? a code
+---@field at number seconds after the first step began
+---@field duration number? nil: it still runs
+---@field address string?
+---@field sent integer
+---@field received integer
+---@field text string?
+
+---@class antquic.Explanation: antquic.Step[]
 ---@field title string
+---@field outcome "connected"|"failed"|"running"
+---@field error string?
+---@field text string?
+---@field duration number?
+---@field pairs antquic.Pair[] of the last punch
+---@field advice { code: string, text: string }[]
+---@field steps_lost integer
 local Explanation = { __name = "antquic.Explanation" }
 
+-- Codes by what kind of failure they are.
+local WHY = {
+  UNREACHABLE = "no_answer",
+  PUNCHING_FAILED = "no_answer",
+  DISCOVERY_FAILED = "no_answer",
+  TIMEOUT = "timeout",
+  VALIDATION_TIMEOUT = "timeout",
+  IDLE_TIMEOUT = "timeout",
+  REFUSED = "refused",
+  NOT_ALLOWED = "refused",
+  WRONG_KEY = "wrong_key",
+  ADDRESS = "forbidden",
+  NO_CANDIDATES = "no_address",
+  EXPIRED = "expired",
+  PEER_NOT_CONNECTED = "coordinator_lost",
+  NO_BOOTSTRAP_NODES = "no_coordinator",
+  UNKNOWN_TARGET = "unknown_target",
+  RATE_LIMITED = "budget",
+  OVERLOADED = "budget",
+  LIMIT = "budget",
+  CANCELLED = "cancelled",
+  CLOSED = "cancelled",
+  DUPLICATE = "overtaken",
+  ALPN = "protocol",
+  VERSION = "protocol",
+  TLS = "protocol",
+  PROTOCOL = "protocol",
+  NETWORK = "no_socket",
+}
+
+local function why_of(entry)
+  if not entry.error then
+    return nil
+  elseif entry.step == "punch" and entry.sent == 0 and (entry.refused or 0) > 0 then
+    return entry.limit == "punch_forbidden" and "forbidden" or "budget"
+  end
+  return WHY[entry.error] or "failed"
+end
+
+-- ---- as text -----------------------------------------------------------------
+
 local function outcome(entry)
-  if entry.won then
+  if entry.error then
+    return ("failed after %.3f s: %s"):format(
+      entry.duration or 0,
+      errors.describe(entry.error, entry.text)
+    )
+  elseif entry.won then
     return ("worked in %.3f s"):format(entry.duration or 0)
   elseif not entry.duration then
     return "still running"
-  elseif entry.error then
-    return ("failed after %.3f s: %s"):format(
-      entry.duration,
-      errors.describe(entry.error, entry.text)
-    )
   end
   return ("done in %.3f s"):format(entry.duration)
 end
 
+local function traffic(entry)
+  local parts = {}
+  if entry.sent > 0 or entry.received > 0 then
+    parts[1] = ("%d sent, %d received"):format(entry.sent, entry.received)
+  end
+  if (entry.refused or 0) > 0 then
+    parts[#parts + 1] = ("%d not sent: %s"):format(entry.refused, entry.limit or "?")
+  end
+  return #parts > 0 and " (" .. table.concat(parts, "; ") .. ")" or ""
+end
+
+local function pair_line(pair)
+  local what = pair.state == "succeeded" and "this is the one"
+    or (pair.received or 0) > 0 and "heard, but no handshake"
+    or (pair.sent or 0) > 0 and "nothing came back"
+    or "not tried"
+  if pair.error then
+    what = ("%s (handshake: %s)"):format(what, errors.describe(pair.error))
+  end
+  if pair.limit then
+    what = ("%s (%d not sent: %s)"):format(what, pair.refused, pair.limit)
+  end
+  return ("               %-21s  %s%s, %d sent, %d received: %s"):format(
+    pair.remote or "?",
+    pair.remote_source or "?",
+    pair.verified and ", seen by the coordinator" or "",
+    pair.sent or 0,
+    pair.received or 0,
+    what
+  )
+end
+
+-- The pairs are those of the last punch.
+local function last_punch(self)
+  for i = #self, 1, -1 do
+    if self[i].step == "punch" then
+      return i
+    end
+  end
+end
+
+-- At most |width| letters a line.
+local function wrap(text, width, indent)
+  local lines, line = {}, ""
+  for word in text:gmatch("%S+") do
+    if line ~= "" and #line + 1 + #word > width then
+      lines[#lines + 1] = line
+      line = ""
+    end
+    line = line == "" and word or line .. " " .. word
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n" .. indent)
+end
+
 function Explanation.__tostring(self)
   local lines = { self.title }
+  local with_pairs = last_punch(self)
   for i, entry in ipairs(self) do
-    local traffic = ""
-    if entry.sent > 0 or entry.received > 0 then
-      traffic = (" (%d sent, %d received)"):format(entry.sent, entry.received)
-    end
-    lines[i + 1] = ("  %+.3f s  %-10s  %-21s  %s%s"):format(
+    lines[#lines + 1] = ("  %+.3f s  %-10s  %-21s  %s%s"):format(
       entry.at,
       entry.step,
       entry.address or "-",
       outcome(entry),
-      traffic
+      traffic(entry)
     )
+    if i == with_pairs and #self.pairs > 1 or (i == with_pairs and not entry.won) then
+      for _, pair in ipairs(self.pairs) do
+        lines[#lines + 1] = pair_line(pair)
+      end
+    end
   end
   if #self == 0 then
-    lines[2] = "  " .. self.without_steps
+    lines[#lines + 1] = "  " .. self.without_steps
+  end
+  if self.steps_lost > 0 then
+    lines[#lines + 1] = ("  and %d steps more"):format(self.steps_lost)
+  end
+  if #self.advice > 0 then
+    lines[#lines + 1] = "what could help:"
+    for _, item in ipairs(self.advice) do
+      lines[#lines + 1] = "  - " .. wrap(item.text, 86, "    ")
+    end
   end
   return table.concat(lines, "\n")
 end
 
--- Records of the core -> entries with times from the first start.
-local function build(title, records, without_steps)
-  local list = setmetatable({ title = title, without_steps = without_steps }, Explanation)
-  local start = records[1] and records[1].started or 0
-  for i, r in ipairs(records) do
-    list[i] = {
-      step = r.step,
-      won = r.won or (r.error == nil and r.ended ~= nil),
-      error = r.error,
-      at = r.started - start,
-      duration = r.ended and r.ended - r.started or nil,
-      address = r.addr,
-      sent = r.sent,
-      received = r.received,
-      text = r.text,
-    }
+-- ---- as data -----------------------------------------------------------------
+
+local STEP = {
+  "step",
+  "error",
+  "attempt",
+  "pairs",
+  "heard",
+  "unusable",
+  "refused",
+  "limit",
+  "text",
+}
+
+-- A record of the core, or of a file, with times from |start|.
+local function step_of(r, start)
+  local entry = {}
+  for _, key in ipairs(STEP) do
+    entry[key] = r[key]
   end
+  entry.won = r.won or (r.error == nil and r.ended ~= nil)
+  entry.at = r.started - start
+  entry.duration = r.ended and r.ended - r.started or nil
+  entry.address = r.addr
+  entry.sent, entry.received = r.sent or 0, r.received or 0
+  entry.why = why_of(entry)
+  return entry
+end
+
+--- Makes an explanation of facts: title, records (of the core), without_steps,
+--- outcome, and what advice.of takes.
+---@param facts table
+---@return antquic.Explanation
+function explain.of(facts)
+  local list = setmetatable({
+    title = facts.title,
+    without_steps = facts.without_steps,
+    outcome = facts.outcome,
+    error = facts.error,
+    text = facts.text,
+    duration = facts.duration,
+    pairs = facts.pairs or {},
+    steps_lost = facts.steps_lost or 0,
+  }, Explanation)
+  local start = facts.records[1] and facts.records[1].started or 0
+  for i, r in ipairs(facts.records) do
+    list[i] = step_of(r, start)
+  end
+  facts.steps = list
+  list.advice = facts.outcome == "failed" and advice.of(facts) or {}
   return list
 end
 
---- Of a connection.
----@param conn antquic.Connection
----@return antquic.Explanation
-function explain.connection(conn)
-  local core = conn._ep._core
-  local records = conn._explained or core:explain(conn.id) or {}
-  local title = conn:_label()
-  if conn.state == "closed" then
-    title = title .. ": " .. tostring(conn._closed_message)
-  else
-    local path = conn:path()
-    if path then
-      title = ("%s: %s, %s, rtt %.1f ms"):format(
-        title,
-        path.kind,
-        path.remote or "?",
-        path.rtt * 1e3
-      )
-    end
-  end
-  return build(
-    title,
-    records,
-    conn.outgoing and "dialed by address, in one step" or "the peer made it"
-  )
+--- Everything about a session that is forgotten or changes after its end.
+---@param s antquic.Session
+---@return table
+function explain.remember(s)
+  local ep = s._ep
+  local core = ep._core
+  local info = core:session_info(s.id)
+  return {
+    records = core:explain(s.id) or {},
+    pairs = present.pairs(core:session_pairs(s.id) or {}),
+    remote = info and present.candidates(info.remote or {}) or {},
+    same_nat = info and info.same_nat,
+    steps_lost = info and info.steps_lost,
+    mine = s.plan and s.plan["local"],
+    theirs = s.plan and s.plan.remote,
+    sockets = ep:local_addresses() or {},
+    nodes = present.nodes(core:bootstrap_list() or {}),
+  }
 end
 
 --- Of a session that runs or ended.
----@param session antquic.Session
+---@param s antquic.Session
 ---@return antquic.Explanation
-function explain.session(session)
-  local core = session._ep._core
-  local records = session._explained or core:explain(session.id) or {}
-  return build(
-    ("session to %s: %s"):format(tostring(session.peer_id), tostring(session.phase)),
-    records,
-    "nothing was tried yet"
-  )
+function explain.session(s)
+  local facts = {}
+  for key, value in pairs(s._facts or explain.remember(s)) do
+    facts[key] = value
+  end
+  facts.duration = (s._ended or s._ep._sched.now()) - s.started
+  facts.timeout = s._deadline - s.started
+  facts.error, facts.text = s._code, s._message
+  if not s._over then
+    facts.outcome, facts.error, facts.text = "running", nil, nil
+    facts.title = ("session to %s: %s"):format(tostring(s.peer_id), tostring(s.phase))
+  elseif s.connection then
+    facts.outcome = "connected"
+    facts.title = ("session to %s: connected after %.3f s"):format(
+      tostring(s.peer_id),
+      facts.duration
+    )
+  else
+    facts.outcome = "failed"
+    facts.title = ("session to %s: failed after %.3f s: %s (%s)"):format(
+      tostring(s.peer_id),
+      facts.duration,
+      tostring(s._message),
+      tostring(s._code)
+    )
+  end
+  facts.without_steps = "nothing was tried yet"
+  if s._over then
+    facts.without_steps = "nothing was tried"
+  end
+  return explain.of(facts)
+end
+
+--- Of a connection: how it was made.
+---@param conn antquic.Connection
+---@return antquic.Explanation
+function explain.connection(conn)
+  local title = conn:_label()
+  local path = conn.state ~= "closed" and conn:path()
+  if conn.state == "closed" then
+    title = title .. ": " .. tostring(conn._closed_message)
+  elseif path then
+    title = ("%s: %s, %s, rtt %.1f ms"):format(title, path.kind, path.remote or "?", path.rtt * 1e3)
+  end
+  local s = conn._session
+  local facts = s and s._facts
+    or {
+      records = conn._explained or conn._ep._core:explain(conn.id) or {},
+    }
+  local out = {}
+  for key, value in pairs(facts) do
+    out[key] = value
+  end
+  out.title = title
+  out.duration = s and s._ended - s.started or nil
+  out.outcome = "connected"
+  if not conn.peer_id then -- no handshake: it never was one
+    out.outcome, out.error, out.text = "failed", conn._closed_code, conn._closed_message
+  end
+  out.without_steps = conn.outgoing and "dialed by address, in one step" or "the peer made it"
+  return explain.of(out)
 end
 
 --- One sentence for an error message: what was tried and how each ended.
----@param session antquic.Session
+---@param s antquic.Session
 ---@return string
-function explain.failure(session)
+function explain.failure(s)
   local parts = {}
-  for _, entry in ipairs(explain.session(session)) do
+  for _, entry in ipairs(explain.session(s)) do
     local where = entry.address and (" " .. entry.address) or ""
     parts[#parts + 1] = ("%s%s %s"):format(entry.step, where, outcome(entry))
   end

@@ -4,6 +4,7 @@
 -- SPDX-License-Identifier: MIT
 
 local errors = require("antquic.errors")
+local explain = require("antquic.explain")
 local options = require("antquic.options")
 local present = require("antquic.present")
 local task = require("antquic.task")
@@ -409,13 +410,13 @@ end
 --- What was tried so far; tostring reads well.
 ---@return antquic.Explanation
 function methods:explain()
-  return require("antquic.explain").session(self)
+  return explain.session(self)
 end
 
 function methods:_remember()
   local core = self._ep._core
-  self._explained = core:explain(self.id) or self._explained
-  self._pairs = self:pairs()
+  self._facts = explain.remember(self)
+  self._pairs = self._facts.pairs
   local i = core:session_info(self.id)
   if i then
     self._attempt = i.attempt
@@ -441,8 +442,16 @@ function session.finish(self, connection, message, code)
   end
   self._over = true
   session.step_ended(self, self._ep._sched.now(), code, message)
+  if not self._facts then
+    self:_remember()
+  end
+  self._ended = self._ep._sched.now()
   self.connection = connection
+  if connection then
+    connection._session = self
+  end
   self._message, self._code = message, code
+  self._ep:_attempted(self)
   self._phase = connection and "connected" or "failed"
   self._state = connection and "connected" or "closed"
   self._ep._sessions[self.id] = nil

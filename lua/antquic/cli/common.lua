@@ -16,6 +16,10 @@ common.JSON = { "--json", nil, "one JSON object per line, for machines" }
 common.RESERVED =
   { "--allow-reserved", nil, "use addresses of test networks (198.18/15 and the like) too" }
 
+common.RECORD =
+  { "--record", "FILE", "write down what happens, for 'antquic trace' (docs/record.md)" }
+common.EXPLAIN = { "--explain", nil, "tell what was tried to reach the peer" }
+
 -- A pipe's output is the peer's bytes and nothing else: |given.piped|.
 local function say(given, line)
   local out = given.piped and io.stderr or io.stdout
@@ -114,7 +118,25 @@ function common.endpoint(given, extra)
   if not ep then
     return nil, message, code
   end
+  if given.record then
+    local recorder
+    recorder, message, code = ep:record(given.record)
+    if not recorder then
+      ep:close()
+      return nil, message, code
+    end
+  end
   return ep
+end
+
+-- What was tried to reach the peer of the command line, where it was looked for
+-- by its id.
+local function explain(given, ep)
+  local id = given.explain and tostring(given[1]):match("^%x+")
+  local told = id and #id == 64 and ep:explain(id)
+  if told then
+    io.stderr:write(tostring(told), "\n")
+  end
 end
 
 --- What a connection is, for people and machines.
@@ -217,6 +239,7 @@ function common.reach(given, timeout)
   local conn
   conn, message, code = ep:connect(given[1], { timeout = timeout })
   if not conn then
+    explain(given, ep)
     ep:close()
     return nil, common.fail(given, message, code)
   end

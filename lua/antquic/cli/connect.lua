@@ -74,7 +74,8 @@ return {
   options = {
     common.BOOTSTRAP,
     { "--send", "FILE", "send this file; the peer runs listen --receive" },
-    { "--explain", nil, "tell what was tried to reach the peer" },
+    common.EXPLAIN,
+    common.RECORD,
     common.TIMEOUT,
     common.BIND,
     common.KEY,

@@ -116,6 +116,7 @@ return {
     { "--echo", nil, "send everything back; serves until interrupted" },
     { "--receive", "DIR", "put files that peers send into this folder" },
     { "--allow", "PEERID...", "accept this peer; may be repeated (default: everybody)" },
+    common.RECORD,
     common.KEY,
     common.RESERVED,
     common.JSON,

@@ -3,7 +3,8 @@
 --
 -- A command is { name =, summary =, about =, args = { { "PEER", "text" } },
 -- options = { { "--key", "FILE", "text" }, { "--json", nil, "text" } },
--- examples = { "antquic id" } }. "FILE..." as the value: may be repeated.
+-- examples = { "antquic id" } }. "FILE..." as the value, or as the last of args:
+-- may be repeated.
 --
 -- SPDX-License-Identifier: MIT
 
@@ -85,9 +86,10 @@ function parse.read(command, argv, first)
     i = i + 1
   end
   local wanted = #command.args
+  local last = command.args[wanted]
   if #out < wanted then
     return nil, ("%s is missing: %s"):format(command.args[#out + 1][1], command.args[#out + 1][2])
-  elseif #out > wanted then
+  elseif #out > wanted and not (last and last[1]:find("%.%.%.$")) then
     return nil, ("'%s' is one argument too many"):format(out[wanted + 1])
   end
   return out

@@ -1,0 +1,582 @@
+-- What a person could change after an attempt that failed: a table of rules,
+-- each of which looks at the facts and says something or nothing.
+--
+-- The facts (explain.lua and trace/ make them; all may be missing):
+--   error, text       how it ended
+--   steps             { step, error, address, sent, received, heard, unusable, refused, limit }
+--   pairs             { remote, sent, received, refused, limit, dialed, error }
+--   remote            the peer's candidates { address, source, verified }
+--   nodes             { address, connected, can_coordinate, last_seen, failures }
+--   sockets           local addresses
+--   same_nat          both have one public address
+--   mine, theirs      NAT profiles: mapping, filtering ("none", "endpoint_independent",
+--                     "address_dependent", "address_and_port_dependent", "blocked"), allocation
+--                     ("preserving", "sequential", "random", "block"), hairpin
+--   timeout           seconds that the attempt had
+--
+-- SPDX-License-Identifier: MIT
+
+local advice = {}
+
+-- ---- reading facts -----------------------------------------------------------
+
+-- The first of these codes with which the attempt or a step of it ended, and
+-- that step.
+local function failed_with(facts, ...)
+  for _, code in ipairs({ ... }) do
+    for _, step in ipairs(facts.steps) do
+      if step.error == code then
+        return code, step
+      end
+    end
+    if facts.error == code then
+      return code
+    end
+  end
+end
+
+local function sum(list, key)
+  local n = 0
+  for _, item in ipairs(list) do
+    n = n + (tonumber(item[key]) or 0)
+  end
+  return n
+end
+
+local function steps_of(facts, name)
+  local out = {}
+  for _, step in ipairs(facts.steps) do
+    if step.step == name then
+      out[#out + 1] = step
+    end
+  end
+  return out
+end
+
+-- It came as far as punching, and that came to nothing.
+local function punched_in_vain(facts)
+  local list = steps_of(facts, "punch")
+  return #list > 0
+    and failed_with(
+        facts,
+        "PUNCHING_FAILED",
+        "VALIDATION_TIMEOUT",
+        "VALIDATION_FAILED",
+        "UNREACHABLE"
+      )
+      ~= nil
+end
+
+local function was_heard(facts)
+  return sum(facts.steps, "heard") + sum(facts.pairs, "received") > 0
+end
+
+local function family(address)
+  return address:sub(1, 1) == "[" and "IPv6" or "IPv4"
+end
+
+local function families(list)
+  local out = {}
+  for _, item in ipairs(list) do
+    local address = type(item) == "table" and item.address or item
+    if type(address) == "string" then
+      out[family(address)] = true
+    end
+  end
+  return out
+end
+
+local function is_private(address)
+  local a, b = address:match("^(%d+)%.(%d+)%.")
+  a, b = tonumber(a), tonumber(b)
+  return a == 10
+    or a == 127
+    or (a == 192 and b == 168)
+    or (a == 172 and b ~= nil and b >= 16 and b <= 31)
+    or (a == 100 and b ~= nil and b >= 64 and b <= 127)
+    or address:find("^%[f[cd]") ~= nil
+    or address:find("^%[::1%]") ~= nil
+end
+
+local VARIES = { address_dependent = true, address_and_port_dependent = true }
+
+-- Every destination sees another port of it.
+local function varies(profile)
+  return profile ~= nil and VARIES[profile.mapping] == true
+end
+
+local function is_random(profile)
+  return varies(profile) and profile.allocation == "random"
+end
+
+local function is_strict(profile)
+  return profile ~= nil and profile.filtering == "address_and_port_dependent"
+end
+
+local function names_of(list)
+  local out = {}
+  for i, node in ipairs(list) do
+    out[i] = tostring(node.address)
+  end
+  return table.concat(out, ", ")
+end
+
+local LIMITS = {
+  punch_session = "for one attempt",
+  punch_target = "for an address that has not answered yet",
+  punch_prefix = "for one network",
+  punch_peer = "for one peer",
+  punch_endpoint = "for this endpoint",
+  punch_forbidden = "since nothing may be sent there",
+}
+
+-- ---- rules -------------------------------------------------------------------
+
+-- { code, function(facts) return text or nil end, last = true: nothing after it
+-- matters any more }
+local RULES = {
+  {
+    "no_coordinator",
+    last = true,
+    function(f)
+      if f.error == "NO_BOOTSTRAP_NODES" and f.nodes and #f.nodes == 0 then
+        return "No coordinator is configured, so nobody can introduce the two: give "
+          .. "bootstrap_nodes, or an address of the peer."
+      end
+    end,
+  },
+  {
+    "udp_blocked",
+    last = true,
+    function(f)
+      if not f.nodes or #f.nodes == 0 or f.error == "WRONG_KEY" then
+        return
+      end
+      for _, node in ipairs(f.nodes) do
+        if node.connected or node.last_seen then
+          return
+        end
+      end
+      return (
+        "No coordinator ever answered (%s): UDP seems to be blocked here, or the addresses "
+        .. "are wrong. Try another network, or 'antquic netcheck'."
+      ):format(names_of(f.nodes))
+    end,
+  },
+  {
+    "coordinators_lost",
+    last = true,
+    function(f)
+      if not f.nodes or #f.nodes == 0 or not failed_with(f, "NO_BOOTSTRAP_NODES") then
+        return
+      end
+      for _, node in ipairs(f.nodes) do
+        if node.connected then
+          return
+        end
+      end
+      return (
+        "The coordinators (%s) answered before and don't any more: the network here has "
+        .. "changed, or they are down."
+      ):format(names_of(f.nodes))
+    end,
+  },
+  {
+    "not_coordinators",
+    last = true,
+    function(f)
+      if not f.nodes or #f.nodes == 0 or not failed_with(f, "NO_BOOTSTRAP_NODES") then
+        return
+      end
+      for _, node in ipairs(f.nodes) do
+        if node.connected and node.can_coordinate then
+          return
+        end
+      end
+      return (
+        "The bootstrap nodes (%s) are reached, but none of them coordinates: start them "
+        .. "with role 'bootstrap' or can_coordinate."
+      ):format(names_of(f.nodes))
+    end,
+  },
+  {
+    "wrong_key",
+    last = true,
+    function(f)
+      local code, step = failed_with(f, "WRONG_KEY")
+      if code then
+        return (
+          "Somebody else answered%s: the address belongs to another peer now, or the peer "
+          .. "id is not the right one."
+        ):format(step and step.address and " at " .. step.address or "")
+      end
+    end,
+  },
+  {
+    "refused",
+    last = true,
+    function(f)
+      local code = failed_with(f, "REFUSED", "NOT_ALLOWED")
+      if code == "NOT_ALLOWED" then
+        return "The peer takes only keys that are on its allow-list: this endpoint's peer id must "
+          .. "be added there (or the peer's here)."
+      elseif code then
+        return "The peer refused: it takes no connections, or its policy's accept said no."
+      end
+    end,
+  },
+  {
+    "unknown_target",
+    last = true,
+    function(f)
+      if f.error == "UNKNOWN_TARGET" then
+        return "The coordinator does not know the peer: is it running, and registered with the "
+          .. "same coordinator? Is the peer id right?"
+      end
+    end,
+  },
+  {
+    "coordinator_busy",
+    last = true,
+    function(f)
+      if f.error == "RATE_LIMITED" or f.error == "OVERLOADED" then
+        return "The coordinator asks for patience: try again in a while, or use another one."
+      end
+    end,
+  },
+  {
+    "coordinator_lost",
+    function(f)
+      for _, step in ipairs(steps_of(f, "coordinate")) do
+        if step.error == "PEER_NOT_CONNECTED" then
+          return (
+            "The connection to the coordinator %s was lost in the middle: with a second one "
+            .. "the attempt would have gone on."
+          ):format(step.address or "")
+        end
+      end
+    end,
+  },
+  {
+    "coordinator_silent",
+    last = true,
+    function(f)
+      for _, step in ipairs(steps_of(f, "coordinate")) do
+        if step.error == "TIMEOUT" and f.error ~= "PUNCHING_FAILED" then
+          return (
+            "The coordinator %s was asked and did not answer in time: it is overloaded, or "
+            .. "the way to it is gone. A second one helps."
+          ):format(step.address or "")
+        end
+      end
+    end,
+  },
+  {
+    "expired",
+    last = true,
+    function(f)
+      if f.error == "EXPIRED" then
+        return "What the coordinator arranged expired before both had begun: one side was too "
+          .. "slow. Trying again mostly helps."
+      end
+    end,
+  },
+  {
+    "no_common_protocol",
+    last = true,
+    function(f)
+      local code = failed_with(f, "ALPN", "VERSION", "TLS")
+      if code == "ALPN" then
+        return "Both were connected, but have no application protocol (alpn) in common."
+      elseif code then
+        return "The peer was reached, but the handshake failed: it speaks another version, or is "
+          .. "no antquic."
+      end
+    end,
+  },
+  {
+    "no_common_family",
+    last = true,
+    function(f)
+      local here, there = families(f.sockets or {}), families(f.remote or {})
+      if not next(here) or not next(there) or (here.IPv4 and there.IPv4) then
+        return
+      end
+      if here.IPv6 and there.IPv6 then
+        return
+      end
+      return (
+        "The peer has %s addresses only, and here there is only %s: one side needs the "
+        .. "other kind as well."
+      ):format(next(there), next(here))
+    end,
+  },
+  {
+    "only_private",
+    last = true,
+    function(f)
+      if not failed_with(f, "NO_CANDIDATES") or not f.remote or #f.remote == 0 then
+        return
+      end
+      for _, c in ipairs(f.remote) do
+        if not is_private(c.address) then
+          return
+        end
+      end
+      return "Of the peer only private addresses are known, and the two share no network: the "
+        .. "coordinator must be outside of both networks, to see a public one."
+    end,
+  },
+  {
+    "no_addresses",
+    last = true,
+    function(f)
+      if failed_with(f, "NO_CANDIDATES") then
+        return "There was no address of the peer that may be tried: it announced none, or hides "
+          .. "them (its policy's candidates)."
+      end
+    end,
+  },
+  {
+    "heard_but_no_handshake",
+    last = true,
+    function(f)
+      if punched_in_vain(f) and was_heard(f) then
+        return "Small datagrams pass both ways, but the handshake did not come through: the path "
+          .. "drops datagrams of 1200 bytes, or a firewall filters QUIC."
+      end
+    end,
+  },
+  {
+    "peer_udp_blocked",
+    last = true,
+    function(f)
+      if punched_in_vain(f) and f.theirs and f.theirs.mapping == "blocked" then
+        return "UDP seems to be blocked where the peer is: only a relay can help."
+      end
+    end,
+  },
+  {
+    "same_nat",
+    last = true,
+    function(f)
+      if not punched_in_vain(f) or not f.same_nat then
+        return
+      end
+      local private = false
+      for _, c in ipairs(f.remote or {}) do
+        private = private or is_private(c.address)
+      end
+      local text = "Both have the same public address, so they are behind one NAT, "
+      if private then
+        text = text
+          .. "and the peer did not answer at its private address: are both in one network "
+          .. "(guest networks and carriers keep their clients apart)?"
+      else
+        text = text .. "but the peer told no private address: its policy hides it, or it has none."
+      end
+      if f.mine and f.mine.hairpin == false then
+        text = text .. " The NAT doesn't hairpin."
+      end
+      return text
+    end,
+  },
+  {
+    "both_random",
+    last = true,
+    function(f)
+      if punched_in_vain(f) and is_random(f.mine) and is_random(f.theirs) then
+        return "Both NATs are symmetric and choose their ports at random: a direct path is not "
+          .. "possible. A relay or IPv6 would help, or another NAT on one side."
+      end
+    end,
+  },
+  {
+    "random_and_strict",
+    last = true,
+    function(f)
+      if not punched_in_vain(f) then
+        return
+      end
+      local here = is_random(f.mine) and (is_strict(f.theirs) or varies(f.theirs))
+      local there = is_random(f.theirs) and (is_strict(f.mine) or varies(f.mine))
+      if here or there then
+        return (
+          "The NAT %s chooses a random port for each destination, and the one %s takes only "
+          .. "what comes from an address and port that it knows: that needs guessing many ports. "
+          .. "Try the policy 'patient', a forwarded port on one side, or IPv6."
+        ):format(here and "here" or "of the peer", here and "of the peer" or "here")
+      end
+    end,
+  },
+  {
+    "predictable",
+    last = true,
+    function(f)
+      if not punched_in_vain(f) then
+        return
+      end
+      local p = varies(f.mine) and f.mine or varies(f.theirs) and f.theirs
+      if p and (p.allocation == "sequential" or p.allocation == "block") then
+        return (
+          "The NAT %s gives another port to each destination, but in an order that can be "
+          .. "predicted: try the policy 'patient', which does."
+        ):format(p == f.mine and "here" or "of the peer")
+      end
+    end,
+  },
+  {
+    "should_have_worked",
+    last = true,
+    function(f)
+      if
+        punched_in_vain(f)
+        and f.mine
+        and f.theirs
+        and f.mine.mapping
+        and f.theirs.mapping
+        and not varies(f.mine)
+        and not varies(f.theirs)
+      then
+        return "Both NATs give one port to all destinations, which can be punched: a firewall "
+          .. "behind or before one of them drops UDP from strangers, or the peer is gone."
+      end
+    end,
+  },
+  {
+    "nothing_heard",
+    function(f)
+      if punched_in_vain(f) and not was_heard(f) then
+        local sent = sum(steps_of(f, "punch"), "sent")
+        return (
+          "%s of the peer came through%s. Run 'antquic netcheck' with two coordinators on "
+          .. "both sides: where both NATs change the port with the destination, only a relay, a "
+          .. "forwarded port or IPv6 helps."
+        ):format("No datagram", sent > 0 and (" (%d were sent to it)"):format(sent) or "")
+      end
+    end,
+  },
+  {
+    "address_silent",
+    function(f)
+      local _, step = failed_with(f, "UNREACHABLE")
+      if step and step.step == "dial" and #steps_of(f, "punch") == 0 then
+        return (
+          "Nothing came back from %s: is the peer running there, and may it be reached "
+          .. "from outside?"
+        ):format(step.address or "the address")
+      end
+    end,
+  },
+  {
+    "out_of_time",
+    function(f)
+      if f.error == "TIMEOUT" and f.timeout then
+        return (
+          "The %.3g s of the attempt were over before everything was tried: give it more "
+          .. "time."
+        ):format(f.timeout)
+      end
+    end,
+  },
+}
+
+-- What holds besides, however the attempt failed.
+local REMARKS = {
+  {
+    "budget",
+    function(f)
+      local refused, limit = 0, nil
+      for _, step in ipairs(f.steps) do
+        if step.limit and step.limit ~= "punch_forbidden" then
+          refused = refused + (tonumber(step.refused) or 0)
+          limit = step.limit
+        end
+      end
+      if refused > 0 then
+        return (
+          "%d datagrams were not sent: the budget %s was used up (limit_%s). Budgets keep "
+          .. "strangers from harm; fewer candidates or attempts stay within them."
+        ):format(refused, LIMITS[limit] or "", limit)
+      end
+    end,
+  },
+  {
+    "forbidden",
+    function(f)
+      local list = {}
+      for _, pair in ipairs(f.pairs) do
+        if pair.limit == "punch_forbidden" then
+          list[#list + 1] = tostring(pair.remote)
+        end
+      end
+      if #list > 0 then
+        return (
+          "Nothing may be sent to %s (docs/protocol.md, section 6): it is the peer's to "
+          .. "announce a better one."
+        ):format(table.concat(list, ", "))
+      end
+    end,
+  },
+  {
+    "unusable",
+    function(f)
+      local punches = steps_of(f, "punch")
+      local last = punches[#punches]
+      local n = last and tonumber(last.unusable) or 0
+      if n > 0 then
+        return (
+          "%d of the peer's addresses could not be tried: private ones, while the two share "
+          .. "no network, or of a kind that this endpoint has no socket for."
+        ):format(n)
+      end
+    end,
+  },
+}
+
+-- Nothing went wrong, or somebody wanted it so.
+local WANTED = { CANCELLED = true, CLOSED = true, DUPLICATE = true }
+
+local function apply(rules, facts, out)
+  for _, rule in ipairs(rules) do
+    local text = rule[2](facts) or nil
+    if text then
+      out[#out + 1] = { code = rule[1], text = text }
+      if rule.last then
+        return
+      end
+    end
+  end
+end
+
+--- What could be changed: a list of { code, text }, the most telling first;
+--- empty for an attempt that has not failed.
+---@param facts table
+---@return { code: string, text: string }[]
+function advice.of(facts)
+  local out = {}
+  if not facts.error or WANTED[facts.error] then
+    return out
+  end
+  local f = setmetatable(
+    { steps = facts.steps or {}, pairs = facts.pairs or {} },
+    { __index = facts }
+  )
+  apply(RULES, f, out)
+  apply(REMARKS, f, out)
+  return out
+end
+
+--- The codes of all rules, in their order.
+---@return string[]
+function advice.codes()
+  local out = {}
+  for _, rules in ipairs({ RULES, REMARKS }) do
+    for _, rule in ipairs(rules) do
+      out[#out + 1] = rule[1]
+    end
+  end
+  return out
+end
+
+return advice
