@@ -568,6 +568,21 @@ static world *spoilt_question(void) {
   return w;
 }
 
+/* A recorder that nobody empties. */
+static world *full_record(void) {
+  world *w = pair_of();
+  world_start_all(w);
+  from_here(w);
+  world_node *a = w->node[A];
+  assert_int_equal(aq_endpoint_record(a->ep, 1), 0);
+  uint8_t rubbish[40] = {1, 1};
+  for (int i = 0; i < AQ_RECORD_RING + 5; i++) {
+    aq_datagram d = {0, w->node[B]->bound, a->bound, 0, rubbish, 40, 0};
+    aq_endpoint_handle_datagram(a->ep, w->now, &d);
+  }
+  return w;
+}
+
 static world *extra_sockets(void) {
   world *w = pair_of();
   world_start_all(w);
@@ -721,6 +736,8 @@ static const struct row {
     {"a forged question", spoilt_question, C, IN "observes_bad=1"},
     {"extra sockets", extra_sockets, A,
      "limit_extra_sockets=1 extra_sockets_opened=256"},
+    {"a full record", full_record, A,
+     IN "datagrams_dropped_unknown limit_record=5"},
 };
 #define NROW (sizeof(ROWS) / sizeof(ROWS[0]))
 
