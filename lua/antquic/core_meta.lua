@@ -2,8 +2,8 @@
 -- SPDX-License-Identifier: MIT
 -- luacheck: ignore 212 241 631
 --
--- What the C module gives. This file is for the language server and for
--- readers; nothing loads it.
+-- What the C module gives; its simulator is in core_sim_meta.lua. This file is
+-- for the language server and for readers; nothing loads it.
 --
 -- Habits of the whole module:
 --   * What may fail gives nil, "a sentence", "CODE" (a key of core.errors()).

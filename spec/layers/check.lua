@@ -3,7 +3,8 @@
 -- The house rules that a compiler doesn't know:
 --   1. who may include whom (docs/architecture.md, "Layers");
 --   2. what the objects of a layer may call: no clock, socket or heap in proto/,
---      none in base/ but base/mem, no way into Lua from src/lua;
+--      none in base/ but base/mem, no way into Lua from src/lua; an endpoint whose
+--      TLS proves nothing is made by sim/ alone;
 --   3. names: every global is aq_*, declared in a header and defined once;
 --   4. size: no file over 1000 lines, no function of src/ over 100.
 --
@@ -101,7 +102,9 @@ local function check_include(path, quote, header)
   end
   checked = checked + 1
   if quote == '"' then
-    if header:match("^antquic[%w_]*%.h$") then
+    if header == "antquic_sim.h" and layer ~= "sim" and layer ~= "lua" then
+      return problem("%s: %s may not include %s", path, layer, header)
+    elseif header:match("^antquic[%w_]*%.h$") then
       return
     end
     local target = header:match("^(%w+)/")
@@ -193,6 +196,15 @@ local RULES = {
       return "io/ doesn't know Lua"
     end
   end,
+  sim = function(symbol)
+    if HEAP[symbol] then
+      return "below io/ the heap comes in by aq_mem"
+    elseif AMBIENT[symbol] then
+      return "sim/ has no clock, socket or console"
+    elseif symbol:match("^uv_") or symbol:match("^luaL?_") then
+      return "sim/ knows neither libuv nor Lua"
+    end
+  end,
   lua = function(symbol)
     if INTO_LUA[symbol] then
       return "C never calls Lua and never yields"
@@ -209,7 +221,7 @@ local function objects(layer)
 end
 
 local defined = {} -- global symbol -> objects
-for _, layer in ipairs({ "base", "proto", "quic", "io", "lua", "root" }) do
+for _, layer in ipairs({ "base", "proto", "quic", "io", "sim", "lua", "root" }) do
   local list = layer == "root" and sources(build .. "/CMakeFiles/antquic.dir/src", "antquic.c.o")
     or objects(layer)
   if #list == 0 then
@@ -226,6 +238,9 @@ for _, layer in ipairs({ "base", "proto", "quic", "io", "lua", "root" }) do
         if kind == "U" or kind == "w" then
           local rule = RULES[layer]
           local why = rule and rule(symbol, object)
+          if symbol == "aq_endpoint_new_null" and layer ~= "sim" then
+            why = "only sim/ may make an endpoint whose TLS proves nothing"
+          end
           checked = checked + 1
           if why then
             problem("%s calls %s: %s", source, symbol, why)

@@ -58,7 +58,7 @@ local antquic = require("antquic")
 -- its annotation says ---@private or ---@package, or its name begins with _.
 local classes = {}
 for _, path in ipairs(lines_of("ls lua/antquic/*.lua")) do
-  if not path:match("core_meta%.lua$") then
+  if not path:match("core[%w_]*_meta%.lua$") then
     local class = path:match("([%w_]+)%.lua$")
     local hidden = false
     for line in io.lines(path) do

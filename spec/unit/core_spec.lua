@@ -50,10 +50,13 @@ describe("core", function()
     end)
 
     it("documents every function", function()
-      local f = assert(io.open("lua/antquic/core_meta.lua", "rb"))
-      local meta = f:read("a")
-      f:close()
-      local documented = { core = {}, Endpoint = {}, Identity = {}, Sha256 = {} }
+      local meta = ""
+      for _, name in ipairs({ "core_meta", "core_sim_meta" }) do
+        local f = assert(io.open("lua/antquic/" .. name .. ".lua", "rb"))
+        meta = meta .. f:read("a")
+        f:close()
+      end
+      local documented = { core = {}, Endpoint = {}, Identity = {}, Sha256 = {}, Sim = {} }
       for class, name in meta:gmatch("\nfunction (%w+)[.:]([%w_]+)") do
         documented[class][name] = true
       end
@@ -70,6 +73,7 @@ describe("core", function()
       compare("Endpoint", getmetatable(ep).__index)
       compare("Identity", getmetatable(core.identity_generate()).__index)
       compare("Sha256", getmetatable(core.sha256_new()).__index)
+      compare("Sim", getmetatable(core.sim()).__index)
     end)
   end)
 

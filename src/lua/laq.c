@@ -22,6 +22,16 @@ int laq_fail(lua_State *L, int rc, const char *what) {
   return 3;
 }
 
+int laq_fail_text(lua_State *L, int rc, const char *why) {
+  if (why[0] == '\0') {
+    return laq_fail(L, rc, NULL);
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  lua_pushstring(L, aq_error_name(rc));
+  return 3;
+}
+
 int laq_result(lua_State *L, int rc, const char *what) {
   if (rc < 0) {
     return laq_fail(L, rc, what);

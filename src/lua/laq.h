@@ -15,16 +15,25 @@
 #define LAQ_LAQ_H
 
 #include "antquic.h"
+#include "antquic_sim.h"
 #include "lua/compat.h"
 
 #define LAQ_ENDPOINT "antquic.core.endpoint"
 #define LAQ_IDENTITY "antquic.core.identity"
 #define LAQ_SHA256 "antquic.core.sha256"
+#define LAQ_SIM "antquic.core.sim"
 
+/* One of the two hosts: real sockets and a real clock, or a simulation. */
 typedef struct laq_endpoint {
-  aq_runtime *rt; /* NULL: closed */
-  aq_endpoint *ep;
+  aq_runtime *rt;
+  aq_sim_endpoint *sim;
+  aq_endpoint *ep; /* NULL: closed */
 } laq_endpoint;
+
+/* laq_new_endpoint pushes a box that is closed: something is put into it
+ * later, so that it is never lost. */
+laq_endpoint *laq_new_endpoint(lua_State *L);
+aq_tstamp laq_now(const laq_endpoint *e);
 
 /* laq_check gives the open endpoint at argument 1 of a method, whose upvalue 1
  * is the metatable; it raises when it is another type or closed. */
@@ -81,12 +90,23 @@ void laq_push_addr(lua_State *L, const aq_addr *a);
 /* laq_to_identity raises when the value at |arg| is none. Borrowed. */
 const aq_identity *laq_to_identity(lua_State *L, int arg);
 
-/* laq_options reads the table at |arg|. What it allocates are userdata on the
- * stack: they must stay there while |p| is used. On a value that is wrong in
- * a way which the caller can't know before, it pushes nil, message, code and
- * returns 3; else it returns 0. */
+/* laq_options reads the table at |arg|, but for the identity. What it allocates
+ * are userdata on the stack: they must stay there while |p| is used. On a value
+ * that is wrong in a way which the caller can't know before, it pushes nil,
+ * message, code and returns 3; else it returns 0. */
 int laq_options(lua_State *L, int arg, aq_endpoint_params *p,
-                aq_runtime_params *rp, aq_env *env);
+                aq_runtime_params *rp);
+/* The option "identity": it stays on the stack, and so alive. */
+void laq_option_identity(lua_State *L, int arg, aq_endpoint_params *p);
+/* The option "trace": sets |env| up with it alone. */
+void laq_option_trace(lua_State *L, int arg, aq_env *env);
+/* The index of the string t[name] among |choices| (NULL ends them), |def| when
+ * absent. Raises when it is none of them. */
+int laq_option_choice(lua_State *L, int t, const char *name,
+                      const char *const *choices, int def);
+/* laq_fail_text pushes nil, |why| (or what |rc| means when that is empty) and
+ * the code. Returns 3. */
+int laq_fail_text(lua_State *L, int rc, const char *why);
 /* laq_push_event makes the table of one event. */
 void laq_push_event(lua_State *L, const aq_endpoint *ep, const aq_event *e);
 /* laq_punch_step reads the table at |arg| (may be nil) over the defaults.
@@ -105,5 +125,6 @@ void laq_open_identity(lua_State *L);
 void laq_open_endpoint(lua_State *L);
 void laq_open_util(lua_State *L);
 void laq_open_fd(lua_State *L);
+void laq_open_sim(lua_State *L);
 
 #endif

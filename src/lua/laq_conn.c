@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "lua/laq.h"
 
-#define NOW(e) aq_runtime_now((e)->rt)
+#define NOW(e) laq_now(e)
 /* What nearly every datagram fits; larger ones are asked for by length. */
 #define DATAGRAM_USUAL 2048
 

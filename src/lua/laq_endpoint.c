@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "lua/laq.h"
 
-#define NOW(e) aq_runtime_now((e)->rt)
+#define NOW(e) laq_now(e)
 
 /* ---- life
  * -------------------------------------------------------------------- */
@@ -24,31 +24,51 @@ laq_endpoint *laq_check_any(lua_State *L) {
 
 laq_endpoint *laq_check(lua_State *L) {
   laq_endpoint *e = laq_check_any(L);
-  if (!e->rt) {
+  if (!e->ep) {
     luaL_error(L, "attempt to use a closed endpoint");
   }
   return e;
 }
 
+/* The same for what only real sockets have. */
+static aq_runtime *check_real(lua_State *L, const char *what) {
+  laq_endpoint *e = laq_check(L);
+  if (!e->rt) {
+    luaL_error(L, "%s: the endpoint lives in a simulation", what);
+  }
+  return e->rt;
+}
+
+aq_tstamp laq_now(const laq_endpoint *e) {
+  return e->sim ? aq_sim_endpoint_now(e->sim) : aq_runtime_now(e->rt);
+}
+
+laq_endpoint *laq_new_endpoint(lua_State *L) {
+  laq_endpoint *e = laq_newuserdata(L, sizeof(*e));
+  memset(e, 0, sizeof(*e));
+  laq_setmetatable(L, LAQ_ENDPOINT);
+  return e;
+}
+
 static int ep_close(lua_State *L) {
   laq_endpoint *e = laq_check_any(L);
-  aq_runtime *rt = e->rt;
-  e->rt = NULL;
-  e->ep = NULL;
-  aq_runtime_del(rt);
+  laq_endpoint had = *e;
+  memset(e, 0, sizeof(*e));
+  aq_runtime_del(had.rt);
+  aq_sim_endpoint_del(had.sim);
   lua_pushboolean(L, 1);
   return 1;
 }
 
 static int ep_is_closed(lua_State *L) {
-  lua_pushboolean(L, laq_check_any(L)->rt == NULL);
+  lua_pushboolean(L, laq_check_any(L)->ep == NULL);
   return 1;
 }
 
 static int ep_tostring(lua_State *L) {
   laq_endpoint *e = laq_check_any(L);
   char hex[65];
-  if (!e->rt) {
+  if (!e->ep) {
     lua_pushliteral(L, LAQ_ENDPOINT "{closed}");
     return 1;
   }
@@ -65,28 +85,19 @@ static int core_endpoint(lua_State *L) {
   laq_endpoint *e;
   int rc;
   lua_settop(L, 1);
-  rc = laq_options(L, 1, &params, &rp, &env);
+  rc = laq_options(L, 1, &params, &rp);
   if (rc != 0) {
     return rc;
   }
-  /* The box is there, closed, before there is something in it. */
-  e = laq_newuserdata(L, sizeof(*e));
-  e->rt = NULL;
-  e->ep = NULL;
-  laq_setmetatable(L, LAQ_ENDPOINT);
+  laq_option_trace(L, 1, &env);
+  laq_option_identity(L, 1, &params);
+  e = laq_new_endpoint(L);
   rc = aq_runtime_new(&e->rt, &rp, &params, &env, why, sizeof(why));
   if (rc == 0) {
     e->ep = aq_runtime_endpoint(e->rt);
     return 1;
   }
-  e->rt = NULL;
-  if (why[0] == '\0') {
-    return laq_fail(L, rc, NULL);
-  }
-  lua_pushnil(L);
-  lua_pushstring(L, why);
-  lua_pushstring(L, aq_error_name(rc));
-  return 3;
+  return laq_fail_text(L, rc, why);
 }
 
 /* ---- turns
@@ -101,17 +112,20 @@ static int push_more(lua_State *L, int rc) {
 }
 
 static int ep_step(lua_State *L) {
-  return push_more(L, aq_runtime_step(laq_check(L)->rt));
+  laq_endpoint *e = laq_check(L);
+  return push_more(L, e->sim ? aq_sim_endpoint_flush(e->sim)
+                             : aq_runtime_step(e->rt));
 }
 
 static int ep_wait(lua_State *L) {
-  laq_endpoint *e = laq_check(L);
+  aq_runtime *rt = check_real(L, "wait");
   aq_duration max = laq_opt_seconds(L, 2, AQ_NEVER);
-  return push_more(L, aq_runtime_wait(e->rt, max));
+  return push_more(L, aq_runtime_wait(rt, max));
 }
 
 static int ep_pollfd(lua_State *L) {
-  int fd = aq_runtime_fd(laq_check(L)->rt);
+  laq_endpoint *e = laq_check(L);
+  int fd = e->rt ? aq_runtime_fd(e->rt) : -1;
   if (fd < 0) {
     lua_pushnil(L);
   } else {
@@ -127,7 +141,9 @@ static int ep_events(lua_State *L) {
 }
 
 static int ep_timeout(lua_State *L) {
-  aq_duration t = aq_runtime_timeout(laq_check(L)->rt);
+  laq_endpoint *e = laq_check(L);
+  aq_duration t =
+      e->sim ? aq_sim_endpoint_timeout(e->sim) : aq_runtime_timeout(e->rt);
   if (t == AQ_NEVER) {
     lua_pushnil(L);
   } else {
@@ -165,9 +181,10 @@ static int core_wait(lua_State *L) {
     e = laq_testudata(L, -1, LAQ_ENDPOINT);
     lua_pop(L, 1);
     luaL_argcheck(L, e != NULL, 1, "not a list of endpoints");
-    if (!e->rt) {
+    if (!e->ep) {
       return luaL_error(L, "attempt to use a closed endpoint");
     }
+    luaL_argcheck(L, e->rt != NULL, 1, "an endpoint lives in a simulation");
     v[i] = e->rt;
   }
   aq_runtime_poll(v, n, max);
@@ -200,7 +217,8 @@ static int ep_drained(lua_State *L) {
 static int ep_sockets(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_addr v[AQ_MAX_SOCKETS];
-  size_t n = aq_runtime_get_sockets(e->rt, v, AQ_MAX_SOCKETS);
+  size_t n = e->sim ? aq_sim_endpoint_get_sockets(e->sim, v, AQ_MAX_SOCKETS)
+                    : aq_runtime_get_sockets(e->rt, v, AQ_MAX_SOCKETS);
   lua_createtable(L, (int)n, 0);
   for (size_t i = 0; i < n; i++) {
     laq_push_addr(L, &v[i]);
@@ -218,7 +236,8 @@ static int ep_open_socket(lua_State *L) {
   if (laq_check_addr(L, 2, &addr, &text) != 0) {
     return laq_bad_addr(L, text);
   }
-  rc = aq_runtime_open_socket(e->rt, &addr, &index);
+  rc = e->sim ? aq_sim_endpoint_open_socket(e->sim, &addr, &index)
+              : aq_runtime_open_socket(e->rt, &addr, &index);
   if (rc != 0) {
     return laq_fail(L, rc, "cannot open the socket");
   }
@@ -251,8 +270,13 @@ static int ep_usage(lua_State *L) {
 }
 
 static int ep_io_stats(lua_State *L) {
+  laq_endpoint *e = laq_check(L);
   aq_io_stats s;
-  aq_runtime_get_stats(laq_check(L)->rt, &s);
+  if (e->sim) {
+    aq_sim_endpoint_get_stats(e->sim, &s);
+  } else {
+    aq_runtime_get_stats(e->rt, &s);
+  }
   lua_createtable(L, 0, 12);
   laq_set_int(L, "recv_calls", s.recv_calls);
   laq_set_int(L, "recv_datagrams", s.recv_datagrams);

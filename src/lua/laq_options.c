@@ -100,9 +100,8 @@ static int read_field(lua_State *L, const field *f, aq_endpoint_params *p) {
   return read_integer(L, f, to);
 }
 
-/* A string option with a fixed set of values: gives the index. */
-static int read_choice(lua_State *L, int t, const char *name,
-                       const char *const *choices, int def) {
+int laq_option_choice(lua_State *L, int t, const char *name,
+                      const char *const *choices, int def) {
   int found = -1;
   if (laq_field(L, t, name) == LUA_TNIL) {
     found = def;
@@ -247,11 +246,11 @@ static void on_trace(void *user, aq_log_level level, const char *text) {
   }
 }
 
-static void read_trace(lua_State *L, int t, aq_env *env) {
+void laq_option_trace(lua_State *L, int t, aq_env *env) {
   static const char *const choices[] = {"error", "warn", "info", "debug", NULL};
   static aq_log_level levels[] = {AQ_LOG_ERROR, AQ_LOG_WARN, AQ_LOG_INFO,
                                   AQ_LOG_DEBUG};
-  int i = read_choice(L, t, "trace", choices, -1);
+  int i = laq_option_choice(L, t, "trace", choices, -1);
   memset(env, 0, sizeof(*env));
   if (i >= 0) {
     env->trace = on_trace;
@@ -260,7 +259,7 @@ static void read_trace(lua_State *L, int t, aq_env *env) {
 }
 
 int laq_options(lua_State *L, int t, aq_endpoint_params *p,
-                aq_runtime_params *rp, aq_env *env) {
+                aq_runtime_params *rp) {
   static const char *const roles[] = {"client", "server", "bootstrap", NULL};
   static const char *const strategies[] = {"auto", "steps", NULL};
   static const char *const pqc[] = {"hybrid", "off", NULL};
@@ -276,13 +275,13 @@ int laq_options(lua_State *L, int t, aq_endpoint_params *p,
     }
     lua_pop(L, 1);
   }
-  p->role = (aq_role)read_choice(L, t, "role", roles, (int)p->role);
-  p->strategy = (uint8_t)read_choice(L, t, "strategy", strategies, p->strategy);
-  p->pqc = (aq_pqc)read_choice(L, t, "pqc", pqc, (int)p->pqc);
+  p->role = (aq_role)laq_option_choice(L, t, "role", roles, (int)p->role);
+  p->strategy =
+      (uint8_t)laq_option_choice(L, t, "strategy", strategies, p->strategy);
+  p->pqc = (aq_pqc)laq_option_choice(L, t, "pqc", pqc, (int)p->pqc);
   rp->no_gso = (uint8_t)read_switch(L, t, "no_gso");
   rp->no_gro = (uint8_t)read_switch(L, t, "no_gro");
   rp->no_ecn = (uint8_t)read_switch(L, t, "no_ecn");
-  read_trace(L, t, env);
   read_alpn(L, t, p);
   rc = read_bootstrap(L, t, p);
   if (rc != 0) {
@@ -297,11 +296,13 @@ int laq_options(lua_State *L, int t, aq_endpoint_params *p,
   rp->bind_count = (size_t)n;
   lua_pop(L, 1);
   read_allow(L, t, p);
-  /* Last: the identity stays on the stack, and so alive. */
+  return 0;
+}
+
+void laq_option_identity(lua_State *L, int t, aq_endpoint_params *p) {
   laq_field(L, t, "identity");
   if (!laq_testudata(L, -1, LAQ_IDENTITY)) {
     wrong(L, "identity", "an identity");
   }
   p->identity = laq_to_identity(L, -1);
-  return 0;
 }

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "lua/laq.h"
 
-#define NOW(e) aq_runtime_now((e)->rt)
+#define NOW(e) laq_now(e)
 #define SESSION_TIMEOUT (30 * AQ_S)
 
 static int session_start(lua_State *L) {

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "lua/laq.h"
 
-#define NOW(e) aq_runtime_now((e)->rt)
+#define NOW(e) laq_now(e)
 #define READ_MAX ((int64_t)1 << 20)
 #define PRIORITY_MAX 1000000
 

@@ -15,5 +15,6 @@ int luaopen_antquic_core(lua_State *L) {
   laq_open_fd(L);
   laq_open_identity(L);
   laq_open_endpoint(L);
+  laq_open_sim(L);
   return 1;
 }

@@ -212,6 +212,7 @@ int aq_conn_new_client(aq_conn **pc, aq_conn_shared *shared, aq_tstamp now,
   }
   if (err == 0) {
     aq_conn_set_callbacks(&cb);
+    aq_tls_set_callbacks(shared->tls, &cb);
     make_settings(c, &settings, now, p);
     make_params(c, &params);
     rv = ngtcp2_conn_client_new(&c->q, &dcid, &scid, &ps.path,
@@ -244,6 +245,7 @@ int aq_conn_new_server(aq_conn **pc, aq_conn_shared *shared, aq_tstamp now,
   if (err == 0) {
     aq_conn_make_path(c, &ps, p->socket, &p->local, &p->remote);
     aq_conn_set_callbacks(&cb);
+    aq_tls_set_callbacks(shared->tls, &cb);
     make_settings(c, &settings, now, p);
     settings.token = p->hd->token;
     settings.tokenlen = p->hd->tokenlen;

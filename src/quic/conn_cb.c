@@ -325,7 +325,6 @@ static int on_stateless_reset(ngtcp2_conn *q,
 
 void aq_conn_set_callbacks(ngtcp2_callbacks *cb) {
   memset(cb, 0, sizeof(*cb));
-  aq_crypto_set_callbacks(cb);
   cb->client_initial = on_client_initial;
   cb->recv_client_initial = on_recv_client_initial;
   cb->recv_retry = on_recv_retry;

@@ -99,13 +99,15 @@ static int init_coordinator(aq_endpoint *ep) {
   return aq_coord_new(&ep->coord, &cp, &ep->env);
 }
 
-static int init_all(aq_endpoint *ep, const aq_endpoint_params *params) {
+static int init_all(aq_endpoint *ep, const aq_endpoint_params *params,
+                    int is_null) {
   int rv = copy_params(ep, params);
   if (rv != 0) {
     return rv;
   }
   ep->self = *aq_identity_peer_id(params->identity);
-  rv = aq_tls_ctx_new(&ep->shared.tls, params);
+  rv = is_null ? aq_tls_ctx_new_null(&ep->shared.tls, params, &ep->mem)
+               : aq_tls_ctx_new(&ep->shared.tls, params);
   if (rv != 0) {
     return rv;
   }
@@ -151,8 +153,8 @@ static int init_all(aq_endpoint *ep, const aq_endpoint_params *params) {
   return 0;
 }
 
-int aq_endpoint_new(aq_endpoint **pep, const aq_endpoint_params *params,
-                    const aq_env *env, aq_tstamp now) {
+static int make(aq_endpoint **pep, const aq_endpoint_params *params,
+                const aq_env *env, aq_tstamp now, int is_null) {
   *pep = NULL;
   int rv = aq_endpoint_params_check(params, NULL, 0);
   if (rv != 0) {
@@ -176,13 +178,44 @@ int aq_endpoint_new(aq_endpoint **pep, const aq_endpoint_params *params,
   ep->publish_at = AQ_NEVER;
   ep->later_at = AQ_NEVER;
   init_lists(ep);
-  rv = init_all(ep, params);
+  rv = init_all(ep, params, is_null);
   if (rv != 0) {
     aq_endpoint_del(ep);
     return rv;
   }
   *pep = ep;
   return 0;
+}
+
+int aq_endpoint_new(aq_endpoint **pep, const aq_endpoint_params *params,
+                    const aq_env *env, aq_tstamp now) {
+  return make(pep, params, env, now, 0);
+}
+
+int aq_endpoint_new_null(aq_endpoint **pep, const aq_endpoint_params *params,
+                         const uint8_t key[32], const aq_env *env,
+                         aq_tstamp now) {
+  aq_endpoint_params copy = *params;
+  aq_identity *id;
+  int rv = aq_identity_from_seed_null(&id, key);
+  *pep = NULL;
+  if (rv != 0) {
+    return rv;
+  }
+  copy.identity = id;
+  rv = make(pep, &copy, env, now, 1);
+  aq_identity_del(id);
+  return rv;
+}
+
+int aq_endpoint_null_id(aq_peer_id *out, const uint8_t key[32]) {
+  aq_identity *id;
+  int rv = aq_identity_from_seed_null(&id, key);
+  if (rv == 0) {
+    *out = *aq_identity_peer_id(id);
+    aq_identity_del(id);
+  }
+  return rv;
 }
 
 void aq_endpoint_del(aq_endpoint *ep) {

@@ -193,6 +193,12 @@ static int poll_link(aq_link *l, aq_event *out) {
   return some;
 }
 
+int aq_endpoint_has_events(const aq_endpoint *ep) {
+  /* A link in |readable| has something to tell: it is taken out when not. */
+  return !aq_ring_is_empty(&ep->ring) || ep->events_lost > 0 ||
+         !aq_list_is_empty(&ep->readable);
+}
+
 int aq_endpoint_poll_event(aq_endpoint *ep, aq_event *out) {
   if (!aq_ring_is_empty(&ep->ring)) {
     *out = ep->event[aq_ring_pop(&ep->ring)];

@@ -60,6 +60,28 @@ int aq_identity_from_seed(aq_identity **pid, const uint8_t seed[32]) {
   return 0;
 }
 
+int aq_identity_from_seed_null(aq_identity **pid, const uint8_t seed[32]) {
+  static const char label[] = "antquic null identity";
+  aq_identity *id = XMALLOC(sizeof(*id), NULL, DYNAMIC_TYPE_ED25519);
+  int rv;
+  *pid = NULL;
+  if (!id) {
+    return AQ_ERR_NOMEM;
+  }
+  memcpy(id->seed, seed, sizeof(id->seed));
+  rv = aq_crypto_sha256(id->public_key, (const uint8_t *)label,
+                        sizeof(label) - 1, seed, 32);
+  if (rv == 0) {
+    rv = aq_peer_id_from_key(&id->peer, id->public_key, sizeof(id->public_key));
+  }
+  if (rv != 0) {
+    aq_identity_del(id);
+    return rv;
+  }
+  *pid = id;
+  return 0;
+}
+
 int aq_identity_generate(aq_identity **pid) {
   uint8_t seed[32];
   int rv = aq_crypto_random(NULL, seed, sizeof(seed));

@@ -21,6 +21,11 @@ struct aq_identity {
 #define AQ_PKCS8_LEN 83
 #define AQ_TLS_KEY_LEN 82
 
+/* aq_identity_from_seed_null: a public key that is a hash of |seed|, so that
+ * nobody can sign with it: for aq_endpoint_new_null. Returns as
+ * aq_identity_from_seed. */
+int aq_identity_from_seed_null(aq_identity **pid, const uint8_t seed[32]);
+
 /* The DER SubjectPublicKeyInfo of a raw key. */
 void aq_identity_spki(uint8_t out[AQ_SPKI_LEN], const uint8_t key[32]);
 /* The raw key inside an SPKI, borrowed; NULL when it is not exactly the one

@@ -1,7 +1,7 @@
 /* tls.c - wolfSSL set-up and the handshake's driving.
  *
  * SPDX-License-Identifier: MIT */
-#include "quic/tls.h"
+#include "quic/tls_int.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,18 +10,10 @@
 #include <wolfssl/ssl.h>
 
 #include "quic/crypto.h"
+#include "quic/crypto_null.h"
 #include "quic/identity.h"
 
 #define PARAMS_MAX 512
-
-struct aq_tls_ctx {
-  WOLFSSL_CTX *client, *server;
-  char alpn[AQ_MAX_ALPN * (AQ_MAX_ALPN_LEN + 1)];           /* "a,b" */
-  char alpn_all[(AQ_MAX_ALPN + 1) * (AQ_MAX_ALPN_LEN + 1)]; /* "a,b,antquic" */
-  aq_peer_id *allow;                                        /* NULL: any */
-  size_t allow_count;
-  aq_pqc pqc;
-};
 
 /* ---- the handshake's callbacks --------------------------------------------
  */
@@ -189,23 +181,10 @@ static int is_allowed(const aq_tls_ctx *ctx, const aq_peer_id *id) {
   return 0;
 }
 
-/* The only place where a peer becomes somebody. wolfSSL calls it with the
- * SubjectPublicKeyInfo whose key CertificateVerify has to match; DER leaves one
- * encoding for an Ed25519 key, so comparing bytes can't disagree with
- * wolfSSL's own decoding. |preverify| is 0 here: a raw key has no chain. */
-static int on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store) {
-  aq_tls *t = store->userCtx;
-  const uint8_t *key;
+int aq_tls_take_key(aq_tls *t, const uint8_t key[AQ_ED25519_KEY_LEN]) {
   aq_peer_id id;
-
-  (void)preverify;
-  if (!t || store->totalCerts != 1 ||
-      !(key = aq_identity_spki_key(store->certs[0].buffer,
-                                   store->certs[0].length)) ||
-      aq_peer_id_from_key(&id, key, AQ_ED25519_KEY_LEN) != 0) {
-    if (t) {
-      t->error = AQ_ERR_TLS;
-    }
+  if (aq_peer_id_from_key(&id, key, AQ_ED25519_KEY_LEN) != 0) {
+    t->error = AQ_ERR_TLS;
     return 0;
   }
   if (t->have_expect && aq_peer_id_compare(&t->expect, &id) != 0) {
@@ -220,6 +199,26 @@ static int on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store) {
   memcpy(t->peer_key, key, AQ_ED25519_KEY_LEN);
   t->have_peer = 1;
   return 1;
+}
+
+/* wolfSSL calls it with the SubjectPublicKeyInfo whose key CertificateVerify
+ * has to match; DER leaves one encoding for an Ed25519 key, so comparing bytes
+ * can't disagree with wolfSSL's own decoding. |preverify| is 0 here: a raw key
+ * has no chain. */
+static int on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store) {
+  aq_tls *t = store->userCtx;
+  const uint8_t *key;
+
+  (void)preverify;
+  if (!t || store->totalCerts != 1 ||
+      !(key = aq_identity_spki_key(store->certs[0].buffer,
+                                   store->certs[0].length))) {
+    if (t) {
+      t->error = AQ_ERR_TLS;
+    }
+    return 0;
+  }
+  return aq_tls_take_key(t, key);
 }
 
 /* ---- contexts ---------------------------------------------------------------
@@ -273,8 +272,9 @@ static void append_alpn(char *list, const char *name) {
   strcat(list, name);
 }
 
-static void join_alpn(aq_tls_ctx *ctx, const aq_endpoint_params *p) {
+void aq_tls_ctx_fill(aq_tls_ctx *ctx, const aq_endpoint_params *p) {
   size_t i;
+  ctx->pqc = p->pqc;
   for (i = 0; i < p->alpn_count; i++) {
     append_alpn(ctx->alpn, p->alpn[i]);
   }
@@ -313,8 +313,7 @@ int aq_tls_ctx_new(aq_tls_ctx **pctx, const aq_endpoint_params *p) {
     return AQ_ERR_NOMEM;
   }
   memset(ctx, 0, sizeof(*ctx));
-  ctx->pqc = p->pqc;
-  join_alpn(ctx, p);
+  aq_tls_ctx_fill(ctx, p);
   if (p->allow) {
     ctx->allow = XMALLOC((p->allow_count + 1) * sizeof(*ctx->allow), NULL,
                          DYNAMIC_TYPE_CTX);
@@ -343,6 +342,10 @@ void aq_tls_ctx_del(aq_tls_ctx *ctx) {
   if (!ctx) {
     return;
   }
+  if (ctx->is_null) {
+    aq_tls_null_ctx_del(ctx);
+    return;
+  }
   wolfSSL_CTX_free(ctx->client);
   wolfSSL_CTX_free(ctx->server);
   XFREE(ctx->allow, NULL, DYNAMIC_TYPE_CTX);
@@ -362,6 +365,9 @@ int aq_tls_init(aq_tls *t, aq_tls_ctx *ctx, int server, const char *alpn,
   if (expect) {
     t->have_expect = 1;
     t->expect = *expect;
+  }
+  if (ctx->is_null) {
+    return aq_tls_null_init(t, protocols);
   }
   t->ssl = wolfSSL_new(server ? ctx->server : ctx->client);
   if (!t->ssl) {
@@ -396,6 +402,9 @@ void aq_tls_free(aq_tls *t) {
 }
 
 void aq_tls_shrink(aq_tls *t) {
+  if (t->null) {
+    aq_tls_null_shrink(t);
+  }
   wolfSSL_free(t->ssl);
   t->ssl = NULL;
 }
@@ -442,30 +451,41 @@ static int drive(aq_tls *t) {
   return -1;
 }
 
+/* Initial keys come from |dcid|, a connection ID that is no secret. */
+static int install_initial(aq_tls *t, const ngtcp2_cid *dcid) {
+  if (t->ctx->is_null) {
+    return aq_null_install_initial(t->conn, &t->ctx->mem, t->server, dcid);
+  }
+  return aq_crypto_install_initial(t->conn, t->server, dcid);
+}
+
 int aq_tls_client_initial(aq_tls *t) {
-  const ngtcp2_cid *dcid = ngtcp2_conn_get_dcid2(t->conn);
-  if (aq_crypto_install_initial(t->conn, 0, dcid) != 0 ||
-      give_local_params(t) != 0 || drive(t) != 0) {
+  if (install_initial(t, ngtcp2_conn_get_dcid2(t->conn)) != 0) {
+    return NGTCP2_ERR_CALLBACK_FAILURE;
+  }
+  if (t->ctx->is_null) {
+    return aq_tls_null_client_initial(t);
+  }
+  if (give_local_params(t) != 0 || drive(t) != 0) {
     return NGTCP2_ERR_CALLBACK_FAILURE;
   }
   return 0;
 }
 
 int aq_tls_recv_client_initial(aq_tls *t, const ngtcp2_cid *dcid) {
-  return aq_crypto_install_initial(t->conn, 1, dcid) == 0
-             ? 0
-             : NGTCP2_ERR_CALLBACK_FAILURE;
+  return install_initial(t, dcid) == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 int aq_tls_recv_retry(aq_tls *t, const ngtcp2_pkt_hd *hd) {
-  return aq_crypto_install_initial(t->conn, 0, &hd->scid) == 0
-             ? 0
-             : NGTCP2_ERR_CALLBACK_FAILURE;
+  return install_initial(t, &hd->scid) == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 int aq_tls_recv_crypto_data(aq_tls *t, ngtcp2_encryption_level level,
                             const uint8_t *data, size_t len) {
   int rv;
+  if (t->ctx->is_null) {
+    return aq_tls_null_recv_crypto_data(t, level, data, len);
+  }
   if (!t->ssl) {
     return 0; /* shrunk: nothing after the handshake matters to us */
   }
@@ -501,6 +521,19 @@ int aq_tls_update_key(aq_tls *t, uint8_t *rx_secret, uint8_t *tx_secret,
                       const uint8_t *current_rx, const uint8_t *current_tx,
                       size_t len) {
   aq_crypto_tap tap = tap_of(t);
+  if (t->ctx->is_null) {
+    const aq_mem *mem = &t->ctx->mem;
+    if (aq_null_next_key(mem, rx_secret, current_rx, len, rx_aead, rx_iv,
+                         &tap) != 0) {
+      return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    if (aq_null_next_key(mem, tx_secret, current_tx, len, tx_aead, tx_iv,
+                         &tap) != 0) {
+      aq_null_drop_key(rx_aead);
+      return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    return 0;
+  }
   if (aq_crypto_next_key(t->conn, rx_secret, current_rx, len, rx_aead, rx_iv,
                          &tap) != 0) {
     return NGTCP2_ERR_CALLBACK_FAILURE;
@@ -511,6 +544,18 @@ int aq_tls_update_key(aq_tls *t, uint8_t *rx_secret, uint8_t *tx_secret,
     return NGTCP2_ERR_CALLBACK_FAILURE;
   }
   return 0;
+}
+
+void aq_tls_set_callbacks(const aq_tls_ctx *ctx, ngtcp2_callbacks *cb) {
+  if (ctx->is_null) {
+    aq_null_set_callbacks(cb);
+  } else {
+    aq_crypto_set_callbacks(cb);
+  }
+}
+
+int aq_tls_ctx_is_null(const aq_tls_ctx *ctx) {
+  return ctx->is_null;
 }
 
 uint8_t aq_tls_alert(const aq_tls *t) {

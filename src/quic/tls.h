@@ -14,14 +14,23 @@
 
 #include <ngtcp2/ngtcp2.h>
 
-#include "antquic.h"
+#include "base/mem.h"
 
 typedef struct aq_tls_ctx aq_tls_ctx;
+typedef struct aq_tls_null aq_tls_null;
 
 /* aq_tls_ctx_new: |params| gives identity, ALPN list, pqc and allow-list; all
  * copied. Returns 0, AQ_ERR_TLS or AQ_ERR_NOMEM. */
 int aq_tls_ctx_new(aq_tls_ctx **pctx, const aq_endpoint_params *params);
 void aq_tls_ctx_del(aq_tls_ctx *ctx);
+/* aq_tls_ctx_new_null: the handshakes of this context prove nothing and its
+ * packets are clear (tls_null.c): for aq_endpoint_new_null only. */
+int aq_tls_ctx_new_null(aq_tls_ctx **pctx, const aq_endpoint_params *params,
+                        const aq_mem *mem);
+int aq_tls_ctx_is_null(const aq_tls_ctx *ctx);
+/* The packet protection that fits: encrypt, decrypt, hp_mask and both deletes.
+ */
+void aq_tls_set_callbacks(const aq_tls_ctx *ctx, ngtcp2_callbacks *cb);
 
 /* The endpoint's protocols as a comma-separated list, borrowed; with |all| also
  * AQ_ALPN_COORDINATION. */
@@ -45,6 +54,7 @@ typedef struct aq_tls_hooks {
 
 typedef struct aq_tls {
   struct WOLFSSL *ssl; /* NULL once shrunk */
+  aq_tls_null *null;   /* in its place, of a null context; NULL otherwise */
   aq_tls_ctx *ctx;
   ngtcp2_conn *conn;
   void *owner;

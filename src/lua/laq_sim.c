@@ -1,0 +1,709 @@
+/* laq_sim.c - a simulation's userdata: its network, its clock, its endpoints.
+ *
+ * A node is an integer, as ids are. An endpoint keeps its simulation alive by
+ * itself, so either may be collected first.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "lua/laq.h"
+
+#include <stdio.h>
+
+typedef struct laq_sim {
+  aq_sim *s; /* NULL: closed */
+} laq_sim;
+
+/* ---- arguments
+ * ---------------------------------------------------------------
+ */
+
+static laq_sim *check_any(lua_State *L) {
+  laq_sim *box = laq_testudata(L, 1, LAQ_SIM);
+  if (!box) {
+    luaL_error(L, "bad argument #1 (%s expected, got %s)", LAQ_SIM,
+               luaL_typename(L, 1));
+  }
+  return box;
+}
+
+static aq_sim *check(lua_State *L) {
+  laq_sim *box = check_any(L);
+  if (!box->s) {
+    luaL_error(L, "attempt to use a closed simulation");
+  }
+  return box->s;
+}
+
+static aq_sim_node check_node(lua_State *L, int arg) {
+  return (aq_sim_node)laq_opt_range(L, arg, -1, 0, UINT32_MAX);
+}
+
+/* An address without a port. Returns 0 or AQ_ERR_ADDRESS. */
+static int parse_ip(const char *text, aq_addr *out) {
+  char buf[AQ_ADDR_STRLEN];
+  int n =
+      snprintf(buf, sizeof(buf), strchr(text, ':') ? "[%s]:0" : "%s:0", text);
+  return n < (int)sizeof(buf) ? aq_addr_parse(out, buf, (size_t)n)
+                              : AQ_ERR_ADDRESS;
+}
+
+static int bad_ip(lua_State *L, const char *text) {
+  lua_pushnil(L);
+  lua_pushfstring(
+      L, "\"%s\" is not an IP address: write \"192.0.2.1\" or \"2001:db8::1\"",
+      text);
+  lua_pushstring(L, aq_error_name(AQ_ERR_ADDRESS));
+  return 3;
+}
+
+static void push_ip(lua_State *L, const aq_addr *a) {
+  char buf[AQ_ADDR_STRLEN];
+  const char *from = buf;
+  aq_addr_format(a, buf);
+  char *end = strrchr(buf, ':');
+  if (a->family == 6) {
+    from++;
+    end--;
+  }
+  lua_pushlstring(L, from, (size_t)(end - from));
+}
+
+/* A list of IPs, or one, on top of the stack, which is popped. Returns how
+ * many, or -1 with bad_ip's three values pushed. */
+static int read_ips(lua_State *L, aq_addr *out, const char *what) {
+  int list = lua_gettop(L);
+  int one = lua_type(L, list) == LUA_TSTRING;
+  size_t n = one ? 1 : 0;
+  if (!one && !lua_isnil(L, list)) {
+    if (lua_type(L, list) != LUA_TTABLE) {
+      return luaL_error(L, "%s must be an address or a list of them", what);
+    }
+    n = laq_rawlen(L, list);
+  }
+  if (n > AQ_SIM_MAX_ADDRS) {
+    return luaL_error(L, "%s: more than %d addresses", what, AQ_SIM_MAX_ADDRS);
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (one) {
+      lua_pushvalue(L, list);
+    } else {
+      lua_rawgeti(L, list, (int)i + 1);
+    }
+    if (lua_type(L, -1) != LUA_TSTRING) {
+      return luaL_error(L, "%s must be strings", what);
+    }
+    if (parse_ip(lua_tostring(L, -1), &out[i]) != 0) {
+      bad_ip(L, lua_tostring(L, -1));
+      return -1;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return (int)n;
+}
+
+/* ---- fields of tables
+ * ------------------------------------------------------------
+ */
+
+typedef enum field_type {
+  SHARE,   /* double */
+  SECONDS, /* aq_duration */
+  BOOL,
+  U16,
+  U32,
+  I32,
+  U64
+} field_type;
+
+typedef struct field {
+  const char *name;
+  field_type type;
+  size_t offset;
+} field;
+
+static void read_number(lua_State *L, const field *f, char *to) {
+  int64_t v = 0;
+  if (f->type == SHARE || f->type == SECONDS) {
+    if (lua_type(L, -1) != LUA_TNUMBER || !(lua_tonumber(L, -1) >= 0)) {
+      luaL_error(L, "'%s' must be a number that is not negative", f->name);
+    }
+    if (f->type == SHARE) {
+      *(double *)(void *)to = lua_tonumber(L, -1);
+    } else {
+      *(aq_duration *)(void *)to = laq_seconds(lua_tonumber(L, -1));
+    }
+    return;
+  }
+  if (!laq_toint(L, -1, &v) || (v < 0 && f->type != I32) ||
+      (f->type == U16 && v > UINT16_MAX) ||
+      (f->type == U32 && v > UINT32_MAX) ||
+      (f->type == I32 && (v > INT32_MAX || v < INT32_MIN))) {
+    luaL_error(L, "'%s' must be an integer that fits", f->name);
+  }
+  if (f->type == U16) {
+    *(uint16_t *)(void *)to = (uint16_t)v;
+  } else if (f->type == U32) {
+    *(uint32_t *)(void *)to = (uint32_t)v;
+  } else if (f->type == I32) {
+    *(int32_t *)(void *)to = (int32_t)v;
+  } else {
+    *(uint64_t *)(void *)to = (uint64_t)v;
+  }
+}
+
+static void read_fields(lua_State *L, int t, const field *f, size_t n,
+                        void *out) {
+  for (size_t i = 0; i < n; i++) {
+    if (laq_field(L, t, f[i].name) != LUA_TNIL) {
+      char *to = (char *)out + f[i].offset;
+      if (f[i].type == BOOL) {
+        if (!lua_isboolean(L, -1)) {
+          luaL_error(L, "'%s' must be a boolean", f[i].name);
+        }
+        *(uint8_t *)to = (uint8_t)lua_toboolean(L, -1);
+      } else {
+        read_number(L, &f[i], to);
+      }
+    }
+    lua_pop(L, 1);
+  }
+}
+
+#define COUNT(v) (sizeof(v) / sizeof((v)[0]))
+#define F(type, name)                                                          \
+  { #name, type, offsetof(aq_sim_link, name) }
+static const field link_fields[] = {
+    F(SECONDS, delay), F(SECONDS, jitter), F(SHARE, loss),
+    F(SHARE, burst),   F(SHARE, dup),      F(SHARE, reorder),
+    F(U64, rate),      F(U64, queue),      F(SECONDS, reorder_delay),
+    F(U32, mtu),       F(BOOL, down),
+};
+#undef F
+#define F(type, name)                                                          \
+  { #name, type, offsetof(aq_sim_nat_params, name) }
+static const field nat_fields[] = {
+    F(U16, low),          F(U16, high),
+    F(I32, step),         F(U16, block_base),
+    F(U16, block_size),   F(U16, max_blocks),
+    F(BOOL, arbitrary),   F(BOOL, blocked),
+    F(BOOL, poison),      F(BOOL, inbound_refresh),
+    F(BOOL, same_port),   F(BOOL, inbound_session),
+    F(SECONDS, idle),     F(SECONDS, absolute),
+    F(SHARE, background), F(U32, max_flows),
+};
+#undef F
+
+static void read_link(lua_State *L, int t, aq_sim_link *link) {
+  luaL_checktype(L, t, LUA_TTABLE);
+  read_fields(L, t, link_fields, COUNT(link_fields), link);
+  if (laq_field(L, t, "hops") != LUA_TNIL) {
+    link->hops = (uint8_t)laq_opt_range(L, lua_gettop(L), 0, 0, 255);
+  }
+  lua_pop(L, 1);
+}
+
+/* ---- life
+ * --------------------------------------------------------------------
+ */
+
+static int sim_close(lua_State *L) {
+  laq_sim *box = check_any(L);
+  aq_sim *s = box->s;
+  box->s = NULL;
+  aq_sim_del(s);
+  return 0;
+}
+
+static int sim_tostring(lua_State *L) {
+  lua_pushstring(L, check_any(L)->s ? LAQ_SIM : LAQ_SIM "{closed}");
+  return 1;
+}
+
+static int core_sim(lua_State *L) {
+  laq_sim *box;
+  aq_env env;
+  uint64_t seed = 0;
+  int rc;
+  lua_settop(L, 1);
+  memset(&env, 0, sizeof(env));
+  if (!lua_isnil(L, 1)) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    laq_field(L, 1, "seed");
+    seed = (uint64_t)laq_opt_range(L, 2, 0, INT64_MIN, INT64_MAX);
+    laq_option_trace(L, 1, &env);
+  }
+  box = laq_newuserdata(L, sizeof(*box));
+  box->s = NULL;
+  laq_setmetatable(L, LAQ_SIM);
+  rc = aq_sim_new(&box->s, seed, &env);
+  return rc == 0 ? 1 : laq_fail(L, rc, "cannot make the simulation");
+}
+
+static int core_sim_peer_id(lua_State *L) {
+  size_t len = 0;
+  const char *key = luaL_checklstring(L, 1, &len);
+  aq_peer_id id;
+  luaL_argcheck(L, len == 32, 1, "a key has 32 bytes");
+  int rc = aq_sim_peer_id(&id, (const uint8_t *)key);
+  if (rc != 0) {
+    return laq_fail(L, rc, NULL);
+  }
+  lua_pushlstring(L, (const char *)id.bytes, sizeof(id.bytes));
+  return 1;
+}
+
+static int core_sim_nat_types(lua_State *L) {
+  const char *name;
+  lua_newtable(L);
+  for (size_t i = 0; (name = aq_sim_nat_type_at(i)) != NULL; i++) {
+    lua_pushstring(L, name);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  return 1;
+}
+
+/* ---- the network
+ * ----------------------------------------------------------------
+ */
+
+static int push_node(lua_State *L, int rc, aq_sim_node node, const char *what) {
+  if (rc != 0) {
+    return laq_fail(L, rc, what);
+  }
+  laq_pushint(L, node);
+  return 1;
+}
+
+/* Where the table says it stands: "nat" or "parent", or the internet. */
+static aq_sim_node read_parent(lua_State *L, int t) {
+  aq_sim_node node = AQ_SIM_INTERNET;
+  if (laq_field(L, t, "nat") == LUA_TNIL) {
+    lua_pop(L, 1);
+    laq_field(L, t, "parent");
+  }
+  node = (aq_sim_node)laq_opt_range(L, lua_gettop(L), 0, 0, UINT32_MAX);
+  lua_pop(L, 1);
+  return node;
+}
+
+/* Sets the link of a new node as the table's field "link" says. */
+static int read_new_link(lua_State *L, int t, aq_sim_link *link) {
+  int has = laq_field(L, t, "link") != LUA_TNIL;
+  memset(link, 0, sizeof(*link));
+  if (has) {
+    read_link(L, lua_gettop(L), link);
+  }
+  lua_pop(L, 1);
+  return has;
+}
+
+static void read_nat_choices(lua_State *L, int t, aq_sim_nat_params *p) {
+  static const char *const mapping[] = {"ei",   "ad",   "apd",
+                                        "flow", "none", NULL};
+  static const char *const filtering[] = {"ei", "ad", "apd", NULL};
+  static const char *const ports[] = {"preserve", "sequential", "random",
+                                      "block", NULL};
+  static const char *const hairpin[] = {"no", "external", "internal", NULL};
+  static const char *const v6[] = {"off", "open", "firewall", NULL};
+  p->mapping = (aq_sim_mapping)laq_option_choice(L, t, "mapping", mapping,
+                                                 (int)p->mapping);
+  p->filtering = (aq_sim_filtering)laq_option_choice(
+      L, t, "filtering", filtering, (int)p->filtering);
+  p->ports =
+      (aq_sim_ports)laq_option_choice(L, t, "ports", ports, (int)p->ports);
+  p->hairpin = (aq_sim_hairpin)laq_option_choice(L, t, "hairpin", hairpin,
+                                                 (int)p->hairpin);
+  p->v6 = (aq_sim_v6)laq_option_choice(L, t, "v6", v6, (int)p->v6);
+}
+
+static int sim_nat(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_nat_params p;
+  aq_sim_link link;
+  aq_sim_node node = 0;
+  int n, has_link, rc;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  aq_sim_nat_params_init(&p);
+  if (laq_field(L, 2, "type") != LUA_TNIL &&
+      (lua_type(L, -1) != LUA_TSTRING ||
+       aq_sim_nat_type(&p, lua_tostring(L, -1)) != 0)) {
+    return luaL_error(L, "'type' is not one of core.sim_nat_types()");
+  }
+  lua_pop(L, 1);
+  read_nat_choices(L, 2, &p);
+  read_fields(L, 2, nat_fields, COUNT(nat_fields), &p);
+  laq_field(L, 2, "addresses");
+  n = read_ips(L, p.addr, "'addresses'");
+  if (n < 0) {
+    return 3;
+  }
+  p.naddr = n > 0 ? (size_t)n : p.naddr;
+  laq_field(L, 2, "network");
+  n = read_ips(L, &p.network, "'network'");
+  if (n < 0) {
+    return 3;
+  }
+  has_link = read_new_link(L, 2, &link);
+  rc = aq_sim_add_nat(s, read_parent(L, 2), &p, &node);
+  if (rc == 0 && has_link) {
+    rc = aq_sim_set_link(s, node, AQ_SIM_BOTH, &link);
+  }
+  return push_node(L, rc, node, "cannot add the NAT");
+}
+
+static int sim_host(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_host_params p;
+  aq_sim_link link;
+  aq_sim_node node = 0;
+  int n, has_link, rc;
+  aq_sim_host_params_init(&p);
+  lua_settop(L, 2);
+  if (lua_isnil(L, 2)) {
+    lua_newtable(L);
+    lua_replace(L, 2);
+  }
+  luaL_checktype(L, 2, LUA_TTABLE);
+  if (laq_field(L, 2, "address") == LUA_TNIL) {
+    lua_pop(L, 1);
+    laq_field(L, 2, "addresses");
+  }
+  n = read_ips(L, p.addr, "'address'");
+  if (n < 0) {
+    return 3;
+  }
+  p.naddr = (size_t)n;
+  if (laq_field(L, 2, "v4") != LUA_TNIL) {
+    p.v4 = (uint8_t)lua_toboolean(L, -1);
+  }
+  laq_field(L, 2, "v6");
+  p.v6 = (uint8_t)lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  has_link = read_new_link(L, 2, &link);
+  rc = aq_sim_add_host(s, read_parent(L, 2), &p, &node);
+  if (rc == 0 && has_link) {
+    rc = aq_sim_set_link(s, node, AQ_SIM_BOTH, &link);
+  }
+  return push_node(L, rc, node, "cannot add the host");
+}
+
+static int sim_addresses(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_addr v[AQ_SIM_MAX_ADDRS];
+  size_t n = aq_sim_get_addrs(s, check_node(L, 2), v, AQ_SIM_MAX_ADDRS);
+  lua_createtable(L, (int)n, 0);
+  for (size_t i = 0; i < n; i++) {
+    push_ip(L, &v[i]);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  return 1;
+}
+
+static int sim_link(lua_State *L) {
+  static const char *const names[] = {"both", "up", "down", NULL};
+  static const unsigned directions[] = {AQ_SIM_BOTH, AQ_SIM_UP, AQ_SIM_DOWN};
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  unsigned which = directions[luaL_checkoption(L, 4, "both", names)];
+  aq_sim_link link;
+  memset(&link, 0, sizeof(link));
+  read_link(L, 3, &link);
+  return laq_result(L, aq_sim_set_link(s, node, which, &link),
+                    "cannot set the link");
+}
+
+/* ---- faults
+ * ------------------------------------------------------------------
+ */
+
+/* true unless a false stands there. */
+static int opt_on(lua_State *L, int arg) {
+  return lua_isnoneornil(L, arg) || lua_toboolean(L, arg);
+}
+
+static int sim_rebind(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  return laq_result(L, aq_sim_rebind(s, node, opt_on(L, 3)), "cannot rebind");
+}
+
+static int sim_renumber(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  const char *text = luaL_checkstring(L, 3);
+  aq_addr a;
+  if (parse_ip(text, &a) != 0) {
+    return bad_ip(L, text);
+  }
+  return laq_result(L, aq_sim_renumber(s, node, &a), "cannot renumber");
+}
+
+static int sim_block(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  return laq_result(L, aq_sim_block(s, node, opt_on(L, 3)), "cannot block");
+}
+
+static int sim_black_hole(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  return laq_result(L, aq_sim_black_hole(s, node, opt_on(L, 3)),
+                    "cannot cut the link");
+}
+
+static int sim_kill(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  return laq_result(L, aq_sim_kill(s, node, opt_on(L, 3)), "cannot kill");
+}
+
+static int sim_burn(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  uint32_t n = (uint32_t)laq_opt_range(L, 3, 1, 0, UINT32_MAX);
+  return laq_result(L, aq_sim_burn(s, node, n), "cannot burn ports");
+}
+
+static int sim_set_addresses(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  aq_addr v[AQ_SIM_MAX_ADDRS];
+  int n;
+  lua_settop(L, 3);
+  n = read_ips(L, v, "addresses");
+  if (n < 0) {
+    return 3;
+  }
+  return laq_result(L, aq_sim_set_addrs(s, node, v, (size_t)n),
+                    "cannot change the addresses");
+}
+
+static int sim_move(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  return laq_result(L, aq_sim_move(s, node, check_node(L, 3)), "cannot move");
+}
+
+/* ---- endpoints and time
+ * ------------------------------------------------------------
+ */
+
+static int sim_endpoint(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  aq_endpoint_params params;
+  aq_runtime_params rp;
+  char why[256] = "";
+  uint8_t key[32];
+  size_t len = 0;
+  const char *text;
+  laq_endpoint *e;
+  int rc;
+  luaL_checktype(L, 3, LUA_TTABLE);
+  lua_settop(L, 3);
+  laq_field(L, 3, "key");
+  text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+  if (len != sizeof(key)) {
+    return luaL_error(L, "option 'key' must be a string of 32 bytes");
+  }
+  memcpy(key, text, sizeof(key));
+  rc = laq_options(L, 3, &params, &rp);
+  if (rc != 0) {
+    return rc;
+  }
+  e = laq_new_endpoint(L);
+  rc = aq_sim_endpoint_new(&e->sim, s, node, key, &rp, &params, why,
+                           sizeof(why));
+  if (rc != 0) {
+    return laq_fail_text(L, rc, why);
+  }
+  e->ep = aq_sim_endpoint_core(e->sim);
+  return 1;
+}
+
+static int sim_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)aq_sim_now(check(L)) / 1e9);
+  return 1;
+}
+
+static int sim_step(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_duration until = laq_opt_seconds(L, 2, AQ_NEVER);
+  int rc = aq_sim_step(s, until);
+  if (rc < 0) {
+    return laq_fail(L, rc, "cannot turn the simulation");
+  }
+  lua_pushnumber(L, (lua_Number)aq_sim_now(s) / 1e9);
+  lua_pushboolean(L, rc);
+  return 2;
+}
+
+/* ---- bare sockets
+ * --------------------------------------------------------------
+ */
+
+static int sim_udp_open(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  aq_addr bind;
+  const char *text;
+  uint32_t id = 0;
+  if (laq_check_addr(L, 3, &bind, &text) != 0) {
+    return laq_bad_addr(L, text);
+  }
+  return push_node(L, aq_sim_udp_open(s, node, &bind, &id), id,
+                   "cannot open the socket");
+}
+
+static int sim_udp_close(lua_State *L) {
+  aq_sim *s = check(L);
+  return laq_result(L, aq_sim_udp_close(s, check_node(L, 2)), "cannot close");
+}
+
+static int sim_udp_bound(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_addr a;
+  int rc = aq_sim_udp_bound(s, check_node(L, 2), &a);
+  if (rc != 0) {
+    return laq_fail(L, rc, "no such socket");
+  }
+  laq_push_addr(L, &a);
+  return 1;
+}
+
+static int sim_udp_send(lua_State *L) {
+  aq_sim *s = check(L);
+  uint32_t id = check_node(L, 2);
+  aq_addr to;
+  const char *text;
+  size_t len = 0;
+  const char *data = luaL_checklstring(L, 4, &len);
+  uint8_t ttl = (uint8_t)laq_opt_range(L, 5, 0, 0, 255);
+  if (laq_check_addr(L, 3, &to, &text) != 0) {
+    return laq_bad_addr(L, text);
+  }
+  return laq_result(
+      L, aq_sim_udp_send(s, id, &to, ttl, (const uint8_t *)data, len),
+      "cannot send");
+}
+
+static int sim_udp_receive(lua_State *L) {
+  aq_sim *s = check(L);
+  uint8_t buf[AQ_SIM_UDP_MAX];
+  aq_addr from;
+  size_t len = 0;
+  int rc = aq_sim_udp_receive(s, check_node(L, 2), &from, buf, &len);
+  if (rc != 0) {
+    return laq_fail(L, rc, NULL);
+  }
+  lua_pushlstring(L, (const char *)buf, len);
+  laq_push_addr(L, &from);
+  return 2;
+}
+
+/* ---- what happened
+ * ----------------------------------------------------------------
+ */
+
+static int sim_trace(lua_State *L) {
+  aq_sim *s = check(L);
+  return laq_result(L, aq_sim_set_trace(s, opt_on(L, 2)), "cannot trace");
+}
+
+static int sim_poll_trace(lua_State *L) {
+  aq_sim_record r;
+  if (!aq_sim_poll_trace(check(L), &r)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_createtable(L, 0, 9);
+  laq_set_time(L, "time", r.time);
+  laq_set_int(L, "datagram", r.datagram);
+  laq_set_int(L, "node", r.node);
+  laq_set_string(L, "kind", aq_sim_kind_name((aq_sim_kind)r.kind));
+  laq_set_string(L, "fate", aq_sim_fate_name((aq_sim_fate)r.fate));
+  laq_set_int(L, "ttl", r.ttl);
+  laq_set_int(L, "len", r.len);
+  laq_set_addr(L, "from", &r.from);
+  laq_set_addr(L, "to", &r.to);
+  return 1;
+}
+
+static int sim_trace_hash(lua_State *L) {
+  char hex[17];
+  snprintf(hex, sizeof(hex), "%016llx",
+           (unsigned long long)aq_sim_trace_hash(check(L)));
+  lua_pushstring(L, hex);
+  return 1;
+}
+
+static int sim_counters(lua_State *L) {
+  aq_sim *s = check(L);
+  aq_sim_counters c;
+  int rc = aq_sim_get_counters(s, check_node(L, 2), &c);
+  if (rc != 0) {
+    return laq_fail(L, rc, "no such node");
+  }
+  lua_createtable(L, 0, AQ_SIM_FATE__COUNT + 5);
+  for (int i = 0; i < AQ_SIM_FATE__COUNT; i++) {
+    laq_set_int(L, aq_sim_fate_name((aq_sim_fate)i), c.fate[i]);
+  }
+  laq_set_int(L, "mappings_created", c.mappings_created);
+  laq_set_int(L, "mappings_expired", c.mappings_expired);
+  laq_set_int(L, "mappings", c.mappings);
+  laq_set_int(L, "flows", c.flows);
+  laq_set_int(L, "trace_lost", c.trace_lost);
+  return 1;
+}
+
+/* ---- opening
+ * ------------------------------------------------------------------
+ */
+
+static const luaL_Reg methods[] = {{"close", sim_close},
+                                   {"nat", sim_nat},
+                                   {"host", sim_host},
+                                   {"addresses", sim_addresses},
+                                   {"link", sim_link},
+                                   {"rebind", sim_rebind},
+                                   {"renumber", sim_renumber},
+                                   {"block", sim_block},
+                                   {"black_hole", sim_black_hole},
+                                   {"kill", sim_kill},
+                                   {"burn", sim_burn},
+                                   {"set_addresses", sim_set_addresses},
+                                   {"move", sim_move},
+                                   {"endpoint", sim_endpoint},
+                                   {"now", sim_now},
+                                   {"step", sim_step},
+                                   {"udp_open", sim_udp_open},
+                                   {"udp_close", sim_udp_close},
+                                   {"udp_bound", sim_udp_bound},
+                                   {"udp_send", sim_udp_send},
+                                   {"udp_receive", sim_udp_receive},
+                                   {"trace", sim_trace},
+                                   {"poll_trace", sim_poll_trace},
+                                   {"trace_hash", sim_trace_hash},
+                                   {"counters", sim_counters},
+                                   {NULL, NULL}};
+static const luaL_Reg meta[] = {{"__gc", sim_close},
+                                {"__close", sim_close},
+                                {"__tostring", sim_tostring},
+                                {NULL, NULL}};
+static const luaL_Reg functions[] = {{"sim", core_sim},
+                                     {"sim_peer_id", core_sim_peer_id},
+                                     {"sim_nat_types", core_sim_nat_types},
+                                     {NULL, NULL}};
+
+void laq_open_sim(lua_State *L) {
+  luaL_newmetatable(L, LAQ_SIM);
+  lua_pushliteral(L, LAQ_SIM); /* 5.1 and 5.2 don't set it */
+  lua_setfield(L, -2, "__name");
+  laq_setfuncs(L, meta, 0);
+  lua_newtable(L);
+  laq_setfuncs(L, methods, 0);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  laq_setfuncs(L, functions, 0);
+}
