@@ -36,6 +36,14 @@ function core.sim_peer_id(key) end
 ---@return string[]
 function core.sim_nat_types() end
 
+--- A type as the table that Sim:nat takes, all fields set but for addresses,
+--- network, parent and link.
+---@param name string
+---@return antquic.core.SimNat|nil
+---@return string? message
+---@return string? code
+function core.sim_nat_type(name) end
+
 --- Ends it. Its endpoints become deaf and mute; close them as usual. Idempotent.
 function Sim:close() end
 
@@ -69,7 +77,8 @@ function Sim:close() end
 ---@field block_base? integer
 ---@field block_size? integer default 512
 ---@field max_blocks? integer of one inner address, default 1
----@field addresses? string|string[] outer IPv4 addresses; default one is chosen
+---@field addresses? string|string[] outer IPv4 addresses; default they are chosen
+---@field pool? integer how many to choose, default 1
 ---@field arbitrary? boolean each mapping takes the next address of the pool
 ---@field blocked? boolean no UDP passes
 ---@field poison? boolean an unsolicited datagram takes its tuple, as behind "linux_open"
@@ -115,6 +124,13 @@ function Sim:addresses(node) end
 ---@return string? message
 ---@return string? code
 function Sim:link(node, link, direction) end
+
+---@param node antquic.core.SimNode
+---@param direction? "up"|"down"
+---@return antquic.core.SimLink|nil
+---@return string? message
+---@return string? code
+function Sim:get_link(node, direction) end
 
 --- A NAT forgets all mappings. With |new_ports| (default) one that preserves
 --- ports chooses others from now on.
@@ -198,8 +214,8 @@ function Sim:now() end
 --- Lets time pass until some endpoint has events for poll(), or a bare socket a
 --- datagram, but not beyond |deadline| (a time, not a length). At once when there
 --- are some already. Sends what verbs have queued.
----@param deadline? number nil: until nothing is left to happen
----@return number|nil now
+---@param deadline? number nil: as long as it takes; nil, message, "TIMEOUT" when nothing will ever happen
+---@return number|nil now not before |deadline| when that ended it
 ---@return boolean|string busy somebody has something; or message
 ---@return string? code
 function Sim:step(deadline) end

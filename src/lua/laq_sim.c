@@ -297,23 +297,24 @@ static int read_new_link(lua_State *L, int t, aq_sim_link *link) {
   return has;
 }
 
+static const char *const mapping_names[] = {"ei",   "ad",   "apd",
+                                            "flow", "none", NULL};
+static const char *const filtering_names[] = {"ei", "ad", "apd", NULL};
+static const char *const ports_names[] = {"preserve", "sequential", "random",
+                                          "block", NULL};
+static const char *const hairpin_names[] = {"no", "external", "internal", NULL};
+static const char *const v6_names[] = {"off", "open", "firewall", NULL};
+
 static void read_nat_choices(lua_State *L, int t, aq_sim_nat_params *p) {
-  static const char *const mapping[] = {"ei",   "ad",   "apd",
-                                        "flow", "none", NULL};
-  static const char *const filtering[] = {"ei", "ad", "apd", NULL};
-  static const char *const ports[] = {"preserve", "sequential", "random",
-                                      "block", NULL};
-  static const char *const hairpin[] = {"no", "external", "internal", NULL};
-  static const char *const v6[] = {"off", "open", "firewall", NULL};
-  p->mapping = (aq_sim_mapping)laq_option_choice(L, t, "mapping", mapping,
+  p->mapping = (aq_sim_mapping)laq_option_choice(L, t, "mapping", mapping_names,
                                                  (int)p->mapping);
   p->filtering = (aq_sim_filtering)laq_option_choice(
-      L, t, "filtering", filtering, (int)p->filtering);
-  p->ports =
-      (aq_sim_ports)laq_option_choice(L, t, "ports", ports, (int)p->ports);
-  p->hairpin = (aq_sim_hairpin)laq_option_choice(L, t, "hairpin", hairpin,
+      L, t, "filtering", filtering_names, (int)p->filtering);
+  p->ports = (aq_sim_ports)laq_option_choice(L, t, "ports", ports_names,
+                                             (int)p->ports);
+  p->hairpin = (aq_sim_hairpin)laq_option_choice(L, t, "hairpin", hairpin_names,
                                                  (int)p->hairpin);
-  p->v6 = (aq_sim_v6)laq_option_choice(L, t, "v6", v6, (int)p->v6);
+  p->v6 = (aq_sim_v6)laq_option_choice(L, t, "v6", v6_names, (int)p->v6);
 }
 
 static int sim_nat(lua_State *L) {
@@ -339,6 +340,10 @@ static int sim_nat(lua_State *L) {
     return 3;
   }
   p.naddr = n > 0 ? (size_t)n : p.naddr;
+  if (laq_field(L, 2, "pool") != LUA_TNIL && n == 0) {
+    p.naddr = (size_t)laq_opt_range(L, lua_gettop(L), 1, 1, AQ_SIM_MAX_ADDRS);
+  }
+  lua_pop(L, 1);
   laq_field(L, 2, "network");
   n = read_ips(L, &p.network, "'network'");
   if (n < 0) {
@@ -386,6 +391,72 @@ static int sim_host(lua_State *L) {
     rc = aq_sim_set_link(s, node, AQ_SIM_BOTH, &link);
   }
   return push_node(L, rc, node, "cannot add the host");
+}
+
+static void push_fields(lua_State *L, const field *f, size_t n,
+                        const void *from) {
+  for (size_t i = 0; i < n; i++) {
+    const char *at = (const char *)from + f[i].offset;
+    switch (f[i].type) {
+    case SHARE:
+      lua_pushnumber(L, *(const double *)(const void *)at);
+      break;
+    case SECONDS:
+      lua_pushnumber(L, (lua_Number) * (const aq_duration *)(const void *)at /
+                            1e9);
+      break;
+    case BOOL:
+      lua_pushboolean(L, *(const uint8_t *)at);
+      break;
+    case U16:
+      lua_pushinteger(L, *(const uint16_t *)(const void *)at);
+      break;
+    case U32:
+      laq_pushint(L, *(const uint32_t *)(const void *)at);
+      break;
+    case I32:
+      lua_pushinteger(L, *(const int32_t *)(const void *)at);
+      break;
+    case U64:
+      laq_pushint(L, *(const uint64_t *)(const void *)at);
+      break;
+    }
+    lua_setfield(L, -2, f[i].name);
+  }
+}
+
+static int core_sim_nat_type(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  aq_sim_nat_params p;
+  if (aq_sim_nat_type(&p, name) != 0) {
+    return laq_fail(L, AQ_ERR_INVAL, "no such type of NAT");
+  }
+  lua_createtable(L, 0, 26);
+  push_fields(L, nat_fields, COUNT(nat_fields), &p);
+  laq_set_string(L, "mapping", mapping_names[p.mapping]);
+  laq_set_string(L, "filtering", filtering_names[p.filtering]);
+  laq_set_string(L, "ports", ports_names[p.ports]);
+  laq_set_string(L, "hairpin", hairpin_names[p.hairpin]);
+  laq_set_string(L, "v6", v6_names[p.v6]);
+  laq_set_int(L, "pool", p.naddr > 0 ? p.naddr : 1);
+  return 1;
+}
+
+static int sim_get_link(lua_State *L) {
+  static const char *const names[] = {"up", "down", NULL};
+  static const unsigned directions[] = {AQ_SIM_UP, AQ_SIM_DOWN};
+  aq_sim *s = check(L);
+  aq_sim_node node = check_node(L, 2);
+  unsigned which = directions[luaL_checkoption(L, 3, "up", names)];
+  aq_sim_link link;
+  int rc = aq_sim_get_link(s, node, which, &link);
+  if (rc != 0) {
+    return laq_fail(L, rc, "no such link");
+  }
+  lua_createtable(L, 0, 12);
+  push_fields(L, link_fields, COUNT(link_fields), &link);
+  laq_set_int(L, "hops", link.hops);
+  return 1;
 }
 
 static int sim_addresses(lua_State *L) {
@@ -527,10 +598,23 @@ static int sim_now(lua_State *L) {
   return 1;
 }
 
+/* Upwards: the clock that Lua reads then is not before what Lua asked for. */
+static aq_tstamp opt_deadline(lua_State *L, int arg) {
+  lua_Number v = lua_isnoneornil(L, arg) ? 0 : luaL_checknumber(L, arg);
+  aq_tstamp t = laq_opt_seconds(L, arg, AQ_NEVER);
+  while (t < AQ_NEVER && (lua_Number)t / 1e9 < v) {
+    t++;
+  }
+  return t;
+}
+
 static int sim_step(lua_State *L) {
   aq_sim *s = check(L);
-  aq_duration until = laq_opt_seconds(L, 2, AQ_NEVER);
+  aq_tstamp until = opt_deadline(L, 2);
   int rc = aq_sim_step(s, until);
+  if (rc == 0 && until == AQ_NEVER) {
+    return laq_fail(L, AQ_ERR_TIMEOUT, "nothing will ever happen");
+  }
   if (rc < 0) {
     return laq_fail(L, rc, "cannot turn the simulation");
   }
@@ -666,6 +750,7 @@ static const luaL_Reg methods[] = {{"close", sim_close},
                                    {"host", sim_host},
                                    {"addresses", sim_addresses},
                                    {"link", sim_link},
+                                   {"get_link", sim_get_link},
                                    {"rebind", sim_rebind},
                                    {"renumber", sim_renumber},
                                    {"block", sim_block},
@@ -694,6 +779,7 @@ static const luaL_Reg meta[] = {{"__gc", sim_close},
 static const luaL_Reg functions[] = {{"sim", core_sim},
                                      {"sim_peer_id", core_sim_peer_id},
                                      {"sim_nat_types", core_sim_nat_types},
+                                     {"sim_nat_type", core_sim_nat_type},
                                      {NULL, NULL}};
 
 void laq_open_sim(lua_State *L) {

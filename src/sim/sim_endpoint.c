@@ -265,11 +265,32 @@ static int flush(aq_sim_endpoint *e, int max) {
   return 0;
 }
 
+/* The sockets that the endpoint asks for or gives back. */
+static void serve_sockets(aq_sim_endpoint *e) {
+  aq_socket_request r;
+  while (aq_endpoint_poll_socket(e->ep, &r)) {
+    if (r.index < AQ_MAX_SOCKETS || r.index >= AQ_SIM_ENDPOINT_SOCKETS) {
+      continue;
+    }
+    aq_addr bound;
+    int had = e->sock[r.index] != NULL;
+    if (!r.open && had) {
+      aq_vsock_close(e->sock[r.index]);
+      e->sock[r.index] = NULL;
+    } else if (r.open) {
+      int rv = had ? AQ_ERR_ADDRESS : open_socket(e, &r.bind, r.index, &bound);
+      aq_endpoint_socket_opened(e->ep, e->s->now, r.index,
+                                rv == 0 ? &bound : NULL);
+    }
+  }
+}
+
 int aq_sim_endpoint_flush(aq_sim_endpoint *e) {
   if (e->s->closed || e->host->dead) {
     return 0;
   }
   aq_list_remove(&e->touched);
+  serve_sockets(e);
   int rv = flush(e, MAX_SENDS);
   return rv != 0 ? rv
                  : aq_timer_set(&e->s->timers, &e->timer,

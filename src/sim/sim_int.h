@@ -30,11 +30,7 @@
 #define AQ_SIM_MAX_FLYING ((size_t)1 << 20) /* datagrams; more are dropped */
 #define AQ_SIM_MAX_SOCKETS ((size_t)1 << 20)
 #define AQ_SIM_TTL 64
-#ifdef AQ_MAX_EXTRA_SOCKETS
 #define AQ_SIM_ENDPOINT_SOCKETS (AQ_MAX_SOCKETS + AQ_MAX_EXTRA_SOCKETS)
-#else
-#define AQ_SIM_ENDPOINT_SOCKETS AQ_MAX_SOCKETS
-#endif
 #define AQ_SIM_SMALL 128 /* payloads of the two sizes of buffers */
 #define AQ_SIM_LARGE 1472
 #define AQ_SIM_MAX_BLOCKS 16 /* port blocks of one inner address */

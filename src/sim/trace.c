@@ -4,6 +4,7 @@
 #include "sim/sim_int.h"
 
 #include "base/hash.h"
+#include "proto/observe.h"
 #include "proto/punch.h"
 
 #define TEXT(name, text) text,
@@ -45,6 +46,9 @@ uint8_t aq_vtrace_kind(const uint8_t *data, size_t len) {
     return AQ_SIM_KIND_ANSWER;
   case AQ_PUNCH_OPENER:
     return AQ_SIM_KIND_OPENER;
+  case AQ_OBSERVE_ASK:
+  case AQ_OBSERVE_TELL:
+    return AQ_SIM_KIND_OBSERVE;
   default:
     return AQ_SIM_KIND_OTHER;
   }
