@@ -5,7 +5,7 @@
 
 #include "base/addr.h"
 
-#include <ngtcp2/ngtcp2_crypto.h>
+#include "quic/token.h"
 
 #include <assert.h>
 #include <string.h>
@@ -324,9 +324,10 @@ void aq_conn_cid_notify(aq_conn *c, const ngtcp2_cid *cid, int added) {
 static void submit_token(aq_conn *c) {
   uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN];
   const ngtcp2_path *path = ngtcp2_conn_get_path2(c->q);
-  ngtcp2_ssize n = ngtcp2_crypto_generate_regular_token2(
-      token, c->shared->secrets.token, sizeof(c->shared->secrets.token),
-      path->remote.addr, path->remote.addrlen, NULL, 0, c->now);
+  aq_addr remote;
+  aq_addr_from_sockaddr(&remote, (const struct sockaddr *)path->remote.addr,
+                        path->remote.addrlen);
+  ngtcp2_ssize n = aq_token_make(token, c->shared, &remote, c->now);
   if (n > 0) {
     ngtcp2_conn_submit_new_token(c->q, token, (size_t)n);
     c->dirty = 1;

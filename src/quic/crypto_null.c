@@ -3,9 +3,13 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/crypto_null.h"
 
+#include "base/addr.h"
 #include "base/hash.h"
 #include "base/rand.h"
+#include "base/time.h"
+#include "base/wire.h"
 
+#include <ngtcp2/ngtcp2_crypto.h>
 #include <string.h>
 
 #define TAG_LEN 16
@@ -161,6 +165,16 @@ void aq_null_secret(uint8_t out[AQ_NULL_SECRET_LEN], const uint8_t *data,
   }
 }
 
+static uint64_t key_of(const uint8_t *secret, size_t len) {
+  return fold(UINT64_C(0x6e756c6c), secret, len);
+}
+
+/* The fixed key of the Retry integrity tag. */
+static uint64_t retry_key(void) {
+  static const uint8_t zero[AQ_NULL_SECRET_LEN];
+  return key_of(zero, sizeof(zero));
+}
+
 /* A context and an IV from a secret. Returns 0 or -1. */
 static int key_make(ngtcp2_crypto_aead_ctx *ctx, uint8_t iv[IV_LEN],
                     const aq_mem *mem, const uint8_t *secret, size_t len,
@@ -171,7 +185,7 @@ static int key_make(ngtcp2_crypto_aead_ctx *ctx, uint8_t iv[IV_LEN],
     return -1;
   }
   k->mem = *mem;
-  k->key = fold(UINT64_C(0x6e756c6c), secret, len);
+  k->key = key_of(secret, len);
   if (tap) {
     k->tap = *tap;
   }
@@ -244,4 +258,91 @@ int aq_null_next_key(const aq_mem *mem, uint8_t *next_secret,
   }
   aq_null_secret(next_secret, secret, len, 2);
   return key_make(ctx, iv, mem, next_secret, len, tap);
+}
+
+/* ---- tokens
+ * ------------------------------------------------------------------
+ */
+
+#define TOKEN_LEN_NEW NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN
+#define TOKEN_LEN_RETRY NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2
+
+/* What only this server can have made. */
+static uint64_t token_proof(const uint8_t *token, size_t len,
+                            const uint8_t secret[32], const ngtcp2_cid *scid) {
+  uint64_t sum = fold(fold(1, secret, 32), token, len);
+  return scid ? fold(sum, scid->data, scid->datalen) : sum;
+}
+
+size_t aq_null_token(uint8_t *out, const uint8_t secret[32],
+                     const ngtcp2_cid *scid, const aq_addr *remote,
+                     const ngtcp2_cid *odcid, aq_tstamp now) {
+  size_t len = scid ? TOKEN_LEN_RETRY : TOKEN_LEN_NEW;
+  aq_writer w;
+  memset(out, 0, len);
+  aq_writer_init(&w, out, len);
+  aq_write_u8(&w, scid ? NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2
+                       : NGTCP2_CRYPTO_TOKEN_MAGIC_REGULAR);
+  aq_write_u64(&w, now);
+  aq_write_u64(&w, aq_addr_hash(remote, 0));
+  if (scid) {
+    aq_write_u8(&w, (uint8_t)odcid->datalen);
+    aq_write_bytes(&w, odcid->data, odcid->datalen);
+  }
+  aq_write_u64(&w, token_proof(out, w.off, secret, scid));
+  return len;
+}
+
+int aq_null_token_read(const uint8_t *token, size_t len,
+                       const uint8_t secret[32], const ngtcp2_cid *scid,
+                       const aq_addr *remote, aq_tstamp now, ngtcp2_cid *odcid,
+                       aq_duration *age) {
+  aq_reader r;
+  aq_reader_init(&r, token, len);
+  aq_read_skip(&r, 1);
+  *age = aq_time_since(now, aq_read_u64(&r));
+  uint64_t place = aq_read_u64(&r);
+  if (scid) {
+    size_t n = aq_read_u8(&r);
+    const uint8_t *cid = n <= NGTCP2_MAX_CIDLEN ? aq_read_view(&r, n) : NULL;
+    if (cid == NULL) {
+      return AQ_ERR_FORMAT;
+    }
+    ngtcp2_cid_init(odcid, cid, n);
+  }
+  size_t signed_len = r.off;
+  if (aq_read_u64(&r) != token_proof(token, signed_len, secret, scid) ||
+      r.err != 0 || len != (scid ? TOKEN_LEN_RETRY : TOKEN_LEN_NEW)) {
+    return AQ_ERR_FORMAT;
+  }
+  return place == aq_addr_hash(remote, 0) ? 0 : AQ_ERR_ADDRESS;
+}
+
+ngtcp2_ssize aq_null_write_retry(uint8_t *out, size_t cap,
+                                 const ngtcp2_pkt_hd *hd,
+                                 const ngtcp2_cid *scid, const uint8_t *token,
+                                 size_t len) {
+  const null_key zero = {.key = retry_key()};
+  const ngtcp2_crypto_aead_ctx ctx = {.native_handle =
+                                          (void *)(uintptr_t)&zero};
+  ngtcp2_crypto_ctx c;
+  aq_null_fill_ctx(&c);
+  return ngtcp2_pkt_write_retry(out, cap, hd->version, &hd->scid, scid,
+                                &hd->dcid, token, len, on_encrypt, &c.aead,
+                                &ctx);
+}
+
+ngtcp2_ssize aq_null_write_close(uint8_t *out, size_t cap,
+                                 const ngtcp2_pkt_hd *hd, uint64_t code) {
+  uint8_t secret[AQ_NULL_SECRET_LEN];
+  null_key key = {0};
+  const ngtcp2_crypto_aead_ctx ctx = {.native_handle = &key};
+  const ngtcp2_crypto_cipher_ctx hp = {0};
+  ngtcp2_crypto_ctx c;
+  aq_null_fill_ctx(&c);
+  aq_null_secret(secret, hd->dcid.data, hd->dcid.datalen, 1);
+  key.key = key_of(secret, sizeof(secret));
+  return ngtcp2_pkt_write_connection_close(
+      out, cap, hd->version, &hd->scid, &hd->dcid, code, NULL, 0, on_encrypt,
+      &c.aead, &ctx, secret, on_hp_mask, &c.hp, &hp);
 }

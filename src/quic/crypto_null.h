@@ -41,4 +41,24 @@ int aq_null_next_key(const aq_mem *mem, uint8_t *next_secret,
                      const aq_crypto_tap *tap);
 void aq_null_drop_key(ngtcp2_crypto_aead_ctx *ctx);
 
+/* A token of the same form as ngtcp2's: without |scid| a NEW_TOKEN, with it one
+ * for a Retry whose source that is, made for |odcid|. Returns its length, at
+ * most NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN or ..._RETRY_TOKENLEN2. */
+size_t aq_null_token(uint8_t *out, const uint8_t secret[32],
+                     const ngtcp2_cid *scid, const aq_addr *remote,
+                     const ngtcp2_cid *odcid, aq_tstamp now);
+/* Returns 0, AQ_ERR_FORMAT (not one of these of ours, or not with that |scid|),
+ * AQ_ERR_ADDRESS (made for another). *odcid is set with |scid|. */
+int aq_null_token_read(const uint8_t *token, size_t len,
+                       const uint8_t secret[32], const ngtcp2_cid *scid,
+                       const aq_addr *remote, aq_tstamp now, ngtcp2_cid *odcid,
+                       aq_duration *age);
+/* As ngtcp2_crypto_write_retry and ngtcp2_crypto_write_connection_close. */
+ngtcp2_ssize aq_null_write_retry(uint8_t *out, size_t cap,
+                                 const ngtcp2_pkt_hd *hd,
+                                 const ngtcp2_cid *scid, const uint8_t *token,
+                                 size_t len);
+ngtcp2_ssize aq_null_write_close(uint8_t *out, size_t cap,
+                                 const ngtcp2_pkt_hd *hd, uint64_t code);
+
 #endif

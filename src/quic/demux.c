@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "quic/endpoint_int.h"
+#include "quic/token.h"
 
-#include <ngtcp2/ngtcp2_crypto.h>
 #include <string.h>
 
 #define AQ_MIN_INITIAL 1200 /* RFC 9000 section 14.1 */
-#define AQ_RETRY_LIFE (10 * AQ_S)
-#define AQ_TOKEN_LIFE (24 * 3600 * AQ_S)
 /* RFC 9000 10.3: a reset has 21 bytes or more, and is always smaller than what
  * it answers, so that two nodes that know nothing fall silent. Small packets
  * are answered too, since all that a quiet peer sends is a PING. */
@@ -98,24 +96,14 @@ static void send_stateless_reset(aq_endpoint *ep, const aq_datagram *d,
 
 static void send_retry(aq_endpoint *ep, const aq_datagram *d,
                        const ngtcp2_pkt_hd *hd) {
-  struct sockaddr_storage ss;
-  socklen_t sslen = aq_addr_to_sockaddr(&ss, &d->remote, 0);
   ngtcp2_cid scid;
-  uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2];
   uint8_t buf[AQ_OUT_LEN];
   scid.datalen = AQ_CID_LEN;
   if (aq_crypto_random(&ep->env, scid.data, AQ_CID_LEN) != 0) {
     return;
   }
-  ngtcp2_ssize n = ngtcp2_crypto_generate_retry_token2(
-      token, ep->shared.secrets.token, sizeof(ep->shared.secrets.token),
-      hd->version, (const ngtcp2_sockaddr *)&ss, (ngtcp2_socklen)sslen, &scid,
-      &hd->dcid, ep->now);
-  if (n < 0) {
-    return;
-  }
-  n = ngtcp2_crypto_write_retry(buf, sizeof(buf), hd->version, &hd->scid, &scid,
-                                &hd->dcid, token, (size_t)n);
+  ngtcp2_ssize n = aq_token_write_retry(buf, sizeof(buf), &ep->shared, hd,
+                                        &d->remote, &scid, ep->now);
   if (n > 0) {
     ep->stats.retries_sent++;
     answer(ep, d, buf, (size_t)n);
@@ -125,9 +113,7 @@ static void send_retry(aq_endpoint *ep, const aq_datagram *d,
 static void send_invalid_token(aq_endpoint *ep, const aq_datagram *d,
                                const ngtcp2_pkt_hd *hd) {
   uint8_t buf[AQ_OUT_LEN];
-  ngtcp2_ssize n = ngtcp2_crypto_write_connection_close(
-      buf, sizeof(buf), hd->version, &hd->scid, &hd->dcid, NGTCP2_INVALID_TOKEN,
-      NULL, 0);
+  ngtcp2_ssize n = aq_token_write_refusal(buf, sizeof(buf), &ep->shared, hd);
   ep->stats.handshakes_refused++;
   if (n > 0) {
     answer(ep, d, buf, (size_t)n);
@@ -137,54 +123,16 @@ static void send_invalid_token(aq_endpoint *ep, const aq_datagram *d,
 /* ---- new handshakes
  * -------------------------------------------------------------- */
 
-typedef enum token_verdict {
-  TOKEN_NONE,
-  TOKEN_RETRY,
-  TOKEN_NEW,
-  TOKEN_BAD
-} token_verdict;
-
-static token_verdict check_token(aq_endpoint *ep, const aq_datagram *d,
-                                 const ngtcp2_pkt_hd *hd, ngtcp2_cid *odcid) {
-  if (hd->tokenlen == 0) {
-    return TOKEN_NONE;
-  }
-  struct sockaddr_storage ss;
-  socklen_t sslen = aq_addr_to_sockaddr(&ss, &d->remote, 0);
-  const uint8_t *secret = ep->shared.secrets.token;
-  size_t secretlen = sizeof(ep->shared.secrets.token);
-  if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2) {
-    int rv = ngtcp2_crypto_verify_retry_token2(
-        odcid, hd->token, hd->tokenlen, secret, secretlen, hd->version,
-        (const ngtcp2_sockaddr *)&ss, (ngtcp2_socklen)sslen, &hd->dcid,
-        AQ_RETRY_LIFE, ep->now);
-    if (rv == 0) {
-      return TOKEN_RETRY;
-    }
-    /* A token of another server, or of us before a restart: RFC 9000 8.1.3
-     * treats what can't be read as none. */
-    return rv == NGTCP2_CRYPTO_ERR_VERIFY_TOKEN ? TOKEN_BAD : TOKEN_NONE;
-  }
-  if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_REGULAR &&
-      ngtcp2_crypto_verify_regular_token(
-          hd->token, hd->tokenlen, secret, secretlen,
-          (const ngtcp2_sockaddr *)&ss, (ngtcp2_socklen)sslen, AQ_TOKEN_LIFE,
-          ep->now) == 0) {
-    return TOKEN_NEW;
-  }
-  return TOKEN_NONE;
-}
-
 /* Returns 1 when the newcomer may get a connection. */
 static int admit(aq_endpoint *ep, const aq_datagram *d, const ngtcp2_pkt_hd *hd,
-                 token_verdict token) {
+                 aq_token_verdict token) {
   const aq_endpoint_params *p = &ep->shared.params;
   if (ep->nlinks >= p->max_connections) {
     AQ_LIMIT_HIT(ep, limit_connections);
     ep->stats.datagrams_dropped_limit++;
     return 0;
   }
-  int proven = token == TOKEN_RETRY || token == TOKEN_NEW;
+  int proven = token == AQ_TOKEN_RETRY || token == AQ_TOKEN_NEW;
   aq_admit verdict =
       aq_limits_admit(&ep->limits, &d->remote, proven, p->max_half_open);
   if (verdict == AQ_ADMIT_YES && p->always_retry && !proven) {
@@ -244,23 +192,24 @@ static void on_initial(aq_endpoint *ep, const aq_datagram *d,
     return;
   }
   ngtcp2_cid odcid;
-  token_verdict token = check_token(ep, d, &hd, &odcid);
-  if (token == TOKEN_BAD) {
+  aq_token_verdict token =
+      aq_token_check(&ep->shared, &hd, &d->remote, ep->now, &odcid);
+  if (token == AQ_TOKEN_BAD) {
     send_invalid_token(ep, d, &hd);
     return;
   }
   if (!admit(ep, d, &hd, token)) {
     return;
   }
-  int type = token == TOKEN_RETRY ? NGTCP2_TOKEN_TYPE_RETRY
-             : token == TOKEN_NEW ? NGTCP2_TOKEN_TYPE_NEW_TOKEN
-                                  : NGTCP2_TOKEN_TYPE_UNKNOWN;
-  if (token == TOKEN_NONE) {
+  int type = token == AQ_TOKEN_RETRY ? NGTCP2_TOKEN_TYPE_RETRY
+             : token == AQ_TOKEN_NEW ? NGTCP2_TOKEN_TYPE_NEW_TOKEN
+                                     : NGTCP2_TOKEN_TYPE_UNKNOWN;
+  if (token == AQ_TOKEN_NONE) {
     hd.token = NULL;
     hd.tokenlen = 0;
   }
   aq_link *l =
-      aq_link_accept(ep, d, &hd, token == TOKEN_RETRY ? &odcid : NULL, type);
+      aq_link_accept(ep, d, &hd, token == AQ_TOKEN_RETRY ? &odcid : NULL, type);
   if (l == NULL) {
     ep->stats.datagrams_dropped_limit++;
     return;
