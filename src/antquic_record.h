@@ -35,6 +35,8 @@ extern "C" {
   X(CANDIDATE, "candidate") /* of the control message before it */             \
   X(FRAME_SENT, "frame_sent")                                                  \
   X(FRAME_RECEIVED, "frame_received")                                          \
+  X(OBSERVE_SENT, "observe_sent") /* how does the coordinator see a socket? */ \
+  X(OBSERVE_RECEIVED, "observe_received")                                      \
   X(LOST, "lost") /* entries that nobody polled in time */
 
 typedef enum aq_record_kind {
@@ -66,10 +68,14 @@ typedef struct aq_record_entry {
   uint32_t mark;   /* QUIC_*: the same datagram has the same one at both ends */
   uint64_t seq;    /* punch, frame; CANDIDATE: its place in the list */
   uint64_t cookie; /* punch: an answer has that of its probe */
-  uint64_t request;  /* control message */
-  uint64_t count;    /* control message: candidates; LOST: entries */
-  aq_duration delay; /* control message: start delay; ERROR: retry after */
-  aq_duration rtt;   /* control message: the coordinator's estimate */
+  uint64_t request;       /* control message */
+  uint64_t count;         /* control message: candidates; HINT: sockets; LOST:
+                             entries */
+  const char *plan;       /* control message: static, or NULL */
+  aq_nat_profile profile; /* control message: all unknown where it has none */
+  uint8_t flags;          /* OBSERVE_SENT: from where the answer is to come */
+  aq_duration delay;      /* control message: start delay; ERROR: retry after */
+  aq_duration rtt;        /* control message: the coordinator's estimate */
   int error;
   const char *text; /* static: the budget, or why it was dropped; or NULL */
 } aq_record_entry;

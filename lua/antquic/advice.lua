@@ -10,8 +10,9 @@
 --   sockets           local addresses
 --   same_nat          both have one public address
 --   mine, theirs      NAT profiles: mapping, filtering ("none", "endpoint_independent",
---                     "address_dependent", "address_and_port_dependent", "blocked"), allocation
---                     ("preserving", "sequential", "random", "block"), hairpin
+--                     "address_dependent", "address_and_port_dependent"; mapping "none": no NAT,
+--                     filtering "none": nothing ever came in), allocation ("preserving",
+--                     "sequential", "random", "block"), hairpin; "unknown" is as if missing
 --   timeout           seconds that the attempt had
 --
 -- SPDX-License-Identifier: MIT
@@ -53,9 +54,23 @@ local function steps_of(facts, name)
   return out
 end
 
+-- A step that sends punch datagrams, by whatever plan.
+local PUNCHES = { punch = true, fresh = true, predict = true, birthday = true, repair = true }
+advice.PUNCHES = PUNCHES
+
+local function punches(facts)
+  local out = {}
+  for _, step in ipairs(facts.steps) do
+    if PUNCHES[step.step] then
+      out[#out + 1] = step
+    end
+  end
+  return out
+end
+
 -- It came as far as punching, and that came to nothing.
 local function punched_in_vain(facts)
-  local list = steps_of(facts, "punch")
+  local list = punches(facts)
   return #list > 0
     and failed_with(
         facts,
@@ -351,8 +366,9 @@ local RULES = {
     "peer_udp_blocked",
     last = true,
     function(f)
-      if punched_in_vain(f) and f.theirs and f.theirs.mapping == "blocked" then
-        return "UDP seems to be blocked where the peer is: only a relay can help."
+      if punched_in_vain(f) and f.theirs and f.theirs.filtering == "none" then
+        return "Where the peer is no UDP ever came in: a firewall drops it, and only a relay can "
+          .. "help."
       end
     end,
   },
@@ -447,7 +463,7 @@ local RULES = {
     "nothing_heard",
     function(f)
       if punched_in_vain(f) and not was_heard(f) then
-        local sent = sum(steps_of(f, "punch"), "sent")
+        local sent = sum(punches(f), "sent")
         return (
           "%s of the peer came through%s. Run 'antquic netcheck' with two coordinators on "
           .. "both sides: where both NATs change the port with the destination, only a relay, a "
@@ -460,7 +476,7 @@ local RULES = {
     "address_silent",
     function(f)
       local _, step = failed_with(f, "UNREACHABLE")
-      if step and step.step == "dial" and #steps_of(f, "punch") == 0 then
+      if step and step.step == "dial" and #punches(f) == 0 then
         return (
           "Nothing came back from %s: is the peer running there, and may it be reached "
           .. "from outside?"
@@ -521,8 +537,8 @@ local REMARKS = {
   {
     "unusable",
     function(f)
-      local punches = steps_of(f, "punch")
-      local last = punches[#punches]
+      local list = punches(f)
+      local last = list[#list]
       local n = last and tonumber(last.unusable) or 0
       if n > 0 then
         return (
@@ -533,6 +549,20 @@ local REMARKS = {
     end,
   },
 }
+
+-- A profile without what is unknown.
+local function known(profile)
+  if type(profile) ~= "table" then
+    return nil
+  end
+  local out = {}
+  for key, value in pairs(profile) do
+    if value ~= "unknown" then
+      out[key] = value
+    end
+  end
+  return out
+end
 
 -- Nothing went wrong, or somebody wanted it so.
 local WANTED = { CANCELLED = true, CLOSED = true, DUPLICATE = true }
@@ -558,10 +588,12 @@ function advice.of(facts)
   if not facts.error or WANTED[facts.error] then
     return out
   end
-  local f = setmetatable(
-    { steps = facts.steps or {}, pairs = facts.pairs or {} },
-    { __index = facts }
-  )
+  local f = {}
+  for key, value in pairs(facts) do
+    f[key] = value
+  end
+  f.steps, f.pairs = facts.steps or {}, facts.pairs or {}
+  f.mine, f.theirs = known(facts.mine), known(facts.theirs)
   apply(RULES, f, out)
   apply(REMARKS, f, out)
   return out

@@ -525,7 +525,7 @@ function Endpoint:decide(decision, accept) end
 function Endpoint:set_punch_defaults(step) end
 
 ---@class antquic.core.StepRecord
----@field step "dial"|"coordinate"|"punch"
+---@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"
 ---@field won boolean
 ---@field error? string a code
 ---@field started number
@@ -579,6 +579,9 @@ function Endpoint:record(on) end
 ---@field rtt? number
 ---@field verified? boolean
 ---@field source? string
+---@field plan? string
+---@field profile? table mapping, filtering, allocation, step, block_size
+---@field flags? integer observe_*: 1 the other port answers, 2 the other address
 ---@field error? string
 ---@field text? string
 

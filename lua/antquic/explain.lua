@@ -10,7 +10,7 @@ local present = require("antquic.present")
 local explain = {}
 
 ---@class antquic.Step
----@field step "dial"|"coordinate"|"punch"
+---@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"
 ---@field won boolean
 ---@field why string? what kind of failure: no_answer, timeout, refused, wrong_key, ...
 ---@field error string? a code
@@ -65,7 +65,7 @@ local WHY = {
 local function why_of(entry)
   if not entry.error then
     return nil
-  elseif entry.step == "punch" and entry.sent == 0 and (entry.refused or 0) > 0 then
+  elseif advice.PUNCHES[entry.step] and entry.sent == 0 and (entry.refused or 0) > 0 then
     return entry.limit == "punch_forbidden" and "forbidden" or "budget"
   end
   return WHY[entry.error] or "failed"
@@ -122,7 +122,7 @@ end
 -- The pairs are those of the last punch.
 local function last_punch(self)
   for i = #self, 1, -1 do
-    if self[i].step == "punch" then
+    if advice.PUNCHES[self[i].step] then
       return i
     end
   end
@@ -240,8 +240,8 @@ function explain.remember(s)
     remote = info and present.candidates(info.remote or {}) or {},
     same_nat = info and info.same_nat,
     steps_lost = info and info.steps_lost,
-    mine = s.plan and s.plan["local"],
-    theirs = s.plan and s.plan.remote,
+    mine = info and info.local_profile,
+    theirs = info and info.remote_profile,
     sockets = ep:local_addresses() or {},
     nodes = present.nodes(core:bootstrap_list() or {}),
   }

@@ -154,8 +154,8 @@ local CASES = {
     text = "1200 bytes",
   },
   peer_udp_blocked = {
-    yes = { punched({ theirs = { mapping = "blocked" } }) },
-    no = { punched({ mine = { mapping = "blocked" } }), punched() },
+    yes = { punched({ theirs = { filtering = "none" } }) },
+    no = { punched({ mine = { filtering = "none" } }), punched() },
   },
   same_nat = {
     yes = {
@@ -199,11 +199,20 @@ local CASES = {
   },
   should_have_worked = {
     yes = { punched({ mine = STRICT, theirs = STRICT }) },
-    no = { punched({ mine = STRICT }), punched({ mine = RANDOM, theirs = OPEN }) },
+    no = {
+      punched({ mine = STRICT }),
+      punched({ mine = STRICT, theirs = { mapping = "unknown" } }),
+      punched({ mine = RANDOM, theirs = OPEN }),
+    },
     text = "which can be punched",
   },
   nothing_heard = {
-    yes = { punched(), punched({ mine = RANDOM }), punched({ mine = RANDOM, theirs = OPEN }) },
+    yes = {
+      punched(),
+      punched({ mine = RANDOM }),
+      punched({ mine = RANDOM, theirs = OPEN }),
+      punched({ steps = { step("birthday", "PUNCHING_FAILED", { sent = 8 }) } }),
+    },
     no = {
       punched({ mine = RANDOM, theirs = RANDOM }),
       punched({ pairs = { { received = 1 } } }),

@@ -221,8 +221,14 @@ static int decide(lua_State *L) {
                     "cannot decide");
 }
 
+/* Each plan of punching is a step of its own. */
+static const char *step_name(uint8_t step) {
+  return step == 0   ? "dial"
+         : step == 1 ? "coordinate"
+                     : aq_plan_name((aq_plan)(step - 2));
+}
+
 static int explain(lua_State *L) {
-  static const char *const steps[] = {"dial", "coordinate", "punch"};
   laq_endpoint *e = laq_check(L);
   aq_step_record v[AQ_MAX_STEPS];
   size_t n = aq_explain(e->ep, laq_check_id(L, 2), v, AQ_MAX_STEPS);
@@ -230,7 +236,7 @@ static int explain(lua_State *L) {
   lua_createtable(L, (int)n, 0);
   for (size_t i = 0; i < n; i++) {
     lua_createtable(L, 0, 15);
-    laq_set_string(L, "step", v[i].step < 3 ? steps[v[i].step] : "unknown");
+    laq_set_string(L, "step", step_name(v[i].step));
     laq_set_bool(L, "won", v[i].won);
     laq_set_error(L, "error", v[i].error);
     laq_set_time(L, "started", v[i].started);
@@ -241,7 +247,7 @@ static int explain(lua_State *L) {
     laq_set_int(L, "sent", v[i].sent);
     laq_set_int(L, "received", v[i].received);
     laq_set_int(L, "attempt", v[i].attempt);
-    if (v[i].step == 2) {
+    if (v[i].step >= 2) {
       laq_set_int(L, "pairs", v[i].pairs);
       laq_set_int(L, "heard", v[i].heard);
       laq_set_int(L, "unusable", v[i].unusable);

@@ -46,7 +46,7 @@ const char *aq_ctl_name(uint64_t type) {
       [AQ_CTL_REQUEST] = "REQUEST",   [AQ_CTL_ANSWER] = "ANSWER",
       [AQ_CTL_OFFER] = "OFFER",       [AQ_CTL_VETO] = "VETO",
       [AQ_CTL_ERROR] = "ERROR",       [AQ_CTL_ACCEPTED] = "ACCEPTED",
-      [AQ_CTL_CANCEL] = "CANCEL",
+      [AQ_CTL_CANCEL] = "CANCEL",     [AQ_CTL_HINT] = "HINT",
   };
   return type < CTL_TYPES && names[type] != NULL ? names[type] : "unknown";
 }

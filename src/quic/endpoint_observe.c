@@ -314,6 +314,8 @@ int aq_observe_ask(aq_endpoint *ep, aq_boot *b, const aq_ask_params *p,
   a->sent = ep->now;
   a->until = aq_time_add(ep->now, AQ_ASK_LIFE + p->delay * AQ_S);
   ep->stats.observes_sent++;
+  AQ_RECORD(ep, aq_record_observe(ep, AQ_RECORD_OBSERVE_SENT, p->socket, to,
+                                  p->flags, NULL));
   return 0;
 }
 
@@ -366,6 +368,8 @@ static void told(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
       aq_ask was = *a;
       memset(a, 0, sizeof(*a));
       ep->stats.observes_received++;
+      AQ_RECORD(ep, aq_record_observe(ep, AQ_RECORD_OBSERVE_RECEIVED, d->socket,
+                                      &d->remote, was.flags, &o->addr));
       observed(ep, b, &was, d, &o->addr);
       return;
     }

@@ -170,7 +170,9 @@ void aq_record_control(aq_link *l, aq_record_kind kind, const aq_ctl *m) {
     memcpy(e->punch_session, m->session, sizeof(e->punch_session));
   }
   e->addr = m->observed;
-  e->count = m->cand_count;
+  e->count = m->type == AQ_CTL_HINT ? m->count : m->cand_count;
+  e->plan = m->plan != AQ_PLAN_PUNCH ? aq_plan_name((aq_plan)m->plan) : NULL;
+  e->profile = m->profile;
   e->rtt = m->rtt_us * AQ_US;
   e->delay = m->type == AQ_CTL_ERROR ? m->retry_after_ms * AQ_MS
                                      : m->start_delay_us * AQ_US;
@@ -190,4 +192,16 @@ void aq_record_frame(aq_link *l, aq_record_kind kind, const aq_frame *f) {
   e->type = aq_frame_name(f->kind);
   e->seq = f->seq;
   e->addr = f->addr;
+}
+
+void aq_record_observe(aq_endpoint *ep, aq_record_kind kind, uint32_t socket,
+                       const aq_addr *remote, uint8_t flags,
+                       const aq_addr *addr) {
+  aq_record_entry *e = add(ep, kind);
+  set_socket(ep, e, socket);
+  e->remote = *remote;
+  e->flags = flags;
+  if (addr != NULL) {
+    e->addr = *addr;
+  }
 }

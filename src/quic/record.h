@@ -43,6 +43,10 @@ void aq_record_quic(aq_endpoint *ep, aq_record_kind kind, struct aq_link *l,
                     uint32_t socket, const aq_addr *remote, const uint8_t *data,
                     size_t len, size_t segment);
 void aq_record_control(struct aq_link *l, aq_record_kind kind, const aq_ctl *m);
+/* |addr|: what was observed, NULL in a question. */
+void aq_record_observe(aq_endpoint *ep, aq_record_kind kind, uint32_t socket,
+                       const aq_addr *remote, uint8_t flags,
+                       const aq_addr *addr);
 void aq_record_frame(struct aq_link *l, aq_record_kind kind, const aq_frame *f);
 
 #endif

@@ -109,6 +109,9 @@ local COPIED = {
   "source",
   "error",
   "text",
+  "plan",
+  "profile",
+  "flags",
 }
 
 -- Of an entry of core:poll_record(): no text but the core's own constants.
