@@ -39,32 +39,6 @@ static void *mem_realloc(void *ptr, size_t size, void *user) {
   return aq_mem_resize(user, ptr, size == 0 ? 1 : size);
 }
 
-/* ---- paths -------------------------------------------------------------- */
-
-void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
-                       uint32_t socket, const aq_addr *local,
-                       const aq_addr *remote) {
-  struct sockaddr_storage l, r;
-  aq_addr any = {.family = remote->family, .port = local->port};
-  const aq_addr *from = local;
-  for (size_t i = 0; i < c->path_count; i++) {
-    /* A client's path has one local address per socket, so that a packet is
-     * never on an unknown path because of how the kernel tells addresses. */
-    if (c->path[i].socket == socket) {
-      from = &c->path[i].local;
-    }
-  }
-  if (from->family != remote->family) {
-    any.port = from->port;
-    from = &any;
-  }
-  socklen_t ln = aq_addr_to_sockaddr(&l, from, 0);
-  socklen_t rn = aq_addr_to_sockaddr(&r, remote, 0);
-  ngtcp2_path_storage_init(ps, (const ngtcp2_sockaddr *)&l, ln,
-                           (const ngtcp2_sockaddr *)&r, rn,
-                           (void *)((uintptr_t)socket + 1));
-}
-
 /* ---- settings ----------------------------------------------------------- */
 
 static void make_settings(aq_conn *c, ngtcp2_settings *s, aq_tstamp now,
@@ -415,22 +389,22 @@ void aq_conn_settle(aq_conn *c) {
 }
 
 /* What the transport counted tells if it took the packet; extension frames,
- * each of which it saw as a PING, count when it did. */
-static void settle_packet(aq_conn *c) {
-  ngtcp2_conn_info i;
+ * each of which it saw as a PING, count when it did. Returns 1 when it did. */
+static int settle_packet(aq_conn *c, const ngtcp2_conn_info *i) {
   const char *why = "";
-  ngtcp2_conn_get_conn_info2(c->q, &i);
-  if (i.pkt_recv > c->counted_packets) {
+  int heard = i->pkt_recv > c->counted_packets;
+  if (heard) {
     c->heard = 1;
     c->last_activity = c->now;
   }
   uint64_t code =
-      aq_carrier_settle(&c->carrier, i.ping_recv > c->counted_pings, &why);
+      aq_carrier_settle(&c->carrier, i->ping_recv > c->counted_pings, &why);
   if (code != 0) {
     aq_conn_fault(c, AQ_ERR_PROTOCOL, code, why);
   }
-  c->counted_packets = i.pkt_recv;
-  c->counted_pings = i.ping_recv;
+  c->counted_packets = i->pkt_recv;
+  c->counted_pings = i->ping_recv;
+  return heard;
 }
 
 aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
@@ -439,6 +413,7 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
                                       const uint8_t *data, size_t len) {
   ngtcp2_path_storage ps;
   ngtcp2_pkt_info pi = {.ecn = ecn};
+  ngtcp2_conn_info info;
   aq_conn_clock(c, now);
   if (!aq_conn_is_open(c)) {
     aq_conn_closing_heard(c);
@@ -452,12 +427,16 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
   if (rv == NGTCP2_ERR_DROP_CONN) {
     return AQ_CONN_DROP;
   }
-  settle_packet(c);
+  ngtcp2_conn_get_conn_info2(c->q, &info);
+  int heard = settle_packet(c, &info);
   c->dirty = 1;
   if (rv != 0) {
     aq_conn_on_liberr(c, rv);
   }
   aq_conn_settle(c);
+  aq_conn_note_due(c, info.bytes_in_flight,
+                   heard && socket == c->socket &&
+                       aq_addr_equal(remote, &c->remote));
   return AQ_CONN_OK;
 }
 
@@ -501,41 +480,4 @@ int aq_conn_key_update(aq_conn *c, aq_tstamp now) {
     return AQ_ERR_AGAIN;
   }
   return rv == 0 ? 0 : AQ_ERR_INTERNAL;
-}
-
-int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
-                    const aq_addr *local, const aq_addr *remote) {
-  ngtcp2_path_storage ps;
-  aq_conn_clock(c, now);
-  if (!c->client || c->phase != AQ_CONN_OPEN) {
-    return AQ_ERR_INVAL;
-  }
-  size_t at = 0;
-  while (at < c->path_count && c->path[at].socket != socket) {
-    at++;
-  }
-  aq_conn_make_path(c, &ps, socket, local, remote);
-  if (at == c->path_count) {
-    if (at == AQ_CONN_PATHS) {
-      return AQ_ERR_AGAIN;
-    }
-    aq_addr_from_sockaddr(&c->path[at].local,
-                          (const struct sockaddr *)ps.path.local.addr,
-                          ps.path.local.addrlen);
-    c->path[at].socket = socket;
-    c->path_count++;
-  }
-  int rv = ngtcp2_conn_initiate_migration(c->q, &ps.path, c->now);
-  c->dirty = 1;
-  switch (rv) {
-  case 0:
-    c->moving = 1;
-    return 0;
-  case NGTCP2_ERR_CONN_ID_BLOCKED:
-    return AQ_ERR_AGAIN;
-  case NGTCP2_ERR_NOMEM:
-    return AQ_ERR_NOMEM;
-  default:
-    return AQ_ERR_INVAL;
-  }
 }

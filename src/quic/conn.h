@@ -195,9 +195,26 @@ int aq_conn_datagram_receive(aq_conn *c, uint8_t *buf, size_t cap, size_t *len);
 /* ---- paths ----------------------------------------------------------------
  */
 
-/* aq_conn_migrate (client): validate |remote| from |socket|, then move there.
- * Returns 0 or AQ_ERR_INVAL (server), AQ_ERR_AGAIN (no spare CID). */
+/* aq_conn_migrate (client): validate |remote| from |socket|, which is bound to
+ * |local|, then move there; nothing moves unless the peer proves to be there.
+ * Another attempt that runs is given up. Returns 0 or AQ_ERR_INVAL (server, or
+ * the socket of the path in use), AQ_ERR_AGAIN (no spare connection ID: the
+ * peer gives 7, and new ones only over a path that works). */
 int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
                     const aq_addr *local, const aq_addr *remote);
+/* aq_conn_due_since: an answer of the peer is due since then: the later of the
+ * last packet that came on the path in use and the first that waits for its
+ * acknowledgement. AQ_NEVER: nothing waits. */
+aq_tstamp aq_conn_due_since(const aq_conn *c);
+/* When the last packet came on the path in use; 0: none did. */
+aq_tstamp aq_conn_heard_at(const aq_conn *c);
+aq_duration aq_conn_pto(const aq_conn *c);
+/* aq_conn_take_flow: what the application's data did since the last call. */
+#define AQ_CONN_FLOW_STREAM 1u   /* stream data came or went */
+#define AQ_CONN_FLOW_DATAGRAM 2u /* a datagram came */
+unsigned aq_conn_take_flow(aq_conn *c);
+/* aq_conn_awaits_data: there is a stream that the peer has not ended and that
+ * the application still reads. */
+int aq_conn_awaits_data(const aq_conn *c);
 
 #endif

@@ -112,6 +112,9 @@ static int on_stream_data(ngtcp2_conn *q, uint32_t flags, int64_t id,
     c->give_data += len;
     return 0;
   }
+  if (!((aq_stream *)stream)->control) {
+    c->flows |= AQ_CONN_FLOW_STREAM;
+  }
   int fin = (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0;
   return aq_stream_on_data(stream, data, len, fin) == 0 ? 0 : fail_memory(c);
 }
@@ -202,6 +205,7 @@ static int on_datagram(ngtcp2_conn *q, uint32_t flags, const uint8_t *data,
   (void)q;
   (void)flags;
   c->dgram_received++;
+  c->flows |= AQ_CONN_FLOW_DATAGRAM;
   if (c->dgram_rx.count >= c->dgram_rx.max && c->dgram_rx.count > 0) {
     aq_dgram_pop(&c->dgram_rx);
     c->dgram_dropped++;

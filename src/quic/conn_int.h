@@ -29,7 +29,7 @@
 #define AQ_CONN_TOKEN_MAX 256
 /* Room for a CONNECTION_CLOSE packet. */
 #define AQ_CONN_CLOSE_MAX 1500
-/* Local addresses that a client uses. */
+/* Local addresses that a client uses; those of paths long left make room. */
 #define AQ_CONN_PATHS 4
 
 typedef enum aq_conn_phase {
@@ -127,6 +127,9 @@ struct aq_conn {
   size_t token_len;
   aq_tstamp established, last_activity;
   uint64_t counted_packets, counted_pings; /* by ngtcp2, taken from the peer */
+  aq_tstamp heard_at; /* on the path in use */
+  aq_tstamp due;      /* since when an answer is owed to us; 0: nothing is */
+  uint8_t flows; /* AQ_CONN_FLOW_*, since the last look */
   uint8_t heard; /* any packet of the peer was taken */
 
   /* the end */
@@ -143,9 +146,6 @@ struct aq_conn {
 /* conn.c */
 void aq_conn_clock(aq_conn *c, aq_tstamp now);
 void aq_conn_settle(aq_conn *c);
-void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
-                       uint32_t socket, const aq_addr *local,
-                       const aq_addr *remote);
 void aq_conn_cid_notify(aq_conn *c, const ngtcp2_cid *cid, int added);
 int aq_conn_is_open(const aq_conn *c);
 /* The current path's addresses, as ngtcp2 has them. */
@@ -157,6 +157,13 @@ extern const aq_tls_hooks aq_conn_tls_hooks;
 /* conn_cb.c */
 void aq_conn_set_callbacks(ngtcp2_callbacks *cb);
 void aq_conn_fault(aq_conn *c, int err, uint64_t code, const char *text);
+
+/* conn_path.c */
+void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
+                       uint32_t socket, const aq_addr *local,
+                       const aq_addr *remote);
+/* After packets went out or came in, on the path in use: is an answer owed? */
+void aq_conn_note_due(aq_conn *c, uint64_t in_flight, int heard);
 
 /* conn_close.c */
 /* A result of ngtcp2_conn_read_pkt, _handle_expiry or _write that is not 0. */

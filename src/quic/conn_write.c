@@ -81,6 +81,7 @@ static ngtcp2_ssize write_stream(write_packet *w, aq_stream *s) {
                                     (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0),
                                 s->qid, v, nv, w->ts);
   if (took >= 0) {
+    c->flows |= s->control ? 0 : AQ_CONN_FLOW_STREAM;
     w->credit -= (uint64_t)took < w->credit ? (uint64_t)took : w->credit;
     aq_stream_sent(s, (size_t)took, fin && (size_t)took == len);
     return n;
@@ -179,6 +180,12 @@ static void pace(aq_conn *c, ngtcp2_ssize n) {
   ngtcp2_conn_update_pkt_tx_time(c->q, c->now);
 }
 
+static void note_sent(aq_conn *c) {
+  ngtcp2_conn_info i;
+  ngtcp2_conn_get_conn_info2(c->q, &i);
+  aq_conn_note_due(c, i.bytes_in_flight, 0);
+}
+
 int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
                           uint8_t *buf, size_t cap) {
   aq_conn_clock(c, now);
@@ -213,6 +220,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
     c->dirty = 0;
     return 0;
   }
+  note_sent(c);
   transmit_fill(c, t, &ps.path, &pi, (size_t)n, segment);
   return 1;
 }
