@@ -185,6 +185,10 @@
   X(hints_sent)                                                                \
   X(hints_received)                                                            \
   X(coordinator_hints)                                                         \
-  X(limit_record)
+  X(limit_record)                                                              \
+  X(repairs_started)                                                           \
+  X(repairs_completed)                                                         \
+  X(repairs_failed)                                                            \
+  X(limit_repairs)
 
 #endif

@@ -325,6 +325,11 @@ int aq_trav_is_over(const aq_trav *t) {
   return t->over;
 }
 
+int aq_trav_is_between(const aq_trav *t) {
+  return !t->over && t->step == AQ_TRAV_STEP_NONE && t->initiator &&
+         is_between(t);
+}
+
 const uint8_t *aq_trav_key(const aq_trav *t) {
   return t->has_key ? t->key : NULL;
 }

@@ -29,6 +29,8 @@ typedef struct aq_trav_params {
   aq_peer_id self, peer;
   uint8_t strategy;      /* aq_strategy */
   uint8_t allow_private; /* private targets although not the same NAT */
+  uint8_t repair; /* there is a connection: a dial moves it to another path */
+  uint8_t mover;  /* ... which is ours to do, whoever asked: its client */
   uint8_t allow_loopback, allow_reserved;
   uint32_t max_attempts;            /* of the C strategy, default 3 */
   aq_duration timeout;              /* of the whole session */
@@ -166,6 +168,8 @@ int aq_trav_poll_event(aq_trav *t, aq_event *out);
 
 aq_phase aq_trav_phase(const aq_trav *t);
 int aq_trav_is_over(const aq_trav *t);
+/* 1 when it waits for its caller to start a step. */
+int aq_trav_is_between(const aq_trav *t);
 /* Fills everything but what only the endpoint knows. */
 void aq_trav_get_info(const aq_trav *t, aq_session_info *out);
 size_t aq_trav_get_pairs(const aq_trav *t, aq_pair_info *out, size_t max);

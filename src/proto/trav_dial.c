@@ -73,7 +73,7 @@ static aq_trav_dial *start(aq_trav *t, const aq_addr *addr, uint32_t socket,
   if (d->record) {
     t->record[d->record - 1].sent = 1;
   }
-  t->initials_sent++;
+  t->initials_sent += !t->p.repair;
   aq_trav_dials_rearm(t);
   return d;
 }
@@ -85,9 +85,17 @@ static void say(aq_trav *t, const aq_trav_dial *d, const char *what) {
   }
 }
 
+/* A connection is moved to one place at a time, and only to one that echoed
+ * what was sent there. */
+static int may_dial(const aq_trav *t, const aq_trav_pair *pair) {
+  if (t->p.repair) {
+    return t->p.mover && pair->answered_us && aq_trav_dials(t, WHICH_PAIR) == 0;
+  }
+  return t->initiator && aq_trav_dials(t, WHICH_PAIR) < AQ_TRAV_DIALS_AT_ONCE;
+}
+
 void aq_trav_dial_pair(aq_trav *t, aq_trav_pair *pair) {
-  if (!t->initiator || pair->dialed ||
-      aq_trav_dials(t, WHICH_PAIR) >= AQ_TRAV_DIALS_AT_ONCE ||
+  if (!may_dial(t, pair) || pair->dialed ||
       t->dials_used >= AQ_TRAV_MAX_DIALS) {
     return;
   }
@@ -101,8 +109,9 @@ void aq_trav_dial_pair(aq_trav *t, aq_trav_pair *pair) {
   pair->dialed = 1;
   t->dials_used++;
   say(t, d,
-      pair->heard ? "an address that answered"
-                  : "the address that the coordinator saw");
+      t->p.repair   ? "path validation"
+      : pair->heard ? "an address that answered"
+                    : "the address that the coordinator saw");
   if (d->heard) {
     aq_trav_move(t, AQ_PHASE_VALIDATION, "an authentic punch came");
   }

@@ -271,7 +271,7 @@ static void hear(aq_trav *t, aq_trav_pair *p, aq_duration rtt) {
 }
 
 static void validate(aq_trav *t, aq_trav_pair *p) {
-  if (!t->initiator) {
+  if (t->p.repair ? !t->p.mover : !t->initiator) {
     aq_trav_move(t, AQ_PHASE_VALIDATION, "an authentic punch came");
     return;
   }
@@ -327,12 +327,9 @@ int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
   if (p->type != AQ_PUNCH_ANSWER) {
     aq_trav_answer(t, pair, p);
   }
+  pair->answered_us |= p->type == AQ_PUNCH_ANSWER;
   validate(t, pair);
-  if (p->type != AQ_PUNCH_ANSWER) {
-    return 0;
-  }
-  pair->answered_us = 1;
-  return 1;
+  return p->type == AQ_PUNCH_ANSWER;
 }
 
 void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,

@@ -292,7 +292,9 @@ void aq_trav_win(aq_trav *t, uint32_t dial, const aq_addr *addr,
   t->error = AQ_OK;
   validated(t, addr, rtt);
   close_all(t, AQ_PHASE_CONNECTED, AQ_OK,
-            dial ? "a handshake finished" : "the peer dialed us");
+            t->p.repair ? "the connection moved to it"
+            : dial      ? "a handshake finished"
+                        : "the peer dialed us");
   aq_event *e = aq_trav_tell(t, AQ_EVENT_TRAVERSAL_SUCCEEDED);
   e->addr = *addr;
   e->duration = aq_time_since(t->now, t->started);

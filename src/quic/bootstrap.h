@@ -28,7 +28,7 @@ typedef struct aq_boot {
   struct aq_link *link; /* dialing or connected */
   aq_tstamp retry_at;   /* AQ_NEVER while there is a link */
   aq_duration backoff;
-  aq_tstamp last_seen;
+  aq_tstamp last_seen, woken;
   aq_duration rtt;
   uint32_t coordination_count, failures;
   aq_addr observed;

@@ -202,6 +202,11 @@ int aq_conn_datagram_receive(aq_conn *c, uint8_t *buf, size_t cap, size_t *len);
  * peer gives 7, and new ones only over a path that works). */
 int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
                     const aq_addr *local, const aq_addr *remote);
+/* aq_conn_spare: the path seems dead. With a full congestion window the
+ * transport sends nothing but what a probe time-out allows, path validation
+ * included, and those get rarer. So of each two probes one is kept until there
+ * is another path to validate. */
+void aq_conn_spare(aq_conn *c, int on);
 /* aq_conn_due_since: an answer of the peer is due since then: the later of the
  * last packet that came on the path in use and the first that waits for its
  * acknowledgement. AQ_NEVER: nothing waits. */

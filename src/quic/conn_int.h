@@ -119,6 +119,9 @@ struct aq_conn {
   /* Where the peer was when it last proved to be there: the path in use may be
    * one that it only claims, until its validation is over. */
   aq_addr proven;
+  /* The path is suspected: probes are saved, see aq_conn_spare. */
+  uint8_t sparing, probe_due;
+  aq_tstamp probed;
   uint8_t moving; /* client: the path that it wants to move to is validated */
   uint32_t socket;
   ngtcp2_cid odcid; /* server: what the client made up for us */
@@ -127,8 +130,8 @@ struct aq_conn {
   size_t token_len;
   aq_tstamp established, last_activity;
   uint64_t counted_packets, counted_pings; /* by ngtcp2, taken from the peer */
-  aq_tstamp heard_at; /* on the path in use */
-  aq_tstamp due;      /* since when an answer is owed to us; 0: nothing is */
+  aq_tstamp heard_at;                      /* on the path in use */
+  aq_tstamp due; /* since when an answer is owed to us; 0: nothing is */
   uint8_t flows; /* AQ_CONN_FLOW_*, since the last look */
   uint8_t heard; /* any packet of the peer was taken */
 
@@ -162,6 +165,8 @@ void aq_conn_fault(aq_conn *c, int err, uint64_t code, const char *text);
 void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
                        uint32_t socket, const aq_addr *local,
                        const aq_addr *remote);
+/* How many packets may be written now, for a connection that is sparing. */
+size_t aq_conn_spared(aq_conn *c);
 /* After packets went out or came in, on the path in use: is an answer owed? */
 void aq_conn_note_due(aq_conn *c, uint64_t in_flight, int heard);
 

@@ -74,6 +74,27 @@ int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
   }
 }
 
+/* ---- probes for another path -----------------------------------------------
+ */
+
+void aq_conn_spare(aq_conn *c, int on) {
+  c->sparing = (uint8_t)(on != 0);
+  c->dirty |= !c->sparing;
+}
+
+size_t aq_conn_spared(aq_conn *c) {
+  if (!c->sparing || c->moving || c->probe_due > 1 ||
+      ngtcp2_conn_get_cwnd_left2(c->q) > 0) {
+    return SIZE_MAX;
+  }
+  if (c->probe_due == 0 || aq_time_since(c->now, c->probed) < aq_conn_pto(c)) {
+    return 0;
+  }
+  c->probe_due = 0;
+  c->probed = c->now;
+  return 1;
+}
+
 /* ---- does it carry anything? ----------------------------------------------
  */
 

@@ -206,10 +206,15 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
   if (room < mtu) {
     return 0; /* the caller's buffer is smaller than documented */
   }
+  size_t packets = aq_conn_spared(c);
+  if (packets == 0) {
+    c->dirty = 0;
+    return 0;
+  }
   ngtcp2_path_storage_zero(&ps);
-  ngtcp2_ssize n =
-      ngtcp2_conn_write_aggregate_pkt2(c->q, &ps.path, &pi, buf, room, &segment,
-                                       write_one, WRITE_MAX_PACKETS, c->now);
+  ngtcp2_ssize n = ngtcp2_conn_write_aggregate_pkt2(
+      c->q, &ps.path, &pi, buf, room, &segment, write_one,
+      packets < WRITE_MAX_PACKETS ? packets : WRITE_MAX_PACKETS, c->now);
   pace(c, n);
   c->may_update = n >= 0 && c->was_confirmed;
   if (n < 0) {
@@ -218,6 +223,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
   }
   if (n == 0) {
     c->dirty = 0;
+    c->probe_due &= 1;
     return 0;
   }
   note_sent(c);

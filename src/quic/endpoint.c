@@ -337,13 +337,7 @@ int aq_endpoint_set_local_addrs(aq_endpoint *ep, aq_tstamp now,
   if (!first) {
     aq_ep_event(ep, AQ_EVENT_INTERFACES_CHANGED)->value = n;
     /* Whether the paths still carry anything shows only when they are used. */
-    aq_list_each(node, &ep->links) {
-      aq_link *l = aq_list_entry(node, aq_link, all_node);
-      if (l->client && l->state == AQ_LINK_EXPOSED) {
-        aq_conn_ping_now(l->c, ep->now);
-        aq_link_touch(l);
-      }
-    }
+    aq_repair_moved(ep);
   }
   aq_ep_settle(ep);
   return 0;

@@ -331,12 +331,14 @@ static void dial(aq_session *s, const aq_trav_action *a) {
   p.rtt = a->rtt;
   p.socket = a->socket;
   if (rv == 0) {
-    rv = aq_link_dial(ep, &p, &l);
+    rv = s->repair ? aq_repair_move(s, a) : aq_link_dial(ep, &p, &l);
   }
   if (rv != 0) {
     AQ_RECORD(ep, aq_record_dial(s, AQ_RECORD_DIAL_ENDED, 0, a->socket,
                                  &a->addr, rv));
     aq_trav_handle_dial(s->trav, ep->now, a->dial, rv, 0);
+  }
+  if (l == NULL) {
     return;
   }
   AQ_RECORD(ep,
@@ -444,8 +446,24 @@ static void act(aq_session *s, const aq_trav_action *a) {
   }
 }
 
+/* A repair is no session of the application's. */
+static int is_of_repair(aq_event_kind kind) {
+  switch (kind) {
+  case AQ_EVENT_SESSION_STATE_CHANGED:
+  case AQ_EVENT_TRAVERSAL_SUCCEEDED:
+  case AQ_EVENT_TRAVERSAL_FAILED:
+  case AQ_EVENT_STEP_DONE:
+    return 0;
+  default:
+    return 1;
+  }
+}
+
 static void tell(aq_session *s, const aq_event *from) {
   aq_endpoint *ep = s->ep;
+  if (s->repair && !is_of_repair(from->kind)) {
+    return; /* the connection's own events tell */
+  }
   aq_event *e = aq_ep_event(ep, from->kind);
   *e = *from;
   e->time = ep->now;
@@ -489,6 +507,9 @@ void aq_session_drive(aq_session *s) {
     tell(s, &e);
   }
   rehash(s);
+  if (s->repair && s->initiator && aq_trav_is_between(s->trav)) {
+    aq_trav_finish(s->trav, ep->now, AQ_ERR_TRAVERSAL_FAILED);
+  }
   if (aq_trav_is_over(s->trav)) {
     /* What was queued by the last arrivals: a CANCEL, hang-ups. */
     while (aq_trav_poll_action(s->trav, ep->now, &a)) {
@@ -600,6 +621,9 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
   aq_contact *k = aq_contact_make(ep, &m->peer);
   aq_session *s = k != NULL ? k->session : NULL;
   if (k == NULL) {
+    refuse(l, m, AQ_ERR_OVERLOADED);
+  } else if (m->plan == AQ_PLAN_REPAIR && k->exposed != NULL &&
+             !aq_repair_wanted(k->exposed)) {
     refuse(l, m, AQ_ERR_OVERLOADED);
   } else if (s != NULL && !s->over) {
     s->offered = 1;

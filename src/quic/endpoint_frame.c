@@ -183,6 +183,9 @@ static void observed(aq_link *l, const aq_frame *f) {
     AQ_LIMIT_HIT(ep, limit_extension_frames);
     return; /* no path changes so often */
   }
+  if (news && l->boot != NULL && l->observed.family != 0) {
+    aq_repair_moved(ep);
+  }
   l->obs_frames = 1;
   l->obs_seen = f->seq;
   l->observed = f->addr;

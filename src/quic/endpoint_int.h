@@ -137,6 +137,29 @@ typedef struct aq_remote_cand {
   size_t n;
 } aq_remote_cand;
 
+/* aq_repair: is the path of a connection alive? endpoint_repair.c. */
+#define AQ_REPAIR_TIMEOUT (5 * AQ_S) /* of one attempt */
+#define AQ_REPAIR_RATE 0.5           /* a second, that a peer may ask for */
+#define AQ_REPAIR_BURST 4.0
+typedef struct aq_repair {
+  uint8_t flows; /* AQ_CONN_FLOW_*: more of it may come */
+  uint8_t asks;  /* PINGs because it did not */
+  uint8_t hurry; /* our address has changed */
+  uint8_t suspected;
+  uint8_t told; /* the application is: state MIGRATING */
+  uint8_t back; /* the path answered again by itself */
+  uint8_t failures;
+  uint32_t dial;     /* of the attempt: a path that is being validated */
+  aq_id session;     /* the attempt that runs, 0: none */
+  aq_tstamp since;   /* suspected */
+  aq_tstamp pinged;  /* because of that */
+  aq_tstamp next_at; /* no attempt before */
+  aq_tstamp check_at;
+  aq_rate rate;
+  uint32_t home_socket; /* the path when the attempt began */
+  aq_addr home;
+} aq_repair;
+
 /* aq_link: what the endpoint knows of one connection. */
 struct aq_link {
   aq_endpoint *ep;
@@ -196,6 +219,7 @@ struct aq_link {
   uint64_t next_user_seq;
   aq_remote_cand *rcand;
   aq_watch *watch; /* of a registrant, NULL before it registered */
+  aq_repair repair;
 };
 
 /* aq_contact: all that concerns one proven or wanted peer. */
@@ -214,6 +238,7 @@ struct aq_session {
   uint8_t initiator, over, dirty, active, hashed, doomed;
   uint8_t want_request; /* REQUEST waits for a slot or a coordinator */
   uint8_t offered;      /* by a coordinator */
+  uint8_t repair;       /* for |conn|, whose path was lost; not told of */
   uint8_t plan;         /* aq_plan of that REQUEST */
   aq_id want_via;
   uint32_t tried; /* boots asked in this attempt */
@@ -464,6 +489,24 @@ void aq_place_clear(aq_link *l);
 void aq_session_moving(aq_link *l);
 void aq_session_lost(aq_link *l, int error, aq_reason reason, const char *text);
 
+/* ---- endpoint_repair.c: connections whose path was lost --------------------
+ */
+
+/* aq_repair_look notes what happened on |l| and when to look again. */
+void aq_repair_look(aq_link *l);
+void aq_repair_due(aq_link *l); /* l->repair.check_at is due */
+/* Our own address has changed: every path is asked whether it lives. */
+void aq_repair_moved(aq_endpoint *ep);
+int aq_repair_is_on(const aq_link *l);
+/* |s| is an attempt for |l| from now on. */
+void aq_repair_joined(aq_link *l, aq_session *s);
+/* The peer asks for an attempt: 1 welcome, 0 too often. */
+int aq_repair_wanted(aq_link *l);
+/* Instead of a dial. Returns 0 or as aq_conn_migrate, AQ_ERR_CLOSED. */
+int aq_repair_move(aq_session *s, const aq_trav_action *a);
+void aq_repair_ended(aq_session *s);
+void aq_repair_lost(aq_link *l); /* the connection ended */
+
 /* ---- endpoint_pair.c: one connection per pair of peers --------------------
  */
 
@@ -536,6 +579,9 @@ void aq_session_bury(aq_endpoint *ep); /* tombs that are old enough */
 aq_tstamp aq_session_bury_at(const aq_endpoint *ep);
 aq_session *aq_session_get(const aq_endpoint *ep, aq_id id);
 int aq_session_allowed(const aq_endpoint *ep, const aq_peer_id *peer);
+/* aq_session_repair begins an attempt for the connection |l|. Returns 0,
+ * AQ_ERR_LIMIT, AQ_ERR_NOMEM. */
+int aq_session_repair(aq_link *l, aq_session **out);
 /* Begins as initiator; the caller looked for a running one before. */
 int aq_session_begin(aq_endpoint *ep, aq_contact *k, const aq_addr *known,
                      size_t nknown, aq_duration timeout, aq_session **out);

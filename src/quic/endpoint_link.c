@@ -103,7 +103,7 @@ static aq_link *link_new(aq_endpoint *ep) {
   }
   l->ep = ep;
   l->created = ep->now;
-  l->deadline = AQ_NEVER;
+  l->deadline = l->repair.check_at = AQ_NEVER;
   aq_list *nodes[] = {&l->ready_node,  &l->dirty_node,   &l->doom_node,
                       &l->all_node,    &l->loose_node,   &l->events,
                       &l->events_node, &l->contact_node, &l->forwards,
@@ -374,6 +374,7 @@ void aq_link_arm(aq_link *l) {
   aq_tstamp t = l->deadline;
   if (l->state != AQ_LINK_GONE) {
     t = aq_time_min(t, aq_conn_next_timeout(l->c));
+    t = aq_time_min(t, l->repair.check_at);
   }
   /* Reserved in link_new, so that it can't fail. */
   (void)aq_timer_set(&l->ep->link_timers, &l->timer, t);
@@ -530,6 +531,7 @@ void aq_link_settle(aq_link *l) {
     if (l->pinged != 0) {
       check_alive(l);
     }
+    aq_repair_look(l);
     aq_session_moving(l);
     aq_frame_sync(l);
     /* Whoever makes our candidates flap doesn't make us flood: the last set is
@@ -562,6 +564,9 @@ void aq_link_timeout(aq_link *l) {
   if (!l->doomed && l->state != AQ_LINK_GONE &&
       aq_conn_next_timeout(l->c) <= ep->now) {
     aq_conn_handle_timeout(l->c, ep->now);
+  }
+  if (l->repair.check_at <= ep->now) {
+    aq_repair_due(l);
   }
   aq_link_touch(l);
 }

@@ -285,6 +285,9 @@ static void expose(aq_link *l) {
   l->deadline = AQ_NEVER;
   aq_place_set(l);
   aq_session *s = k->session;
+  if (s != NULL && s->repair) {
+    s = NULL; /* of the connection before */
+  }
   if (s != NULL && !s->over) {
     if (l->session == 0) {
       l->session = s->id;
@@ -468,6 +471,7 @@ static void next_in_line(aq_contact *k) {
 static void lost(aq_link *l, const aq_notice *n) {
   aq_contact *k = l->contact;
   aq_boot *b = l->boot;
+  aq_repair_lost(l);
   l->state = AQ_LINK_GONE;
   k->exposed = NULL;
   l->contact = NULL;

@@ -1,5 +1,5 @@
 /* endpoint_repair.c - connections whose path was lost: noticed, told, moved to
- * a new one.
+ * another one.
  *
  * A path is suspected when an answer is due and nothing came for |patience|.
  * Who only receives can't know that anything is due, but when data came and
@@ -14,16 +14,17 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/endpoint_int.h"
 
-#include <stdio.h>
 #include <string.h>
 
-/* Between questions to a path or a coordinator that is silent. */
+/* Between questions to a path or a coordinator that is silent; and after a
+ * while, when hardly anybody waits any more. */
 #define TICK AQ_S
-/* Pause after a failed attempt: doubles from the first to the second. */
+#define TICK_SLOW (15 * AQ_S)
+#define SLOW_AFTER (60 * AQ_S)
+/* Pause after a failed attempt: doubles from the first to the second, plus up
+ * to a quarter at random. */
 #define BACKOFF_MIN AQ_S
 #define BACKOFF_MAX (16 * AQ_S)
-/* One attempt: coordinator, new sockets, punching, path validation. */
-#define ATTEMPT_TIMEOUT (5 * AQ_S)
 /* Questions of a receiver stop when they would be this far apart. */
 #define ASK_MAX (8 * AQ_S)
 
@@ -34,17 +35,22 @@
 static aq_duration patience(const aq_link *l) {
   aq_duration pto = aq_conn_pto(l->c);
   aq_duration most = aq_time_max(AQ_S, pto + pto / 2);
-  if (l->repair.hurry) {
-    /* Our address has changed, so that an answer would be a surprise. */
+  if (l->repair.hurry) { /* our address changed: an answer would surprise */
     return aq_time_clamp(2 * pto, 50 * AQ_MS, most);
   }
   return aq_time_clamp(3 * pto, 300 * AQ_MS, most);
 }
 
-static aq_tstamp next_question(const aq_link *l) {
-  aq_duration wait = patience(l) << l->repair.asks;
-  return wait > ASK_MAX ? AQ_NEVER
-                        : aq_time_add(aq_conn_heard_at(l->c), wait);
+static aq_tstamp suspect_at(const aq_link *l) {
+  aq_tstamp due = aq_conn_due_since(l->c);
+  return due == AQ_NEVER ? due : aq_time_add(due, patience(l));
+}
+
+static aq_tstamp ask_at(const aq_link *l) {
+  if (l->repair.flows == 0 || aq_conn_due_since(l->c) != AQ_NEVER) {
+    return AQ_NEVER;
+  }
+  return aq_time_add(aq_conn_heard_at(l->c), patience(l) << l->repair.asks);
 }
 
 static void ping(aq_link *l) {
@@ -52,15 +58,265 @@ static void ping(aq_link *l) {
   aq_link_touch(l);
 }
 
-/* Our mappings at the coordinators went with the others, and a coordinator
- * answers where we are seen now. */
+/* Our mappings at the coordinators may be gone as well, and they say where we
+ * are seen now. */
 static void wake_coordinators(aq_endpoint *ep) {
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     aq_boot *b = &ep->boot[i];
-    if (b->used && b->connected && b->link != NULL &&
-        aq_time_since(ep->now, b->woken) >= TICK / 2) {
+    if (b->used && b->connected && aq_time_since(ep->now, b->woken) >= TICK) {
       b->woken = ep->now;
       ping(b->link);
     }
   }
+}
+
+static aq_duration tick_of(const aq_link *l) {
+  aq_duration since = aq_time_since(l->ep->now, l->repair.since);
+  return since < SLOW_AFTER ? TICK : TICK_SLOW;
+}
+
+static int is_watched(const aq_link *l) {
+  return l->state == AQ_LINK_EXPOSED && l->confirmed && !l->doomed &&
+         !aq_conn_is_closed(l->c) && !l->ep->closing;
+}
+
+/* ---- an attempt ------------------------------------------------------------
+ */
+
+static int is_home(const aq_link *l) {
+  return l->socket == l->repair.home_socket &&
+         aq_addr_equal(&l->remote, &l->repair.home);
+}
+
+void aq_repair_joined(aq_link *l, aq_session *s) {
+  aq_repair *r = &l->repair;
+  s->repair = 1;
+  s->conn = l->id;
+  r->session = s->id;
+  r->dial = 0;
+  r->home_socket = l->socket;
+  r->home = l->remote;
+  l->ep->stats.repairs_started++;
+}
+
+/* A coordinator is public: what it hears from us tells it where we are. */
+static int may_begin(const aq_link *l) {
+  return l->boot == NULL && l->contact->session == NULL &&
+         l->repair.next_at <= l->ep->now && aq_conn_has_control(l->c) &&
+         aq_boot_best(l->ep, 0) != NULL;
+}
+
+static void begin(aq_link *l) {
+  aq_repair *r = &l->repair;
+  aq_session *s;
+  r->next_at = aq_time_add(l->ep->now, TICK);
+  if (aq_session_repair(l, &s) == 0) {
+    aq_repair_joined(l, s);
+  }
+}
+
+int aq_repair_wanted(aq_link *l) {
+  if (aq_rate_take(&l->repair.rate, l->ep->now, AQ_REPAIR_RATE,
+                   AQ_REPAIR_BURST)) {
+    return 1;
+  }
+  AQ_LIMIT_HIT(l->ep, limit_repairs);
+  return 0;
+}
+
+int aq_repair_move(aq_session *s, const aq_trav_action *a) {
+  aq_endpoint *ep = s->ep;
+  aq_link *l = aq_link_get(ep, s->conn);
+  const aq_local_socket *sock = aq_ep_socket(ep, a->socket);
+  if (l == NULL || sock == NULL || l->repair.session != s->id ||
+      !is_watched(l)) {
+    return AQ_ERR_CLOSED;
+  }
+  int rv = aq_conn_migrate(l->c, ep->now, sock->index, &sock->bound, &a->addr);
+  if (rv == 0) {
+    l->repair.dial = a->dial;
+    aq_link_touch(l);
+  }
+  return rv;
+}
+
+void aq_repair_ended(aq_session *s) {
+  aq_endpoint *ep = s->ep;
+  aq_link *l = aq_link_get(ep, s->conn);
+  if (l == NULL || l->repair.session != s->id) {
+    return;
+  }
+  aq_repair *r = &l->repair;
+  r->session = 0;
+  r->dial = 0;
+  if (s->info.phase == AQ_PHASE_CONNECTED) {
+    ep->stats.repairs_completed++;
+    r->failures = 0;
+    r->next_at = aq_time_add(ep->now, TICK);
+  } else {
+    aq_duration wait = aq_time_clamp(BACKOFF_MIN << (r->failures & 7),
+                                     BACKOFF_MIN, BACKOFF_MAX);
+    ep->stats.repairs_failed++;
+    r->failures += r->failures < 7;
+    wait += aq_rand_below(&ep->rand, wait / 4 + 1);
+    r->next_at = aq_time_add(ep->now, wait);
+  }
+  if (!l->doomed) {
+    aq_link_touch(l);
+  }
+}
+
+void aq_repair_lost(aq_link *l) {
+  aq_session *s = aq_session_get(l->ep, l->repair.session);
+  if (s != NULL && !s->over) {
+    aq_trav_finish(s->trav, l->ep->now, AQ_ERR_PEER_NOT_CONNECTED);
+    aq_session_touch(s);
+  }
+}
+
+/* ---- what happens on the path ----------------------------------------------
+ */
+
+/* What became of the attempt that runs. */
+static void follow(aq_link *l) {
+  aq_repair *r = &l->repair;
+  aq_session *s = aq_session_get(l->ep, r->session);
+  if (s == NULL || s->over || aq_conn_is_migrating(l->c)) {
+    return;
+  }
+  uint32_t dial = r->dial;
+  r->dial = 0;
+  if (!is_home(l) && dial != 0) {
+    aq_trav_handle_dial(s->trav, l->ep->now, dial, 0, aq_link_rtt(l));
+  } else if (!is_home(l)) {
+    aq_trav_handle_connected(s->trav, l->ep->now, &l->remote, aq_link_rtt(l));
+  } else if (dial != 0) {
+    aq_trav_handle_dial(s->trav, l->ep->now, dial, AQ_ERR_VALIDATION_FAILED, 0);
+  } else {
+    return;
+  }
+  aq_session_touch(s);
+}
+
+/* A coordinator answers again: what waits for it need not wait longer. */
+static void retry_all(aq_endpoint *ep) {
+  aq_list_each(node, &ep->links) {
+    aq_link *l = aq_list_entry(node, aq_link, all_node);
+    if (l->repair.suspected && l->boot == NULL) {
+      l->repair.next_at = aq_time_min(l->repair.next_at, ep->now);
+      l->repair.failures = 0;
+      aq_link_touch(l);
+    }
+  }
+}
+
+static void heard_again(aq_link *l) {
+  aq_repair *r = &l->repair;
+  aq_session *s = aq_session_get(l->ep, r->session);
+  r->suspected = r->hurry = 0;
+  aq_conn_spare(l->c, 0);
+  r->failures = 0;
+  r->back = is_home(l) || r->session == 0;
+  if (s != NULL && !s->over && s->initiator && is_home(l) && r->dial == 0) {
+    aq_trav_finish(s->trav, l->ep->now, AQ_ERR_CANCELLED);
+    aq_session_touch(s);
+  }
+  if (l->boot != NULL) {
+    retry_all(l->ep);
+  }
+}
+
+static void suspect(aq_link *l) {
+  aq_repair *r = &l->repair;
+  aq_endpoint *ep = l->ep;
+  if (!r->suspected) {
+    r->suspected = 1;
+    r->back = 0;
+    aq_conn_spare(l->c, 1);
+    r->since = ep->now;
+  }
+  if (aq_time_since(ep->now, r->pinged) >= tick_of(l)) {
+    /* The transport's own probes get rarer and rarer. */
+    r->pinged = ep->now;
+    ping(l);
+  }
+  if (l->boot == NULL) {
+    wake_coordinators(ep);
+  }
+  if (may_begin(l)) {
+    begin(l);
+  }
+  r->told |= r->session != 0;
+}
+
+static void ask(aq_link *l) {
+  aq_repair *r = &l->repair;
+  if ((r->flows & AQ_CONN_FLOW_DATAGRAM) == 0 && !aq_conn_awaits_data(l->c)) {
+    r->flows = 0;
+    return;
+  }
+  if (r->asks == 0) {
+    wake_coordinators(l->ep);
+  }
+  r->asks++;
+  if (patience(l) << r->asks > ASK_MAX) {
+    r->flows = 0; /* whatever is still to come, it takes its time */
+  }
+  ping(l);
+}
+
+void aq_repair_look(aq_link *l) {
+  aq_repair *r = &l->repair;
+  r->check_at = AQ_NEVER;
+  if (!is_watched(l)) {
+    return;
+  }
+  unsigned flows = aq_conn_take_flow(l->c);
+  if (flows != 0) {
+    r->flows = (uint8_t)flows;
+    r->asks = 0;
+  }
+  if (r->session != 0) {
+    follow(l);
+  }
+  if (r->suspected && aq_conn_heard_at(l->c) > r->since) {
+    heard_again(l);
+  }
+  if (!r->suspected && r->session == 0) {
+    r->told = 0;
+  }
+  r->check_at = aq_time_min(suspect_at(l), ask_at(l));
+  if (r->suspected) {
+    r->check_at = aq_time_add(r->pinged, tick_of(l));
+    if (may_begin(l)) {
+      r->check_at = l->ep->now;
+    } else if (r->session == 0 && r->next_at > l->ep->now) {
+      r->check_at = aq_time_min(r->check_at, r->next_at);
+    }
+  }
+}
+
+void aq_repair_due(aq_link *l) {
+  if (!is_watched(l)) {
+    return;
+  }
+  if (l->repair.suspected || suspect_at(l) <= l->ep->now) {
+    suspect(l);
+  } else if (ask_at(l) <= l->ep->now) {
+    ask(l);
+  }
+}
+
+void aq_repair_moved(aq_endpoint *ep) {
+  aq_list_each(node, &ep->links) {
+    aq_link *l = aq_list_entry(node, aq_link, all_node);
+    if (l->c != NULL && is_watched(l)) {
+      l->repair.hurry = 1;
+      ping(l);
+    }
+  }
+}
+
+int aq_repair_is_on(const aq_link *l) {
+  return l->repair.told;
 }

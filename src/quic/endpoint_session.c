@@ -102,6 +102,36 @@ int aq_session_begin(aq_endpoint *ep, aq_contact *k, const aq_addr *known,
   return 0;
 }
 
+/* The connection is there, so that neither the policy nor the application is
+ * asked about it. */
+static void fill_repair(aq_session *s, aq_trav_params *p, const aq_link *l) {
+  fill_params(s, p);
+  p->strategy = AQ_STRATEGY_STEPS;
+  p->repair = 1;
+  p->mover = l->client;
+  p->timeout = AQ_REPAIR_TIMEOUT;
+}
+
+int aq_session_repair(aq_link *l, aq_session **out) {
+  aq_endpoint *ep = l->ep;
+  aq_session *s;
+  int rv = session_new(ep, l->contact, &s);
+  if (rv != 0) {
+    return rv;
+  }
+  aq_trav_params p;
+  aq_hard_step step;
+  fill_repair(s, &p, l);
+  s->initiator = 1;
+  aq_hard_step_init(&step);
+  step.punch = ep->punch;
+  aq_trav_init(s->trav, ep->now, &p);
+  (void)aq_trav_step_hard(s->trav, ep->now, AQ_PLAN_REPAIR, &step);
+  aq_session_touch(s);
+  *out = s;
+  return 0;
+}
+
 int aq_session_accept(aq_endpoint *ep, aq_contact *k, aq_link *via,
                       const aq_ctl *offer) {
   aq_session *s;
@@ -110,13 +140,19 @@ int aq_session_accept(aq_endpoint *ep, aq_contact *k, aq_link *via,
     return rv;
   }
   aq_trav_params p;
-  fill_params(s, &p);
+  aq_link *l = offer->plan == AQ_PLAN_REPAIR ? k->exposed : NULL;
+  if (l != NULL) {
+    fill_repair(s, &p, l);
+    aq_repair_joined(l, s);
+  } else {
+    fill_params(s, &p);
+  }
   s->offered = 1;
   s->offer_via = via->id;
   memcpy(s->via_session, offer->session, sizeof(s->via_session));
   s->info.coordinator_addr = via->remote;
   ep->ntargets++;
-  int ask = ep->shared.params.ask_accept;
+  int ask = ep->shared.params.ask_accept && l == NULL;
   aq_trav_init_target(s->trav, ep->now, &p, offer, via->pub, ask,
                       aq_time_add(ep->now, AQ_DECISION_WAIT));
   aq_trav_set_punch(s->trav, &ep->punch);
@@ -156,6 +192,23 @@ static void keep_pairs(aq_session *s) {
   }
 }
 
+/* What moved a connection follows what made it; the oldest make room. */
+static void append_steps(aq_link *l, const aq_step_record *v, size_t n) {
+  aq_step_record all[2 * AQ_MAX_STEPS];
+  size_t have = l->nsteps;
+  if (have > 0) {
+    memcpy(all, l->steps, have * sizeof(*v));
+  }
+  memcpy(all + have, v, n * sizeof(*v));
+  size_t keep = have + n < AQ_MAX_STEPS ? have + n : AQ_MAX_STEPS;
+  aq_step_record *c = copy_steps(l->ep, all + have + n - keep, keep);
+  if (c != NULL) {
+    aq_mem_free(&l->ep->mem, l->steps);
+    l->steps = c;
+    l->nsteps = keep;
+  }
+}
+
 static void keep_steps(aq_session *s) {
   aq_endpoint *ep = s->ep;
   aq_step_record v[AQ_MAX_STEPS];
@@ -163,9 +216,15 @@ static void keep_steps(aq_session *s) {
   if (n > AQ_MAX_STEPS) {
     n = AQ_MAX_STEPS;
   }
+  aq_link *l = s->conn != 0 ? aq_link_get(ep, s->conn) : NULL;
+  if (s->repair) {
+    if (l != NULL) {
+      append_steps(l, v, n);
+    }
+    return;
+  }
   s->steps = copy_steps(ep, v, n);
   s->nsteps = s->steps != NULL ? n : 0;
-  aq_link *l = s->conn != 0 ? aq_link_get(ep, s->conn) : NULL;
   if (l != NULL && l->steps == NULL) {
     l->steps = copy_steps(ep, v, n);
     l->nsteps = l->steps != NULL ? n : 0;
@@ -183,7 +242,9 @@ void aq_session_end(aq_session *s) {
   keep_info(s);
   keep_steps(s);
   keep_pairs(s);
-  if (s->info.phase == AQ_PHASE_CONNECTED) {
+  if (s->repair) {
+    aq_repair_ended(s);
+  } else if (s->info.phase == AQ_PHASE_CONNECTED) {
     if (s->initiator) {
       ep->stats.successful_connections++;
       ep->stats.direct_connections++;
@@ -211,7 +272,10 @@ void aq_session_end(aq_session *s) {
   k->session = NULL;
   aq_contact_release(ep, k);
   aq_list_push_back(&ep->tombs, &s->node);
-  if (++ep->ntombs > AQ_MAX_TOMBS) {
+  ep->ntombs++;
+  if (s->repair) {
+    aq_session_free(s); /* its connection has what there is to tell */
+  } else if (ep->ntombs > AQ_MAX_TOMBS) {
     aq_session_free(aq_list_entry(aq_list_first(&ep->tombs), aq_session, node));
   }
 }
@@ -269,7 +333,7 @@ static void tell_state(aq_link *l, aq_state to, aq_reason reason,
 }
 
 void aq_session_moving(aq_link *l) {
-  int moving = aq_conn_is_migrating(l->c);
+  int moving = aq_conn_is_migrating(l->c) || aq_repair_is_on(l);
   if (moving == l->migrating) {
     return;
   }
@@ -277,9 +341,14 @@ void aq_session_moving(aq_link *l) {
   aq_conn_get_info_of(l->c, l->ep->now, &info);
   if (moving) {
     tell_state(l, AQ_STATE_MIGRATING, AQ_REASON_NONE,
-               "another path is validated");
+               aq_repair_is_on(l) ? "nothing is heard; another path is sought"
+                                  : "another path is validated");
     l->home_remote = *aq_conn_proven(l->c);
     l->home_local = info.local;
+  } else if (aq_addr_equal(&l->home_remote, &info.remote) &&
+             aq_addr_equal(&l->home_local, &info.local) && l->repair.back) {
+    tell_state(l, AQ_STATE_CONNECTED, AQ_REASON_NONE,
+               "the old path answers again");
   } else if (aq_addr_equal(&l->home_remote, &info.remote) &&
              aq_addr_equal(&l->home_local, &info.local)) {
     tell_state(l, AQ_STATE_CONNECTED, AQ_REASON_MIGRATION_FAILED,

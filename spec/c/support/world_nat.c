@@ -95,6 +95,15 @@ int world_nat_in(world_nat *n, const aq_addr *from, const aq_addr *to,
   return 0;
 }
 
+void world_nat_rebind(world_nat *n, const char *ip) {
+  n->nflow = 0;
+  if (ip != NULL) {
+    char text[64];
+    snprintf(text, sizeof(text), "%s:1", ip);
+    n->addr[0] = util_addr(text);
+  }
+}
+
 int world_nat_has(const world_nat *n, const aq_addr *ip) {
   for (unsigned i = 0; i < n->naddr; i++) {
     if (aq_addr_same_ip(&n->addr[i], ip)) {

@@ -40,6 +40,9 @@ aq_addr world_nat_out(world_nat *n, const aq_addr *inside,
 /* One arrives: 1 and where it goes, 0 when it is dropped. */
 int world_nat_in(world_nat *n, const aq_addr *from, const aq_addr *to,
                  aq_addr *inside);
+/* It forgets its flows: new ones get other ports. With |ip| it also has another
+ * address from now on. */
+void world_nat_rebind(world_nat *n, const char *ip);
 int world_nat_has(const world_nat *n, const aq_addr *ip);
 /* What a perfect measurement would find. */
 aq_nat_profile world_nat_profile(const world_nat *n);
