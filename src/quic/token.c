@@ -26,8 +26,9 @@ ngtcp2_ssize aq_token_make(uint8_t *out, const aq_conn_shared *shared,
   if (aq_tls_ctx_is_null(shared->tls)) {
     return (ngtcp2_ssize)aq_null_token(out, secret, NULL, remote, NULL, now);
   }
-  return ngtcp2_crypto_generate_regular_token2(
-      out, secret, len, to_sockaddr(&a, remote), a.len, NULL, 0, now);
+  const ngtcp2_sockaddr *sa = to_sockaddr(&a, remote);
+  return ngtcp2_crypto_generate_regular_token2(out, secret, len, sa, a.len,
+                                               NULL, 0, now);
 }
 
 static aq_token_verdict check_null(const aq_conn_shared *shared,
@@ -93,9 +94,10 @@ ngtcp2_ssize aq_token_write_retry(uint8_t *out, size_t cap,
     size_t len = aq_null_token(token, secret, scid, remote, &hd->dcid, now);
     return aq_null_write_retry(out, cap, hd, scid, token, len);
   }
+  const ngtcp2_sockaddr *sa = to_sockaddr(&a, remote);
   n = ngtcp2_crypto_generate_retry_token2(
-      token, secret, sizeof(shared->secrets.token), hd->version,
-      to_sockaddr(&a, remote), a.len, scid, &hd->dcid, now);
+      token, secret, sizeof(shared->secrets.token), hd->version, sa, a.len,
+      scid, &hd->dcid, now);
   if (n < 0) {
     return n;
   }
