@@ -16,7 +16,8 @@ int aq_demux_out(aq_endpoint *ep, uint32_t socket, const aq_addr *local,
                  const aq_addr *to, uint8_t ttl, const uint8_t *data,
                  size_t len) {
   if (ep->out == NULL) {
-    ep->out = aq_mem_array(&ep->mem, AQ_OUT_RING, sizeof(*ep->out));
+    /* Not zeroed: an entry is written whole before it is read. */
+    ep->out = aq_mem_resize(&ep->mem, NULL, AQ_OUT_RING * sizeof(*ep->out));
   }
   if (ep->out == NULL || len > AQ_OUT_LEN || aq_ring_is_full(&ep->out_ring)) {
     ep->stats.datagrams_dropped_limit++;

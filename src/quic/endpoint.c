@@ -134,7 +134,9 @@ static int init_all(aq_endpoint *ep, const aq_endpoint_params *params,
   aq_timer_heap_init(&ep->session_timers, &ep->mem);
   aq_disc_init(&ep->disc, params->max_candidates, params->allow_reserved);
   aq_punch_step_init(&ep->punch);
-  ep->event = aq_mem_array(&ep->mem, AQ_EVENT_RING + 1, sizeof(*ep->event));
+  /* Not zeroed: each event is, when it is taken. */
+  ep->event =
+      aq_mem_resize(&ep->mem, NULL, (AQ_EVENT_RING + 1) * sizeof(*ep->event));
   if (ep->event == NULL) {
     return AQ_ERR_NOMEM;
   }
