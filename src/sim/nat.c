@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#define NAME_TRIES 64
+
 /* ---- life ------------------------------------------------------------------
  */
 
@@ -168,7 +170,7 @@ static aq_vflow *find_flow_inside(const aq_vnat *n, const aq_addr *inside,
   for (; e != NULL; e = aq_vtable_next(e)) {
     aq_vflow *f = aq_ventry_of(e, aq_vflow, by_inside);
     if (aq_addr_equal(&f->map->inside, inside) &&
-        aq_addr_equal(&f->remote, remote)) {
+        aq_addr_equal(&f->shown, remote)) {
       return f;
     }
   }
@@ -249,9 +251,11 @@ static aq_vmap *map_new(aq_vnat *n, aq_tstamp now, const aq_addr *inside,
   return m;
 }
 
-/* |m| NULL: a tuple that the router takes for its own. */
+/* |m| NULL: a tuple that the router takes for its own. |shown|: the remote
+ * address as the inside has it. */
 static aq_vflow *flow_new(aq_vnat *n, aq_tstamp now, aq_vmap *m,
-                          const aq_addr *outer, const aq_addr *remote) {
+                          const aq_addr *outer, const aq_addr *remote,
+                          const aq_addr *shown) {
   if (n->flows_out.count >= n->p.max_flows ||
       aq_vtable_reserve(&n->flows_in) != 0 ||
       aq_vtable_reserve(&n->flows_out) != 0) {
@@ -264,11 +268,12 @@ static aq_vflow *flow_new(aq_vnat *n, aq_tstamp now, aq_vmap *m,
   f->map = m;
   f->outer = *outer;
   f->remote = *remote;
+  f->shown = *shown;
   f->last = now;
   aq_list_push_back(&n->flows_used, &f->used);
   aq_vtable_add(&n->flows_out, &f->by_outer, pair_hash(outer, remote));
   if (m != NULL) {
-    aq_vtable_add(&n->flows_in, &f->by_inside, pair_hash(&m->inside, remote));
+    aq_vtable_add(&n->flows_in, &f->by_inside, pair_hash(&m->inside, shown));
     aq_list_push_back(&m->flows, &f->of_map);
     map_use(n, m, now);
   } else {
@@ -305,8 +310,9 @@ static aq_sim_fate map_for(aq_vnat *n, aq_tstamp now, const aq_addr *from,
 }
 
 aq_sim_fate aq_vnat_out(aq_vnat *n, aq_tstamp now, const aq_addr *from,
-                        const aq_addr *to, aq_addr *seen) {
+                        const aq_addr *to, aq_addr *seen, aq_addr *real) {
   aq_vmap *m = NULL;
+  *real = *to;
   if (n->p.blocked) {
     return AQ_SIM_FATE_BLOCKED;
   }
@@ -319,6 +325,7 @@ aq_sim_fate aq_vnat_out(aq_vnat *n, aq_tstamp now, const aq_addr *from,
   if (f != NULL) {
     flow_use(n, f, now);
     *seen = f->outer;
+    *real = f->remote;
     return AQ_SIM_FATE_FORWARDED;
   }
   if (n->flows_out.count >= n->p.max_flows) {
@@ -329,8 +336,8 @@ aq_sim_fate aq_vnat_out(aq_vnat *n, aq_tstamp now, const aq_addr *from,
     return fate;
   }
   *seen = m->outer;
-  return flow_new(n, now, m, &m->outer, to) != NULL ? AQ_SIM_FATE_FORWARDED
-                                                    : AQ_SIM_FATE_NO_MEMORY;
+  return flow_new(n, now, m, &m->outer, to, to) != NULL ? AQ_SIM_FATE_FORWARDED
+                                                        : AQ_SIM_FATE_NO_MEMORY;
 }
 
 static int has_remote_ip(const aq_vmap *m, const aq_addr *ip) {
@@ -360,13 +367,41 @@ static aq_vmap *admits(const aq_vnat *n, const aq_addr *outer,
   return NULL;
 }
 
+/* The inside has a flow of its own to |from|, by another outer port: netfilter
+ * then shows it another port of |from|, so that both can be told apart. Returns
+ * 0 when none was found. */
+static int other_name(aq_vnat *n, const aq_addr *inside, const aq_addr *from,
+                      aq_addr *shown) {
+  *shown = *from;
+  for (int i = 0; i < NAME_TRIES; i++) {
+    if (find_flow_inside(n, inside, shown) == NULL) {
+      return 1;
+    }
+    shown->port = (uint16_t)(1024 + aq_rand_below(&n->rand, 65536 - 1024));
+  }
+  *shown = *from;
+  return 0;
+}
+
+/* |from| was let in by the filter, to |m|. */
+static void let_in(aq_vnat *n, aq_tstamp now, aq_vmap *m, const aq_addr *from,
+                   aq_addr *shown) {
+  if (n->p.inbound_session && other_name(n, &m->inside, from, shown)) {
+    /* No room: it is passed on all the same, and not remembered. */
+    flow_new(n, now, m, &m->outer, from, shown);
+  } else if (n->p.inbound_refresh) {
+    map_use(n, m, now);
+  }
+}
+
 aq_sim_fate aq_vnat_in(aq_vnat *n, aq_tstamp now, const aq_addr *from,
-                       const aq_addr *to, aq_addr *inside) {
+                       const aq_addr *to, aq_addr *shown, aq_addr *inside) {
+  *shown = *from;
+  *inside = *to;
   if (n->p.blocked) {
     return AQ_SIM_FATE_BLOCKED;
   }
   if (is_open_router(n, to)) {
-    *inside = *to;
     return AQ_SIM_FATE_FORWARDED;
   }
   aq_vnat_expire(n, now);
@@ -378,21 +413,18 @@ aq_sim_fate aq_vnat_in(aq_vnat *n, aq_tstamp now, const aq_addr *from,
     if (f->map == NULL) {
       return AQ_SIM_FATE_FILTERED;
     }
+    *shown = f->shown;
     *inside = f->map->inside;
     return AQ_SIM_FATE_FORWARDED;
   }
   aq_vmap *m = admits(n, to, from);
   if (m == NULL) {
     if (n->p.poison && !aq_vnat_is_routed(n, to)) {
-      flow_new(n, now, NULL, to, from); /* no room: then it isn't taken */
+      flow_new(n, now, NULL, to, from, from); /* no room: it isn't taken */
     }
     return AQ_SIM_FATE_FILTERED;
   }
-  if (n->p.inbound_session && find_flow_inside(n, &m->inside, from) == NULL) {
-    flow_new(n, now, m, &m->outer, from);
-  } else if (n->p.inbound_refresh) {
-    map_use(n, m, now);
-  }
+  let_in(n, now, m, from, shown);
   *inside = m->inside;
   return AQ_SIM_FATE_FORWARDED;
 }
@@ -410,9 +442,10 @@ aq_sim_fate aq_vnat_hairpin(aq_vnat *n, aq_tstamp now, const aq_addr *from,
   if (target == NULL) {
     return AQ_SIM_FATE_HAIRPIN;
   }
+  aq_addr real;
   *inside = target->inside;
   *seen = *from;
   return n->p.hairpin == AQ_SIM_HAIRPIN_EXTERNAL
-             ? aq_vnat_out(n, now, from, to, seen)
+             ? aq_vnat_out(n, now, from, to, seen, &real)
              : AQ_SIM_FATE_FORWARDED;
 }

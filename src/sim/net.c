@@ -402,20 +402,19 @@ static void from_inside(aq_vnode *nat, aq_vpacket *p) {
     return;
   }
   int hairpin = is_outer(nat, &p->to);
-  aq_addr seen, inside;
+  aq_addr seen, to;
   aq_sim_fate fate;
   if (!take_hop(nat, p)) {
     return;
   }
-  fate = hairpin ? aq_vnat_hairpin(nat->nat, nat->s->now, &p->from, &p->to,
-                                   &seen, &inside)
-                 : aq_vnat_out(nat->nat, nat->s->now, &p->from, &p->to, &seen);
+  fate = (hairpin ? aq_vnat_hairpin : aq_vnat_out)(
+      nat->nat, nat->s->now, &p->from, &p->to, &seen, &to);
   if (fate != AQ_SIM_FATE_FORWARDED) {
     aq_vnode_drop(nat, p, fate);
     return;
   }
   p->from = seen;
-  p->to = hairpin ? inside : p->to;
+  p->to = to;
   aq_vtrace(nat, p, AQ_SIM_FATE_FORWARDED);
   if (!hairpin) {
     aq_vlink_send(nat, &nat->up, p, nat->parent, nat);
@@ -427,9 +426,9 @@ static void from_inside(aq_vnode *nat, aq_vpacket *p) {
 }
 
 static void from_outside(aq_vnode *nat, aq_vpacket *p) {
-  aq_addr inside;
+  aq_addr shown, inside;
   aq_sim_fate fate =
-      aq_vnat_in(nat->nat, nat->s->now, &p->from, &p->to, &inside);
+      aq_vnat_in(nat->nat, nat->s->now, &p->from, &p->to, &shown, &inside);
   if (fate != AQ_SIM_FATE_FORWARDED) {
     aq_vnode_drop(nat, p, fate);
     return;
@@ -437,6 +436,7 @@ static void from_outside(aq_vnode *nat, aq_vpacket *p) {
   if (!take_hop(nat, p)) {
     return;
   }
+  p->from = shown;
   p->to = inside;
   aq_vroute *r = route_of(nat, &p->to);
   if (r == NULL) {

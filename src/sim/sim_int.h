@@ -78,6 +78,7 @@ typedef struct aq_vflow {
   aq_list used, of_map;
   aq_vmap *map; /* NULL: a poisoned tuple, the router believes it its own */
   aq_addr outer, remote;
+  aq_addr shown; /* |remote| as the inside has it; nearly always the same */
   aq_tstamp last;
 } aq_vflow;
 
@@ -109,14 +110,15 @@ void aq_vnat_init(aq_vnat *n, const aq_mem *mem, const aq_sim_nat_params *p,
                   uint64_t seed);
 void aq_vnat_free(aq_vnat *n);
 void aq_vnat_forget(aq_vnat *n);
-/* aq_vnat_out: |from| inside sends to |to|; gives the source that is seen
+/* aq_vnat_out: |from| inside sends to |to|; gives both addresses as they are
  * outside. Returns an aq_sim_fate: FORWARDED, NAT_FULL, BLOCKED, NO_MEMORY. */
 aq_sim_fate aq_vnat_out(aq_vnat *n, aq_tstamp now, const aq_addr *from,
-                        const aq_addr *to, aq_addr *seen);
+                        const aq_addr *to, aq_addr *seen, aq_addr *real);
 /* aq_vnat_in: |from| outside sends to |to|, an outer address (or an inner one
- * that is not translated); gives who is meant. FORWARDED, FILTERED, BLOCKED. */
+ * that is not translated); gives both addresses as they are inside. FORWARDED,
+ * FILTERED, BLOCKED. */
 aq_sim_fate aq_vnat_in(aq_vnat *n, aq_tstamp now, const aq_addr *from,
-                       const aq_addr *to, aq_addr *inside);
+                       const aq_addr *to, aq_addr *shown, aq_addr *inside);
 /* aq_vnat_hairpin: from inside to an outer address of this NAT; gives both
  * addresses as the receiver has them. */
 aq_sim_fate aq_vnat_hairpin(aq_vnat *n, aq_tstamp now, const aq_addr *from,
