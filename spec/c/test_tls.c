@@ -1,5 +1,7 @@
 /* The TLS handshake between two bare ngtcp2 connections in memory: who is
- * accepted, who is not, and which error each side has.
+ * accepted, who is not, and which error each side has. Everything is played
+ * with the null TLS of the simulator as well, which must do the same in
+ * datagrams of the same sizes.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdarg.h>
@@ -12,7 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rand.h"
 #include "quic/crypto.h"
+#include "quic/crypto_null.h"
+#include "quic/identity.h"
 #include "quic/tls.h"
 
 typedef struct side {
@@ -22,6 +27,11 @@ typedef struct side {
   unsigned seed;
   int dead;
 } side;
+
+#define SENT_MAX 64
+static int is_null;
+static size_t sent[SENT_MAX], nsent; /* sizes of all datagrams, in order */
+static uint64_t crypto[2][4];        /* bytes of each side's levels */
 
 static struct sockaddr_in addr_of[2];
 static ngtcp2_path path_of[2];
@@ -57,8 +67,8 @@ static int cb_recv_client_initial(ngtcp2_conn *c, const ngtcp2_cid *dcid,
 
 static int cb_crypto(ngtcp2_conn *c, ngtcp2_encryption_level level,
                      uint64_t off, const uint8_t *data, size_t len, void *u) {
-  (void)c;
-  (void)off;
+  uint64_t *heard = &crypto[ngtcp2_conn_is_server2(c)][level];
+  *heard = off + len > *heard ? off + len : *heard;
   return aq_tls_recv_crypto_data(&((side *)u)->tls, level, data, len);
 }
 
@@ -105,7 +115,11 @@ static int cb_challenge(ngtcp2_conn *c, ngtcp2_path_challenge_data *d,
 static void fill(ngtcp2_callbacks *cb, ngtcp2_settings *st,
                  ngtcp2_transport_params *tp) {
   memset(cb, 0, sizeof(*cb));
-  aq_crypto_set_callbacks(cb);
+  if (is_null) {
+    aq_null_set_callbacks(cb);
+  } else {
+    aq_crypto_set_callbacks(cb);
+  }
   cb->client_initial = cb_client_initial;
   cb->recv_client_initial = cb_recv_client_initial;
   cb->recv_crypto_data = cb_crypto;
@@ -169,6 +183,8 @@ static void make_server(side *s, aq_tls_ctx *ctx, const uint8_t *pkt,
 
 static void feed(side *to, int index, const uint8_t *pkt, size_t len) {
   ngtcp2_pkt_info pi = {0};
+  assert_true(nsent < SENT_MAX);
+  sent[nsent++] = len;
   if (to->dead || ngtcp2_conn_read_pkt(to->conn, path_from(index), &pi, pkt,
                                        len, AQ_S) != 0) {
     to->dead = 1;
@@ -224,7 +240,11 @@ static aq_tls_ctx *context(aq_identity **id, const char *alpn, aq_pqc pqc,
                            const aq_peer_id *allow, size_t n) {
   aq_endpoint_params p;
   aq_tls_ctx *ctx;
-  assert_int_equal(aq_identity_generate(id), 0);
+  static uint8_t seed[32];
+  seed[0]++;
+  assert_int_equal(
+      (is_null ? aq_identity_from_seed_null : aq_identity_from_seed)(id, seed),
+      0);
   aq_endpoint_params_init(&p);
   p.identity = *id;
   p.pqc = pqc;
@@ -232,12 +252,20 @@ static aq_tls_ctx *context(aq_identity **id, const char *alpn, aq_pqc pqc,
   strcpy(p.alpn[0], alpn);
   p.allow = allow;
   p.allow_count = n;
-  assert_int_equal(aq_tls_ctx_new(&ctx, &p), 0);
+  if (is_null) {
+    aq_mem mem;
+    aq_mem_init(&mem, NULL);
+    assert_int_equal(aq_tls_ctx_new_null(&ctx, &p, &mem), 0);
+  } else {
+    assert_int_equal(aq_tls_ctx_new(&ctx, &p), 0);
+  }
+  assert_int_equal(aq_tls_ctx_is_null(ctx), is_null);
   return ctx;
 }
 
 typedef struct outcome {
   int client_ok, server_ok, client_error, server_error, pq;
+  int client_alert, server_alert;
 } outcome;
 
 typedef struct scenario {
@@ -247,7 +275,7 @@ typedef struct scenario {
   int allow;  /* 0 any, 1 the client, 2 somebody else, 3 nobody */
 } scenario;
 
-static outcome play(const scenario *sc) {
+static outcome play_one(const scenario *sc) {
   aq_identity *ci, *si;
   aq_peer_id other = {{1}}, list[1];
   aq_tls_ctx *cc = context(&ci, sc->client_alpn, sc->client_pqc, NULL, 0), *sx;
@@ -265,6 +293,8 @@ static outcome play(const scenario *sc) {
   o.server_ok = ngtcp2_conn_get_handshake_completed2(s.conn) && !s.dead;
   o.client_error = c.tls.error;
   o.server_error = s.tls.error;
+  o.client_alert = aq_tls_alert(&c.tls);
+  o.server_alert = aq_tls_alert(&s.tls);
   o.pq = c.tls.post_quantum + 2 * s.tls.post_quantum;
   if (o.client_ok && o.server_ok) {
     assert_memory_equal(&c.tls.peer, aq_identity_peer_id(si), 32);
@@ -286,6 +316,27 @@ static outcome play(const scenario *sc) {
   aq_identity_del(ci);
   aq_identity_del(si);
   return o;
+}
+
+static outcome play(const scenario *sc) {
+  size_t sizes[SENT_MAX], n;
+  uint64_t bytes[2][4];
+  nsent = 0;
+  memset(crypto, 0, sizeof(crypto));
+  is_null = 0;
+  outcome real = play_one(sc);
+  n = nsent;
+  memcpy(sizes, sent, sizeof(sizes));
+  memcpy(bytes, crypto, sizeof(bytes));
+  nsent = 0;
+  memset(crypto, 0, sizeof(crypto));
+  is_null = 1;
+  outcome null = play_one(sc);
+  assert_memory_equal(&null, &real, sizeof(real));
+  assert_int_equal(nsent, n);
+  assert_memory_equal(sent, sizes, n * sizeof(*sizes));
+  assert_memory_equal(crypto, bytes, sizeof(bytes));
+  return real;
 }
 
 static void both_prove_their_keys(void **state) {
@@ -344,6 +395,105 @@ static void no_common_alpn(void **state) {
   assert_int_equal(o.server_error, AQ_ERR_ALPN);
 }
 
+/* ---- the null handshake alone ----------------------------------------------
+ */
+
+/* A message of |type| whose body is |body|, to the server or the client. */
+static int give(side *to, ngtcp2_encryption_level level, uint8_t type,
+                const uint8_t *body, size_t len) {
+  uint8_t m[5000] = {type, (uint8_t)(len >> 16), (uint8_t)(len >> 8),
+                     (uint8_t)len};
+  assert_true(len + 4 <= sizeof(m));
+  memcpy(m + 4, body, len);
+  return aq_tls_recv_crypto_data(&to->tls, level, m, len + 4);
+}
+
+/* A client and a server that have not heard of each other. */
+static void strangers(side *c, side *s, aq_tls_ctx *ctx) {
+  uint8_t buf[1500];
+  ngtcp2_pkt_info pi;
+  ngtcp2_path_storage ps;
+  ngtcp2_path_storage_zero(&ps);
+  make_client(c, ctx, "a", NULL);
+  ngtcp2_ssize n =
+      ngtcp2_conn_write_pkt(c->conn, &ps.path, &pi, buf, sizeof(buf), AQ_S);
+  assert_true(n >= 1200);
+  make_server(s, ctx, buf, (size_t)n);
+}
+
+static void malformed_messages_are_clean_errors(void **state) {
+  static const struct {
+    int server, level; /* 0 Initial, 1 Handshake */
+    uint8_t type, body[40];
+    size_t len;
+    int error;
+  } rows[] = {
+      {1, 0, 2, {0}, 40, AQ_ERR_TLS},        /* a ServerHello for a server */
+      {1, 1, 1, {0}, 40, AQ_ERR_TLS},        /* at the wrong level */
+      {1, 0, 1, {0}, 31, AQ_ERR_TLS},        /* no room for the random */
+      {1, 0, 1, {[33] = 1}, 40, AQ_ERR_TLS}, /* a list of 256 bytes */
+      {1, 0, 1, {[34] = 1, [35] = 'b'}, 40, AQ_ERR_ALPN},
+      {1, 0, 1, {[34] = 1, [35] = 'a'}, 38, AQ_ERR_PROTOCOL}, /* no params */
+      {0, 0, 1, {0}, 40, AQ_ERR_TLS},
+      {0, 0, 2, {0}, 20, AQ_ERR_TLS},
+      {0, 1, 8, {0}, 20, AQ_ERR_TLS}, /* before the ServerHello */
+  };
+  aq_identity *id;
+  (void)state;
+  is_null = 1;
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    aq_tls_ctx *ctx = context(&id, "a", AQ_PQC_HYBRID, NULL, 0);
+    side c, s;
+    strangers(&c, &s, ctx);
+    side *to = rows[i].server ? &s : &c;
+    assert_int_equal(give(to,
+                          rows[i].level ? NGTCP2_ENCRYPTION_LEVEL_HANDSHAKE
+                                        : NGTCP2_ENCRYPTION_LEVEL_INITIAL,
+                          rows[i].type, rows[i].body, rows[i].len),
+                     NGTCP2_ERR_CRYPTO);
+    assert_int_equal(to->tls.error, rows[i].error);
+    assert_int_not_equal(aq_tls_alert(&to->tls), 0);
+    done(&c);
+    done(&s);
+    aq_tls_ctx_del(ctx);
+    aq_identity_del(id);
+  }
+}
+
+static void no_bytes_do_harm(void **state) {
+  static const uint8_t order[2][6] = {{2, 8, 13, 11, 15, 20}, {1, 11, 15, 20}};
+  aq_rand r;
+  aq_identity *id;
+  (void)state;
+  is_null = 1;
+  aq_tls_ctx *ctx = context(&id, "a", AQ_PQC_OFF, NULL, 0);
+  aq_rand_init(&r, 1);
+  for (int round = 0; round < 1000; round++) {
+    side v[2];
+    strangers(&v[0], &v[1], ctx);
+    for (int i = 0; i < 2; i++) {
+      int rv = 0;
+      for (int k = 0; k < 6 && rv == 0; k++) {
+        uint8_t body[3000];
+        size_t len = (size_t)aq_rand_below(&r, k == 0 ? 3000 : 80);
+        for (size_t b = 0; b < len; b++) {
+          body[b] = (uint8_t)(b > 40 ? aq_rand_u64(&r) : aq_rand_below(&r, 3));
+        }
+        rv = give(&v[i],
+                  k == 0 ? NGTCP2_ENCRYPTION_LEVEL_INITIAL
+                         : NGTCP2_ENCRYPTION_LEVEL_HANDSHAKE,
+                  order[i][k], body, len);
+        assert_true(rv == 0 || rv == NGTCP2_ERR_CRYPTO);
+        assert_true(rv == 0 || v[i].tls.error != 0);
+      }
+      assert_false(ngtcp2_conn_get_handshake_completed2(v[i].conn));
+      done(&v[i]);
+    }
+  }
+  aq_tls_ctx_del(ctx);
+  aq_identity_del(id);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(both_prove_their_keys),
@@ -352,6 +502,8 @@ int main(void) {
       cmocka_unit_test(wrong_key_is_refused_by_the_client),
       cmocka_unit_test(allow_list_is_asked_in_the_handshake),
       cmocka_unit_test(no_common_alpn),
+      cmocka_unit_test(malformed_messages_are_clean_errors),
+      cmocka_unit_test(no_bytes_do_harm),
   };
   int i;
   for (i = 0; i < 2; i++) {

@@ -31,12 +31,13 @@ enum {
 };
 
 /* Sizes on the wire as wolfSSL writes them, measured: with a list of protocols
- * or parameters those come on top (spec/c/test_tls_null.c compares). */
-#define HELLO_LEN_HYBRID 1415
-#define HELLO_LEN_CLASSIC 193
+ * or parameters those come on top (spec/c/test_tls.c compares). */
+#define HELLO_LEN_HYBRID 1401
+#define HELLO_LEN_CLASSIC 179
 #define ANSWER_LEN_HYBRID 1178
 #define ANSWER_LEN_CLASSIC 90
-#define EXTENSIONS_LEN 17
+#define EXTENSIONS_LEN 27
+#define EXTENSIONS_LEN_GROUPS 37 /* and the groups that the client lacks */
 #define CERT_REQUEST_LEN 15
 #define CERTIFICATE_LEN 57
 #define CERT_VERIFY_LEN 72
@@ -244,7 +245,10 @@ static int send_server_flight(aq_tls *t) {
     return 0;
   }
   plen = t->hooks->local_params(t->owner, params, sizeof(params));
-  begin(&w, buf, EXTENSIONS, EXTENSIONS_LEN + alen + plen);
+  begin(&w, buf, EXTENSIONS,
+        (t->ctx->pqc != AQ_PQC_OFF && !n->hybrid ? EXTENSIONS_LEN_GROUPS
+                                                 : EXTENSIONS_LEN) +
+            alen + plen);
   aq_write_u8(&w, (uint8_t)alen);
   aq_write_bytes(&w, t->alpn, alen);
   aq_write_u16(&w, (uint16_t)plen);
