@@ -586,8 +586,10 @@ int aq_session_punch(aq_endpoint *ep, aq_tstamp now, aq_id session,
  * are seen, tell each other and punch (docs/session.md). */
 typedef struct aq_hard_step {
   aq_id via;        /* the coordinator's connection, or 0: the core's choice */
-  uint32_t sockets; /* new ones of ours; 0: what the plan needs */
-  aq_punch_step punch;
+  uint32_t sockets; /* new ones of ours, at most 8 for fresh, 25 for predict,
+                       256 for birthday; 0: what the plan needs */
+  uint32_t probes;  /* guessed ports, 1..1024; 0: what the plan needs */
+  aq_punch_step punch; /* openers and their TTL; of fresh the whole schedule */
 } aq_hard_step;
 void aq_hard_step_init(aq_hard_step *step);
 /* |plan| is not AQ_PLAN_PUNCH. */

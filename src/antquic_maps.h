@@ -189,6 +189,12 @@
   X(repairs_started)                                                           \
   X(repairs_completed)                                                         \
   X(repairs_failed)                                                            \
-  X(limit_repairs)
+  X(limit_repairs)                                                             \
+  X(guesses_sent)                                                              \
+  X(limit_guess_target)                                                        \
+  X(limit_guess_peer)                                                          \
+  X(limit_guess_endpoint)                                                      \
+  X(limit_guess_rate)                                                          \
+  X(limit_guess_busy)
 
 #endif

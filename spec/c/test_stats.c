@@ -616,6 +616,88 @@ static world *met_afresh(void) {
   return w;
 }
 
+/* ---- stories: guessed ports ---- */
+
+/* A's NAT keeps a port, B's gives each destination another one; so they say. */
+static world *guessing(uint64_t seed) {
+  world *w = trio_of();
+  aq_rand_init(&w->rand, seed);
+  w->node[A]->params.strategy = AQ_STRATEGY_STEPS;
+  registered_trio(w);
+  for (int i = A; i <= B; i++) {
+    aq_endpoint *ep = w->node[i]->ep;
+    aq_ep_enter(ep, w->now);
+    ep->profile.mapping = i == A ? AQ_NAT_ENDPOINT_INDEPENDENT
+                                 : AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
+    aq_ctl_register(ep->boot[0].link);
+    aq_ep_settle(ep);
+  }
+  world_run(w, AQ_S);
+  from_here(w);
+  return w;
+}
+
+static world *guess(world *w, aq_plan plan) {
+  aq_endpoint *ep = w->node[A]->ep;
+  aq_hard_step step;
+  aq_id s, c;
+  aq_hard_step_init(&step);
+  assert_int_equal(
+      aq_session_start(ep, w->now, &w->node[B]->id, NULL, 0, 2 * AQ_S, &s, &c),
+      0);
+  assert_int_equal(aq_session_hard(ep, w->now, s, plan, &step), 0);
+  world_run(w, 5 * AQ_S);
+  return w;
+}
+
+static world *predicted(void) {
+  return guess(guessing(1), AQ_PLAN_PREDICT);
+}
+
+/* A has sent |n| guesses to |addr| on behalf of |peer|. */
+static void spend(world *w, int n, const char *addr, const aq_peer_id *peer) {
+  aq_addr a = util_addr(addr);
+  aq_guard_request r = {
+      .target = &a, .peer = peer, .verified = 1, .allow_reserved = 1};
+  for (int i = 0; i < n; i++) {
+    aq_tstamp at = w->now + (aq_tstamp)i / 40 * 50 * AQ_MS;
+    assert_int_equal(aq_guard_take_guess(&w->node[A]->ep->guard, at, &r), 0);
+  }
+}
+
+static world *one_ip_guessed(void) {
+  world *w = guessing(1);
+  spend(w, 1000, addr_of[B], &w->node[C]->id);
+  return guess(w, AQ_PLAN_BIRTHDAY);
+}
+
+static world *one_peer_guessed(void) {
+  world *w = guessing(1);
+  spend(w, 1000, "198.18.7.7:7", &w->node[B]->id);
+  return guess(w, AQ_PLAN_BIRTHDAY);
+}
+
+static world *all_guessed(void) {
+  world *w = guessing(1);
+  spend(w, 1000, "198.18.7.7:7", &w->node[C]->id);
+  return guess(w, AQ_PLAN_BIRTHDAY);
+}
+
+static world *another_guesses(void) {
+  world *w = guessing(1);
+  aq_addr a = util_addr("198.18.7.7:7");
+  aq_guard_request r = {.target = &a, .session_key = 1};
+  assert_int_equal(
+      aq_guard_begin_guess(&w->node[A]->ep->guard, w->now, &r, 1024), 0);
+  return guess(w, AQ_PLAN_BIRTHDAY);
+}
+
+static world *guessed_at_once(void) {
+  world *w = guessing(1);
+  spend(w, 120, "198.18.7.7:7777", &w->node[C]->id);
+  return guess(w, AQ_PLAN_PREDICT);
+}
+
 /* ---- what moves ---- */
 
 #define IN "datagrams_received bytes_received "
@@ -635,6 +717,9 @@ static world *met_afresh(void) {
 #define HINTED                                                                 \
   "extra_sockets_opened=1 observes_sent=1 observes_received=1 hints_sent=1 "   \
   "hints_received=1 "
+#define NOT_GUESSED                                                            \
+  ASKED "total_attempts=1 failed_attempts=1 control_messages_sent=2 "          \
+        "control_messages_received=1 "
 #define OFFERED BOTH "offers_received=1 control_messages_received=1 "
 
 /* "name" moves, "name=3" by just that. What isn't named stays. */
@@ -774,6 +859,34 @@ static const struct row {
      BOTH "coordinator_requests=1 coordinator_offers=1 coordinator_hints=2 "
           "observes_answered=2 control_messages_sent=4 "
           "control_messages_received=3"},
+    {"predicted", predicted, A,
+     ASKED TOLD
+     "total_attempts=1 successful_connections=1 direct_connections=1 "
+     "connections_dialed=3 connections_established=1 hints_received=1 "
+     "guesses_sent=20 punches_received punches_answered "
+     "datagrams_dropped_unknown control_messages_sent=1 "
+     "control_messages_received=3"},
+    {"predicted, by them", predicted, B,
+     ACCEPTED TOLD
+     "offers_received=1 extra_sockets_opened=25 openers_sent=25 "
+     "observes_sent=1 observes_received=1 hints_sent=1 punches_sent "
+     "punches_received punches_answered limit_punch_target "
+     "control_messages_sent=2 control_messages_received=1"},
+    {"guesses to one IP", one_ip_guessed, A,
+     NOT_GUESSED "limit_guess_target=1"},
+    {"guesses for one peer", one_peer_guessed, A,
+     NOT_GUESSED "limit_guess_peer=1"},
+    {"guesses of one endpoint", all_guessed, A,
+     NOT_GUESSED "limit_guess_endpoint=1"},
+    {"another one guesses", another_guesses, A,
+     NOT_GUESSED "limit_guess_busy=1"},
+    {"guesses at once", guessed_at_once, A,
+     ASKED TOLD
+     "total_attempts=1 successful_connections=1 direct_connections=1 "
+     "connections_dialed=3 connections_established=1 hints_received=1 "
+     "guesses_sent punches_received punches_answered "
+     "datagrams_dropped_unknown control_messages_sent=1 "
+     "control_messages_received=3 limit_guess_rate"},
 };
 #define NROW (sizeof(ROWS) / sizeof(ROWS[0]))
 

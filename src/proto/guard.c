@@ -43,6 +43,12 @@ static const guard_limit limit_endpoint = {400, 200, 0};
  * two, and it may be sent four times. */
 static const guard_limit limit_initial = {8, 0, 10 * AQ_S};
 
+/* Guessed ports: 1024 against 256 sockets hit with 98 %, and may cost a NAT
+ * that shares its IP as many entries. */
+static const guard_limit limit_guess = {AQ_GUARD_GUESSES, 0, 20 * AQ_S};
+static const guard_limit limit_guess_rate = {40, 1000, 0};
+#define GUARD_GUESS_LEASE (10 * AQ_S)
+
 const char *aq_guard_name(aq_guard_verdict v) {
   switch (v) {
   case AQ_GUARD_OK:
@@ -59,6 +65,16 @@ const char *aq_guard_name(aq_guard_verdict v) {
     return "punch_peer";
   case AQ_GUARD_ENDPOINT:
     return "punch_endpoint";
+  case AQ_GUARD_GUESS_TARGET:
+    return "guess_target";
+  case AQ_GUARD_GUESS_PEER:
+    return "guess_peer";
+  case AQ_GUARD_GUESS_ENDPOINT:
+    return "guess_endpoint";
+  case AQ_GUARD_GUESS_RATE:
+    return "guess_rate";
+  case AQ_GUARD_GUESS_BUSY:
+    return "guess_busy";
   }
   return "unknown";
 }
@@ -192,28 +208,97 @@ static size_t guard_dues(aq_guard *g, aq_tstamp now, const aq_guard_request *r,
   return n;
 }
 
-aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
-                               const aq_guard_request *r) {
-  aq_guard_verdict verdict = aq_guard_classify(r);
-  if (verdict != AQ_GUARD_OK) {
-    return verdict;
-  }
-  guard_due due[6];
-  size_t n = guard_dues(g, now, r, due);
-  /* All or nothing: what is refused is not paid for anywhere. */
+static aq_guard_verdict guard_fits(const guard_due *due, size_t n,
+                                   aq_tstamp now) {
   for (size_t i = 0; i < n; i++) {
     double spent = bucket_spent(due[i].bucket, due[i].limit, now);
     if (spent + due[i].cost > due[i].limit->burst) {
       return due[i].verdict;
     }
   }
-  for (size_t i = 0; i < n; i++) {
+  return AQ_GUARD_OK;
+}
+
+/* All or nothing: what is refused is not paid for anywhere. */
+static aq_guard_verdict guard_pay(const guard_due *due, size_t n,
+                                  aq_tstamp now) {
+  aq_guard_verdict verdict = guard_fits(due, n, now);
+  for (size_t i = 0; verdict == AQ_GUARD_OK && i < n; i++) {
     aq_bucket *b = due[i].bucket;
     b->spent = bucket_spent(b, due[i].limit, now) + due[i].cost;
     b->last = aq_time_max(b->last, now);
     b->key = due[i].key;
   }
-  return AQ_GUARD_OK;
+  return verdict;
+}
+
+aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
+                               const aq_guard_request *r) {
+  guard_due due[6];
+  aq_guard_verdict verdict = aq_guard_classify(r);
+  if (verdict != AQ_GUARD_OK) {
+    return verdict;
+  }
+  return guard_pay(due, guard_dues(g, now, r, due), now);
+}
+
+/* ---- guessed ports --------------------------------------------------------
+ */
+
+static size_t guess_dues(aq_guard *g, const aq_guard_request *r, double cost,
+                         guard_due due[3]) {
+  aq_addr a = *r->target;
+  aq_addr_normalize(&a);
+  uint64_t salt[2] = {g->salt, aq_mix64(g->salt + 1)};
+  size_t n = 0;
+  uint64_t key = aq_addr_hash_prefix(&a, 128, g->salt);
+  due[n++] = (guard_due){&g->guess_target[key % AQ_GUARD_SLOTS], &limit_guess,
+                         key, cost, AQ_GUARD_GUESS_TARGET};
+  if (r->peer != NULL) {
+    key = aq_siphash(salt, r->peer->bytes, sizeof(r->peer->bytes));
+    due[n++] = (guard_due){&g->guess_peer[key % AQ_GUARD_SLOTS], &limit_guess,
+                           key, cost, AQ_GUARD_GUESS_PEER};
+  }
+  due[n++] = (guard_due){&g->guess_endpoint, &limit_guess, 0, cost,
+                         AQ_GUARD_GUESS_ENDPOINT};
+  return n;
+}
+
+aq_guard_verdict aq_guard_begin_guess(aq_guard *g, aq_tstamp now,
+                                      const aq_guard_request *r,
+                                      uint32_t count) {
+  guard_due due[3];
+  int many = count > AQ_GUARD_GUESS_FEW;
+  if (many && g->guess_holder != 0 && g->guess_holder != r->session_key &&
+      now < g->guess_until) {
+    return AQ_GUARD_GUESS_BUSY;
+  }
+  aq_guard_verdict verdict =
+      guard_fits(due, guess_dues(g, r, (double)(count + 1) / 2, due), now);
+  if (verdict == AQ_GUARD_OK && many) {
+    g->guess_holder = r->session_key;
+    g->guess_until = aq_time_add(now, GUARD_GUESS_LEASE);
+  }
+  return verdict;
+}
+
+void aq_guard_end_guess(aq_guard *g, uint32_t session_key) {
+  if (g->guess_holder == session_key) {
+    g->guess_holder = 0;
+  }
+}
+
+aq_guard_verdict aq_guard_take_guess(aq_guard *g, aq_tstamp now,
+                                     const aq_guard_request *r) {
+  guard_due due[4];
+  aq_guard_verdict verdict = aq_guard_classify(r);
+  if (verdict != AQ_GUARD_OK) {
+    return verdict;
+  }
+  size_t n = guess_dues(g, r, 1, due);
+  due[n++] =
+      (guard_due){&g->guess_rate, &limit_guess_rate, 0, 1, AQ_GUARD_GUESS_RATE};
+  return guard_pay(due, n, now);
 }
 
 int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,

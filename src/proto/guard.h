@@ -18,7 +18,12 @@ typedef enum aq_guard_verdict {
   AQ_GUARD_TARGET,
   AQ_GUARD_PREFIX,
   AQ_GUARD_PEER,
-  AQ_GUARD_ENDPOINT
+  AQ_GUARD_ENDPOINT,
+  AQ_GUARD_GUESS_TARGET, /* of guessed ports, see below */
+  AQ_GUARD_GUESS_PEER,
+  AQ_GUARD_GUESS_ENDPOINT,
+  AQ_GUARD_GUESS_RATE,
+  AQ_GUARD_GUESS_BUSY
 } aq_guard_verdict;
 
 const char *aq_guard_name(aq_guard_verdict v);
@@ -57,6 +62,11 @@ typedef struct aq_guard {
   aq_bucket peer[AQ_GUARD_SLOTS];
   aq_bucket session[AQ_GUARD_SLOTS];
   aq_bucket initial[AQ_GUARD_SLOTS];
+  aq_bucket guess_rate, guess_endpoint;
+  aq_bucket guess_target[AQ_GUARD_SLOTS];
+  aq_bucket guess_peer[AQ_GUARD_SLOTS];
+  uint32_t guess_holder; /* session_key; 0: nobody */
+  aq_tstamp guess_until;
   uint64_t salt; /* random, so that nobody can choose collisions */
 } aq_guard;
 void aq_guard_init(aq_guard *g, uint64_t salt);
@@ -70,6 +80,25 @@ aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
  * most 8 to an IP until 10 s passed without any. 1: send, 0: don't. */
 int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
                           size_t count);
+
+/* Guessed ports have a budget of their own, in place of that above: in any 20 s
+ * at most 1024 datagrams to an IP, whatever the ports, as many on behalf of a
+ * peer, and as many of the endpoint; 1000 a second. The caller knows that a
+ * coordinator saw the IP, and that whoever it is for wants it.
+ * aq_guard_take_guess classifies and pays for one; ports of services are
+ * forbidden, but where the coordinator saw the port as well (|verified|).
+ * aq_guard_begin_guess must allow |count| datagrams before the first: when less
+ * than half of that is left, it is not worth to begin. More than
+ * AQ_GUARD_GUESS_FEW are allowed to one session at a time, until
+ * aq_guard_end_guess or 10 s have passed. */
+#define AQ_GUARD_GUESSES 1024
+#define AQ_GUARD_GUESS_FEW 64
+aq_guard_verdict aq_guard_begin_guess(aq_guard *g, aq_tstamp now,
+                                      const aq_guard_request *r,
+                                      uint32_t count);
+void aq_guard_end_guess(aq_guard *g, uint32_t session_key);
+aq_guard_verdict aq_guard_take_guess(aq_guard *g, aq_tstamp now,
+                                     const aq_guard_request *r);
 
 /* aq_guard_answered: the address proved that it gets what is sent there, so it
  * is no victim: what was spent on it is given back. */

@@ -45,6 +45,9 @@ typedef struct aq_trav_params {
   uint64_t seed;    /* random: back-off jitter, probe cookies */
 } aq_trav_params;
 
+/* In place of a socket: the one over which the coordinator in force sees us. */
+#define AQ_TRAV_HOME (UINT32_MAX - 1)
+
 typedef enum aq_trav_action_kind {
   AQ_TRAV_REQUEST, /* send a REQUEST through |conn| (0: best coordinator) */
   AQ_TRAV_CANCEL,  /* send a CANCEL for the running request/session */
@@ -53,7 +56,8 @@ typedef enum aq_trav_action_kind {
   AQ_TRAV_DIAL,    /* start a QUIC handshake to |addr| as client */
   AQ_TRAV_HANGUP,  /* forget the unfinished dial |dial| */
   AQ_TRAV_DONE,    /* over: |error| 0 and |dial|, or an error */
-  AQ_TRAV_OPEN,    /* open |count| extra sockets like the one to |conn| */
+  AQ_TRAV_OPEN,    /* open |count| extra sockets like the one to |conn|; when
+                      |guesses|, so many are going to be sent */
   AQ_TRAV_OBSERVE, /* ask |conn| how it sees |socket| */
   AQ_TRAV_HINT,    /* send |hint| to |conn| */
   AQ_TRAV_CLOSE    /* give back the extra sockets that no connection has */
@@ -75,8 +79,10 @@ typedef struct aq_trav_action {
   uint8_t ttl; /* 0: default */
   uint8_t verified;
   aq_punch punch;
+  uint8_t guess;  /* of PUNCH: to, or for, a guessed port */
   uint8_t plan;   /* aq_plan of a REQUEST */
   uint32_t count; /* of OPEN */
+  uint32_t guesses;
   aq_trav_hint hint;
   uint32_t dial;
   aq_duration rtt; /* estimate for the dial's first time-out; 0: none */
@@ -147,9 +153,11 @@ void aq_trav_handle_connected(aq_trav *t, aq_tstamp now, const aq_addr *remote,
 /* The peer announced or withdrew an address with a frame while we work. */
 void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now, const aq_candidate *c);
 
-/* What came of OPEN, once for each socket: |bound| is NULL when it can't be
- * had. Of OBSERVE: where the coordinator sees |socket|, as the answer to
- * |cookie|; or that it can't be asked. */
+/* What came of OPEN: it is allowed (NULL) or forbidden by |limit|, then once
+ * for each socket: |bound| is NULL when it can't be had. Of OBSERVE: where the
+ * coordinator sees |socket|, as the answer to |cookie|; or that it can't be
+ * asked. */
+void aq_trav_handle_allowed(aq_trav *t, aq_tstamp now, const char *limit);
 void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
                            const aq_addr *bound);
 void aq_trav_handle_observed(aq_trav *t, aq_tstamp now, uint32_t socket,

@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "proto/disc.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void aq_hard_step_init(aq_hard_step *s) {
@@ -18,30 +19,93 @@ void aq_hard_step_init(aq_hard_step *s) {
 /* ---- sockets ---------------------------------------------------------------
  */
 
-static uint32_t sockets_of(const aq_trav *t) {
-  uint32_t n = t->initiator ? t->hard.step.sockets : 0;
-  return n < 1 ? 1 : n > AQ_HARD_MAX_LOOKS ? AQ_HARD_MAX_LOOKS : n;
+static void go(aq_trav *t);
+
+int aq_trav_hard_guesses(const aq_trav *t) {
+  return t->hard.stage != AQ_HARD_IDLE &&
+         (t->hard.role == AQ_HARD_OPENER || t->hard.role == AQ_HARD_SPRAYER);
+}
+
+/* We can't do our part: as target we tell the peer, which would wait. */
+static void give_up(aq_trav *t, int error, const char *why) {
+  if (!t->initiator) {
+    aq_trav_action *a = aq_trav_push(t, AQ_TRAV_VETO);
+    if (a) {
+      a->conn = t->coordinator;
+      a->error = AQ_ERR_OVERLOADED;
+    }
+  }
+  aq_trav_attempt_failed(t, error, why);
+}
+
+static const char *plan_of(aq_trav *t, uint32_t *sockets, uint32_t *guesses) {
+  aq_trav_hard *h = &t->hard;
+  if (t->plan != AQ_PLAN_FRESH && t->plan != AQ_PLAN_REPAIR) {
+    return aq_trav_guess_plan(t, sockets, guesses);
+  }
+  uint32_t n = t->initiator ? h->step.sockets : 0;
+  h->role = AQ_HARD_MEET;
+  h->guess.count = *guesses = 0;
+  *sockets = n < 1 ? 1 : n > AQ_HARD_MAX_LOOKS ? AQ_HARD_MAX_LOOKS : n;
+  return NULL;
+}
+
+static const aq_candidate *verified(const aq_trav *t) {
+  for (size_t i = 0; i < t->nremote; i++) {
+    if (t->remote[i].verified) {
+      return &t->remote[i];
+    }
+  }
+  return NULL;
 }
 
 void aq_trav_hard_begin(aq_trav *t) {
   aq_trav_hard *h = &t->hard;
+  uint32_t sockets, guesses;
+  const aq_candidate *seen = verified(t);
   if (t->plan == AQ_PLAN_PUNCH) {
     aq_trav_attempt_failed(t, AQ_ERR_COORDINATION_FAILED,
                            "the coordinator agreed on another plan");
+    return;
+  }
+  const char *why = plan_of(t, &sockets, &guesses);
+  if (why || !seen) {
+    aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED,
+                           why ? why : "the coordinator does not see the peer");
     return;
   }
   t->timer[AQ_TRAV_TIMER_PHASE] = aq_time_add(t->now, AQ_TRAV_SYNC_TIMEOUT);
   aq_trav_action *a = aq_trav_push(t, AQ_TRAV_OPEN);
   if (a) {
     a->conn = t->coordinator;
-    a->count = h->pending = sockets_of(t);
+    a->addr = seen->addr;
+    a->count = h->pending = sockets;
+    a->guesses = guesses;
+    h->stage = AQ_HARD_ASKING;
+  }
+}
+
+void aq_trav_handle_allowed(aq_trav *t, aq_tstamp now, const char *limit) {
+  aq_trav_clock(t, now);
+  aq_trav_hard *h = &t->hard;
+  if (t->over || h->stage != AQ_HARD_ASKING) {
+    return;
+  }
+  if (limit) {
+    char text[80];
+    snprintf(text, sizeof(text), "a limit of ours was reached: %s", limit);
+    give_up(t, AQ_ERR_RATE_LIMITED, text);
+  } else if (h->pending) {
     h->stage = AQ_HARD_OPENING;
+  } else {
+    h->stage = AQ_HARD_WAITING;
+    go(t);
   }
 }
 
 void aq_trav_hard_end(aq_trav *t) {
   aq_trav_hard *h = &t->hard;
-  t->timer[AQ_TRAV_TIMER_LOOK] = AQ_NEVER;
+  t->timer[AQ_TRAV_TIMER_LOOK] = t->timer[AQ_TRAV_TIMER_GUESS] = AQ_NEVER;
   aq_trav_drop(t, AQ_TRAV_OBSERVE, 0);
   aq_trav_drop(t, AQ_TRAV_HINT, 0);
   if (h->stage != AQ_HARD_IDLE && !aq_trav_drop(t, AQ_TRAV_OPEN, 0)) {
@@ -102,39 +166,55 @@ void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
     return;
   }
   if (!h->nsock) {
-    aq_trav_attempt_failed(t, AQ_ERR_LIMIT, "no new socket could be opened");
+    give_up(t, AQ_ERR_LIMIT, "no new socket could be opened");
     return;
   }
   h->stage = AQ_HARD_LOOKING;
-  h->nlook = h->nsock < AQ_HARD_MAX_LOOKS ? h->nsock : AQ_HARD_MAX_LOOKS;
+  h->nlook = h->role != AQ_HARD_MEET ? 1 : h->nsock;
   h->tries = 0;
   memset(h->look, 0, sizeof(h->look));
   look(t);
+  if (h->role == AQ_HARD_OPENER) { /* right after: the next ports are ours */
+    aq_trav_guess_open(t);
+  }
 }
 
-static void meet(aq_trav *t) {
+/* Both sides have what they need. */
+static void go(aq_trav *t) {
   aq_trav_hard *h = &t->hard;
   if (h->stage != AQ_HARD_WAITING || !h->nhint) {
     return;
   }
-  if (h->nhint < h->hints_due) {
+  if (h->role == AQ_HARD_MEET && h->nhint < h->hints_due) {
     t->timer[AQ_TRAV_TIMER_LOOK] = aq_time_add(t->now, AQ_HARD_HINT_GAP);
     return;
   }
   t->timer[AQ_TRAV_TIMER_LOOK] = AQ_NEVER;
   h->stage = AQ_HARD_RUNNING;
+  if (h->role == AQ_HARD_SPRAYER) {
+    aq_trav_guess_spray(t);
+    return;
+  }
   t->punch = t->initiator ? h->step.punch : t->schedule;
   aq_trav_clamp_punch(&t->punch);
   aq_trav_start_punch(t);
 }
 
-static void tell(aq_trav *t, uint64_t cookie) {
-  aq_trav_action *a = aq_trav_push(t, AQ_TRAV_HINT);
-  if (a) {
-    a->conn = t->coordinator;
-    a->hint.plan = t->plan;
-    a->hint.cookie = cookie;
-    a->hint.count = t->hard.nlook;
+static void tell(aq_trav *t) {
+  aq_trav_hard *h = &t->hard;
+  for (uint32_t i = 0; i < h->nlook; i++) {
+    aq_hard_look *look = &h->look[i];
+    aq_trav_action *a = look->cookie ? aq_trav_push(t, AQ_TRAV_HINT) : NULL;
+    if (a) {
+      a->conn = t->coordinator;
+      a->hint.plan = t->plan;
+      a->hint.cookie = look->cookie;
+      a->hint.step = t->p.profile.allocation == AQ_NAT_ALLOC_SEQUENTIAL
+                         ? t->p.profile.step
+                         : 0;
+      a->hint.count = h->role == AQ_HARD_MEET ? h->nlook : h->nsock;
+      look->cookie = 0;
+    }
   }
 }
 
@@ -147,18 +227,32 @@ static int all_seen(const aq_trav_hard *h) {
   return 1;
 }
 
-/* Those that were seen have to do. */
-static void looked(aq_trav *t) {
+/* The peer knows; those that were not seen are left out. */
+static void told(aq_trav *t) {
   aq_trav_hard *h = &t->hard;
-  if (h->hinted) {
+  h->meet_at = aq_time_add(t->now, t->rtt / 2);
+  t->timer[AQ_TRAV_TIMER_LOOK] = AQ_NEVER;
+  if (h->role != AQ_HARD_OPENER) {
+    h->stage = AQ_HARD_WAITING;
+    go(t);
     return;
   }
-  h->hinted = 1;
-  h->meet_at = aq_time_add(t->now, t->rtt / 2);
-  if (h->stage == AQ_HARD_LOOKING) {
-    h->stage = AQ_HARD_WAITING;
-    t->timer[AQ_TRAV_TIMER_LOOK] = AQ_NEVER;
-    meet(t);
+  /* Until the HINT is there, each guess went out, and the last one came. */
+  h->stage = AQ_HARD_RUNNING;
+  aq_duration most = AQ_HARD_PROBES * AQ_MS + 2 * t->rtt + AQ_HARD_GRACE;
+  aq_tstamp *phase = &t->timer[AQ_TRAV_TIMER_PHASE];
+  *phase = aq_time_min(*phase, t->now + most);
+}
+
+void aq_trav_hard_tell(aq_trav *t) {
+  aq_trav_hard *h = &t->hard;
+  if (h->stage != AQ_HARD_LOOKING ||
+      (h->role == AQ_HARD_OPENER && h->opened < h->nsock)) {
+    return;
+  }
+  tell(t);
+  if (all_seen(h)) {
+    told(t);
   }
 }
 
@@ -166,18 +260,16 @@ void aq_trav_handle_observed(aq_trav *t, aq_tstamp now, uint32_t socket,
                              uint64_t cookie, const aq_addr *addr) {
   aq_trav_clock(t, now);
   aq_trav_hard *h = &t->hard;
-  if (t->over || h->stage < AQ_HARD_LOOKING || addr->family == 0) {
+  if (t->over || h->stage != AQ_HARD_LOOKING || addr->family == 0) {
     return;
   }
   for (uint32_t i = 0; i < h->nlook; i++) {
     if (h->sock[i].index == socket && h->look[i].seen.family == 0) {
       h->look[i].seen = *addr;
-      tell(t, cookie);
-      break;
+      h->look[i].cookie = cookie;
+      aq_trav_hard_tell(t);
+      return;
     }
-  }
-  if (all_seen(h)) {
-    looked(t);
   }
 }
 
@@ -193,13 +285,13 @@ void aq_trav_hard_look_due(aq_trav *t) {
   aq_trav_hard *h = &t->hard;
   if (h->stage == AQ_HARD_WAITING) {
     h->hints_due = h->nhint; /* the rest is lost, or late */
-    meet(t);
+    go(t);
   } else if (h->stage == AQ_HARD_LOOKING && h->tries < AQ_HARD_LOOK_TRIES) {
     look(t);
   } else if (h->stage == AQ_HARD_LOOKING) {
     for (uint32_t i = 0; i < h->nlook; i++) {
       if (h->look[i].seen.family != 0) {
-        looked(t);
+        told(t); /* those have to do */
         return;
       }
     }
@@ -221,46 +313,108 @@ void aq_trav_handle_hint(aq_trav *t, aq_tstamp now, aq_id conn,
   h->hint[h->nhint++] = m->observed;
   h->hints_due =
       m->count < AQ_HARD_MAX_LOOKS ? (uint32_t)m->count : AQ_HARD_MAX_LOOKS;
-  meet(t);
+  h->hint_step = m->step;
+  go(t);
 }
 
-const char *aq_trav_hard_late(const aq_trav *t) {
-  switch (t->hard.stage) {
-  case AQ_HARD_OPENING:
-    return "the new sockets were not there in time";
-  case AQ_HARD_LOOKING:
-    return "the coordinator did not say in time how it sees us";
-  case AQ_HARD_WAITING:
-    return "the peer did not tell of a new socket";
-  default:
-    return NULL;
+void aq_trav_hard_late(const aq_trav *t, char *out, size_t cap) {
+  const aq_trav_hard *h = &t->hard;
+  static const char *const WHY[] = {
+      [AQ_HARD_IDLE] = "",
+      [AQ_HARD_ASKING] = "the new sockets were not there in time",
+      [AQ_HARD_OPENING] = "the new sockets were not there in time",
+      [AQ_HARD_LOOKING] = "the coordinator did not say in time how it sees us",
+      [AQ_HARD_WAITING] = "the peer did not tell of a new socket",
+      [AQ_HARD_RUNNING] = "no datagram of the peer came through",
+  };
+  if (h->stage == AQ_HARD_RUNNING && h->role == AQ_HARD_OPENER) {
+    snprintf(out, cap, "the peer guessed none of the ports of %u sockets",
+             (unsigned)h->nsock);
+  } else if (h->stage == AQ_HARD_RUNNING && h->role == AQ_HARD_SPRAYER) {
+    snprintf(out, cap, "none of %u guessed ports answered%s%s",
+             (unsigned)h->guess.next, h->limit ? "; ended by the limit " : "",
+             h->limit ? h->limit : "");
+  } else {
+    snprintf(out, cap, "%s", WHY[h->stage]);
   }
+}
+
+int aq_trav_hard_waits(const aq_trav *t) {
+  return t->timer[AQ_TRAV_TIMER_GUESS] != AQ_NEVER ||
+         (aq_trav_hard_guesses(t) && t->hard.role == AQ_HARD_OPENER);
 }
 
 /* ---- punching --------------------------------------------------------------
  */
 
-void aq_trav_hard_pairs(aq_trav *t) {
+static void add(aq_trav *t, uint32_t sock, const aq_addr *to, aq_source source,
+                uint32_t rank) {
+  const aq_trav_hard *h = &t->hard;
+  aq_candidate c;
+  aq_local_socket s = {h->sock[sock].index, h->bound};
+  memset(&c, 0, sizeof(c));
+  c.addr = *to;
+  c.source = (uint8_t)source;
+  c.verified = 1;
+  c.priority = aq_cand_priority(source, 65535 - rank);
+  s.bound.port = h->sock[sock].port;
+  if (to->family != s.bound.family || !aq_trav_may_target(t, to)) {
+    return;
+  }
+  aq_trav_pair *p = aq_trav_pair_add(t, &s, &c);
+  if (p && source == AQ_SOURCE_PREDICTED) {
+    p->guess = 1;
+  }
+}
+
+/* Each new socket meets one of the peer's. Where the peer's have several IPs,
+ * a flow to us may take another one than that to the coordinator did: then each
+ * port may be at each IP. */
+static void meet(aq_trav *t) {
   const aq_trav_hard *h = &t->hard;
   uint32_t n = h->nsock > h->nhint ? h->nsock : h->nhint;
-  for (uint32_t i = 0; h->nhint && i < n; i++) {
-    aq_candidate c;
-    aq_local_socket sock = {0, h->bound};
-    memset(&c, 0, sizeof(c));
-    c.addr = h->hint[i % h->nhint];
-    c.source = AQ_SOURCE_OBSERVED;
-    c.verified = 1;
-    c.priority = aq_cand_priority(AQ_SOURCE_OBSERVED, 65535 - i);
-    sock.index = h->sock[i % h->nsock].index;
-    sock.bound.port = h->sock[i % h->nsock].port;
-    if (c.addr.family == sock.bound.family && aq_trav_may_target(t, &c.addr)) {
-      aq_trav_pair_add(t, &sock, &c);
+  for (uint32_t i = 0; i < n; i++) {
+    add(t, i % h->nsock, &h->hint[i % h->nhint], AQ_SOURCE_OBSERVED, i);
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    aq_addr to = h->hint[i % h->nhint];
+    for (uint32_t k = 0; k < h->nhint; k++) {
+      aq_addr other = h->hint[k];
+      other.port = to.port;
+      if (!aq_addr_same_ip(&other, &to) &&
+          !aq_trav_pair_find(t, h->sock[i % h->nsock].index, &other)) {
+        add(t, i % h->nsock, &other, AQ_SOURCE_PREDICTED, i);
+      }
     }
   }
 }
 
+/* Both NATs count: our k-th socket gets the k-th port after ours, and goes to
+ * the k-th after the peer's. */
+static void parallel(aq_trav *t) {
+  const aq_trav_hard *h = &t->hard;
+  aq_hard_guess g = {.sequence = 1, .base = h->hint[0].port};
+  g.step = h->hint_step < -64 || h->hint_step > 64 ? 0 : (int32_t)h->hint_step;
+  g.step = g.step ? g.step : 1;
+  for (uint32_t i = 1; i < h->nsock && i <= AQ_HARD_WINDOW; i++) {
+    aq_addr to = h->hint[0];
+    to.port = aq_trav_guess_port(&g, i - 1);
+    if (to.port) {
+      add(t, i, &to, AQ_SOURCE_PREDICTED, i);
+    }
+  }
+}
+
+void aq_trav_hard_pairs(aq_trav *t) {
+  if (t->hard.nhint && t->hard.role == AQ_HARD_MEET) {
+    meet(t);
+  } else if (t->hard.nhint && t->hard.role == AQ_HARD_PARALLEL) {
+    parallel(t);
+  }
+}
+
 aq_duration aq_trav_hard_lead(const aq_trav *t) {
-  return t->hard.stage == AQ_HARD_RUNNING
+  return t->hard.stage == AQ_HARD_RUNNING && !aq_trav_hard_guesses(t)
              ? aq_time_until(t->now, t->hard.meet_at)
              : 0;
 }
@@ -268,6 +422,6 @@ aq_duration aq_trav_hard_lead(const aq_trav *t) {
 void aq_trav_hard_early(aq_trav *t) {
   if (t->hard.stage == AQ_HARD_WAITING && t->hard.nhint) {
     t->hard.hints_due = t->hard.nhint;
-    meet(t);
+    go(t);
   }
 }

@@ -55,6 +55,7 @@ typedef enum aq_trav_timer {
   AQ_TRAV_TIMER_KNOWN,    /* the next known address is dialed */
   AQ_TRAV_TIMER_DIAL,     /* the oldest dial's time-out */
   AQ_TRAV_TIMER_LOOK,     /* no answer of an observer, or no HINT */
+  AQ_TRAV_TIMER_GUESS,    /* the next openers or guesses */
   AQ_TRAV_TIMER__COUNT
 } aq_trav_timer;
 
@@ -74,7 +75,8 @@ typedef struct aq_trav_pair {
   uint64_t priority;
   uint8_t state; /* aq_pair_state */
   uint8_t source;
-  uint8_t verified;
+  uint8_t verified;    /* the coordinator saw it */
+  uint8_t guess;       /* ... but guessed its port */
   uint8_t is_private;  /* no openers */
   uint8_t heard;       /* an authentic datagram came from it */
   uint8_t answered_us; /* ... that echoed what was sent there: no spoofing */
@@ -251,6 +253,8 @@ void aq_trav_start_punch(aq_trav *t); /* START is due: openers */
 void aq_trav_open_early(aq_trav *t);
 void aq_trav_lead_over(aq_trav *t);   /* LEAD is due: dials, probes */
 void aq_trav_send_probes(aq_trav *t); /* PROBE is due */
+/* A punch datagram to be filled in; NULL when there is no room. */
+aq_trav_action *aq_trav_punch(aq_trav *t, uint8_t type);
 void aq_trav_answer(aq_trav *t, aq_trav_pair *pair, const aq_punch *probe);
 /* aq_trav_pair_find gives NULL or the pair; aq_trav_pair_add NULL when there
  * is no room. */

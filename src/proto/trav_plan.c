@@ -256,22 +256,30 @@ const aq_candidate *aq_trav_cand_state(aq_trav *t, const aq_addr *addr,
 /* ---- the schedule ---------------------------------------------------------
  */
 
-static aq_trav_action *punch(aq_trav *t, aq_trav_pair *pair, uint8_t type) {
+aq_trav_action *aq_trav_punch(aq_trav *t, uint8_t type) {
   aq_trav_action *a = aq_trav_push(t, AQ_TRAV_PUNCH);
   if (!a) {
     return NULL;
   }
-  a->socket = pair->socket;
-  a->addr = pair->remote;
-  a->verified = pair->verified;
   a->punch.type = type;
   a->punch.flags = t->initiator ? AQ_PUNCH_FLAG_INITIATOR : 0;
   memcpy(a->punch.session, t->session, sizeof(t->session));
   a->punch.seq = ++t->seq;
-  pair->sent++;
   t->punches_sent++;
   if (t->rec_punch) {
     t->record[t->rec_punch - 1].sent++;
+  }
+  return a;
+}
+
+static aq_trav_action *punch(aq_trav *t, aq_trav_pair *pair, uint8_t type) {
+  aq_trav_action *a = aq_trav_punch(t, type);
+  if (a) {
+    a->socket = pair->socket;
+    a->addr = pair->remote;
+    a->guess = pair->guess;
+    a->verified = pair->verified && !pair->guess;
+    pair->sent++;
   }
   return a;
 }
@@ -282,6 +290,10 @@ static void probe(aq_trav *t, aq_trav_pair *pair, uint8_t type, uint8_t ttl) {
     return;
   }
   a->ttl = ttl;
+  if (pair->guess) {
+    a->punch.echo = aq_addr_hash(&pair->remote, t->hard.salt) | 1;
+    return;
+  }
   t->rng = aq_mix64(t->rng + t->seq);
   a->punch.echo = t->rng | 1; /* 0 is none */
   aq_trav_probe *log = &t->probe[t->nprobe++ % AQ_TRAV_PROBE_LOG];
@@ -364,7 +376,7 @@ static void make_pairs(aq_trav *t) {
   t->nprobe = 0;
   t->dials_used = 0;
   memset(t->probe, 0, sizeof(t->probe));
-  if (t->hard.stage == AQ_HARD_RUNNING) {
+  if (t->hard.stage != AQ_HARD_IDLE) {
     aq_trav_hard_pairs(t);
     return;
   }
@@ -407,7 +419,7 @@ void aq_trav_start_punch(aq_trav *t) {
     r->pairs = (uint32_t)t->npair;
     r->unusable = count_unusable(t);
   }
-  if (t->npair == 0) {
+  if (t->npair == 0 && !aq_trav_hard_guesses(t)) {
     aq_trav_attempt_failed(
         t, AQ_ERR_NO_CANDIDATES,
         "the peer's addresses are private or loopback, or it has none");
@@ -445,7 +457,7 @@ void aq_trav_lead_over(aq_trav *t) {
     start_pair(t, p);
     /* The one address that may get a QUIC Initial unasked: the coordinator
      * itself saw the peer there. */
-    if (t->initiator && p->verified && !dialed[p->remote.family]) {
+    if (t->initiator && p->verified && !p->guess && !dialed[p->remote.family]) {
       dialed[p->remote.family] = 1;
       aq_trav_dial_pair(t, p);
     }
@@ -489,6 +501,7 @@ void aq_trav_pair_soon(aq_trav *t, aq_trav_pair *p) {
 void aq_trav_stop_punching(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_LEAD] = AQ_NEVER;
   t->timer[AQ_TRAV_TIMER_PROBE] = AQ_NEVER;
+  t->timer[AQ_TRAV_TIMER_GUESS] = AQ_NEVER;
   for (size_t i = 0; i < t->npair; i++) {
     aq_trav_pair *p = &t->pair[i];
     p->next = AQ_NEVER;
@@ -504,7 +517,8 @@ void aq_trav_stop_punching(aq_trav *t) {
 void aq_trav_check_spent(aq_trav *t) {
   if (t->phase != AQ_PHASE_PUNCHING ||
       t->timer[AQ_TRAV_TIMER_LEAD] != AQ_NEVER ||
-      t->timer[AQ_TRAV_TIMER_PROBE] != AQ_NEVER || aq_trav_dials(t, 2)) {
+      t->timer[AQ_TRAV_TIMER_PROBE] != AQ_NEVER || aq_trav_dials(t, 2) ||
+      aq_trav_hard_waits(t)) {
     return;
   }
   aq_tstamp *phase = &t->timer[AQ_TRAV_TIMER_PHASE];

@@ -210,15 +210,17 @@ static int is_replay(aq_trav *t, uint32_t seq) {
   return 0;
 }
 
-static int take_cookie(aq_trav *t, uint64_t echo, aq_duration *rtt) {
+static int take_cookie(aq_trav *t, const aq_addr *from, uint64_t echo,
+                       aq_duration *rtt) {
   for (size_t i = 0; echo && i < AQ_TRAV_PROBE_LOG; i++) {
     if (t->probe[i].cookie == echo) {
       *rtt = aq_time_since(t->now, t->probe[i].sent);
       t->probe[i].cookie = 0;
+      t->rtt = *rtt;
       return 1;
     }
   }
-  return 0;
+  return aq_trav_guess_echo(t, from, echo);
 }
 
 static aq_trav_pair *learn_pair(aq_trav *t, uint32_t socket,
@@ -237,12 +239,21 @@ static aq_trav_pair *learn_pair(aq_trav *t, uint32_t socket,
   c.source = AQ_SOURCE_PEER;
   c.state = AQ_CAND_NEW;
   c.priority = aq_cand_priority(AQ_SOURCE_PEER, 65535);
+  int known = 0; /* and now heard on another socket of ours */
+  for (size_t i = 0; i < t->nremote && !known; i++) {
+    if (aq_addr_equal(&t->remote[i].addr, from)) {
+      c = t->remote[i];
+      known = 1;
+    }
+  }
   aq_trav_pair *p = sock ? aq_trav_pair_add(t, sock, &c) : NULL;
   if (p) {
     p->state = AQ_PAIR_IN_PROGRESS;
     if (t->rec_punch) {
       t->record[t->rec_punch - 1].pairs++;
     }
+  }
+  if (p && !known) {
     aq_event spare;
     aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_DISCOVERED, &spare);
     e->addr = *from;
@@ -257,6 +268,7 @@ static void hear(aq_trav *t, aq_trav_pair *p, aq_duration rtt) {
   if (t->rec_punch) {
     t->record[t->rec_punch - 1].received++;
   }
+  aq_trav_guess_stop(t);
   if (p->heard) {
     return;
   }
@@ -311,10 +323,9 @@ int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
   }
   aq_duration rtt = 0;
   if (p->type == AQ_PUNCH_ANSWER) {
-    if (!take_cookie(t, p->echo, &rtt)) {
+    if (!take_cookie(t, from, p->echo, &rtt)) {
       return 0;
     }
-    t->rtt = rtt;
   }
   aq_trav_pair *pair = aq_trav_pair_find(t, socket, from);
   if (!pair) {
@@ -332,27 +343,36 @@ int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
   return p->type == AQ_PUNCH_ANSWER;
 }
 
+static void not_sent(aq_trav *t, const char *limit) {
+  t->punches_sent -= t->punches_sent > 0;
+  if (t->rec_punch) {
+    aq_step_record *r = &t->record[t->rec_punch - 1];
+    r->refused++;
+    r->limit = limit;
+    r->sent -= r->sent > 0;
+  }
+}
+
 void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
                             const aq_addr *addr, const char *limit) {
   aq_trav_clock(t, now);
   int forbidden = strcmp(limit, aq_guard_name(AQ_GUARD_FORBIDDEN)) == 0;
   aq_trav_pair *p = aq_trav_pair_find(t, socket, addr);
-  if (t->over || !p) {
+  if (t->over) {
     return;
   }
-  aq_step_record *r = t->rec_punch ? &t->record[t->rec_punch - 1] : NULL;
+  if (!p) { /* a guess */
+    if (aq_trav_hard_guesses(t)) {
+      not_sent(t, limit);
+      aq_trav_guess_refused(t, forbidden ? NULL : limit);
+    }
+    return;
+  }
   p->refused++;
   p->limit = limit;
-  if (r) {
-    r->refused++;
-    r->limit = limit;
-  }
   if (p->sent) {
     p->sent--;
-    t->punches_sent--;
-    if (r && r->sent) {
-      r->sent--;
-    }
+    not_sent(t, limit);
   }
   if (forbidden &&
       (p->state == AQ_PAIR_WAITING || p->state == AQ_PAIR_IN_PROGRESS)) {

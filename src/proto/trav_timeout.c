@@ -24,16 +24,21 @@ static void session_due(aq_trav *t) {
 }
 
 static void phase_due(aq_trav *t) {
+  char text[80] = "no datagram of the peer came through";
+  if (t->hard.stage) {
+    aq_trav_hard_late(t, text, sizeof(text));
+  }
   switch (t->phase) {
   case AQ_PHASE_SYNCHRONIZATION:
-    aq_trav_attempt_failed(
-        t, t->hard.stage ? AQ_ERR_PUNCHING_FAILED : AQ_ERR_TIMEOUT,
-        t->hard.stage ? aq_trav_hard_late(t)
-                      : "nobody decided whether to punch");
+    if (t->hard.stage) {
+      aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED, text);
+    } else {
+      aq_trav_attempt_failed(t, AQ_ERR_TIMEOUT,
+                             "nobody decided whether to punch");
+    }
     break;
   case AQ_PHASE_PUNCHING:
-    aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED,
-                           "no datagram of the peer came through");
+    aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED, text);
     break;
   case AQ_PHASE_VALIDATION:
     aq_trav_attempt_failed(t, AQ_ERR_VALIDATION_TIMEOUT,
@@ -100,6 +105,9 @@ static void fire(aq_trav *t, aq_trav_timer timer) {
     break;
   case AQ_TRAV_TIMER_LOOK:
     aq_trav_hard_look_due(t);
+    break;
+  case AQ_TRAV_TIMER_GUESS:
+    aq_trav_guess_due(t);
     break;
   case AQ_TRAV_TIMER__COUNT:
     break;

@@ -153,19 +153,23 @@ static void send_veto(aq_link *l, const uint8_t *session, int error) {
 /* ---- punches
  * --------------------------------------------------------------------- */
 
-static void guard_request(aq_session *s, const aq_trav_action *a,
-                          aq_guard_request *r) {
+uint32_t aq_session_key(const aq_session *s) {
+  return (uint32_t)(s->id ^ s->id >> 32);
+}
+
+void aq_session_guard(const aq_session *s, const aq_trav_action *a,
+                      aq_guard_request *r) {
   memset(r, 0, sizeof(*r));
   r->target = &a->addr;
   r->verified = a->verified;
   r->allow_private = r->same_nat = (uint8_t)aq_trav_allows_private(s->trav);
   r->allow_loopback = s->ep->loopback;
   r->allow_reserved = s->ep->shared.params.allow_reserved;
-  r->session_key = (uint32_t)(s->id ^ s->id >> 32);
+  r->session_key = aq_session_key(s);
   r->peer = &s->peer;
 }
 
-static void count_refusal(aq_endpoint *ep, aq_guard_verdict v) {
+void aq_session_limited(aq_endpoint *ep, aq_guard_verdict v) {
   switch (v) {
   case AQ_GUARD_OK:
     break;
@@ -187,6 +191,21 @@ static void count_refusal(aq_endpoint *ep, aq_guard_verdict v) {
   case AQ_GUARD_ENDPOINT:
     AQ_LIMIT_HIT(ep, limit_punch_endpoint);
     break;
+  case AQ_GUARD_GUESS_TARGET:
+    AQ_LIMIT_HIT(ep, limit_guess_target);
+    break;
+  case AQ_GUARD_GUESS_PEER:
+    AQ_LIMIT_HIT(ep, limit_guess_peer);
+    break;
+  case AQ_GUARD_GUESS_ENDPOINT:
+    AQ_LIMIT_HIT(ep, limit_guess_endpoint);
+    break;
+  case AQ_GUARD_GUESS_RATE:
+    AQ_LIMIT_HIT(ep, limit_guess_rate);
+    break;
+  case AQ_GUARD_GUESS_BUSY:
+    AQ_LIMIT_HIT(ep, limit_guess_busy);
+    break;
   }
 }
 
@@ -194,12 +213,14 @@ static void punch(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
   int is_answer = a->punch.type == AQ_PUNCH_ANSWER;
   aq_guard_request r;
-  guard_request(s, a, &r);
+  aq_session_guard(s, a, &r);
   r.len = AQ_PUNCH_LEN;
   aq_guard_verdict v =
-      aq_guard_take(is_answer ? &ep->answer_guard : &ep->guard, ep->now, &r);
+      a->guess ? aq_guard_take_guess(&ep->guard, ep->now, &r)
+               : aq_guard_take(is_answer ? &ep->answer_guard : &ep->guard,
+                               ep->now, &r);
   if (v != AQ_GUARD_OK) {
-    count_refusal(ep, v);
+    aq_session_limited(ep, v);
     AQ_RECORD(ep,
               aq_record_punch(ep, AQ_RECORD_PUNCH_REFUSED, s, a->socket,
                               &a->addr, a->ttl, &a->punch, aq_guard_name(v)));
@@ -211,7 +232,8 @@ static void punch(aq_session *s, const aq_trav_action *a) {
   uint8_t buf[AQ_PUNCH_LEN];
   if (key == NULL ||
       aq_punch_format(buf, &a->punch, key, aq_crypto_mac16) != 0 ||
-      !aq_demux_out(ep, a->socket, NULL, &a->addr, a->ttl, buf, sizeof(buf))) {
+      !aq_demux_out(ep, a->socket == AQ_TRAV_HOME ? aq_hard_home(s) : a->socket,
+                    NULL, &a->addr, a->ttl, buf, sizeof(buf))) {
     return;
   }
   AQ_RECORD(ep, aq_record_punch(ep, AQ_RECORD_PUNCH_SENT, s, a->socket,
@@ -220,6 +242,8 @@ static void punch(aq_session *s, const aq_trav_action *a) {
     ep->stats.punches_answered++;
   } else if (a->punch.type == AQ_PUNCH_OPENER) {
     ep->stats.openers_sent++;
+  } else if (a->guess) {
+    ep->stats.guesses_sent++;
   } else {
     ep->stats.punches_sent++;
   }
@@ -316,7 +340,7 @@ static int has_answered(const aq_session *s, const aq_addr *a) {
 static void dial(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
   aq_guard_request r;
-  guard_request(s, a, &r);
+  aq_session_guard(s, a, &r);
   int rv = 0;
   if (!is_known(s, &a->addr) && aq_guard_classify(&r) != AQ_GUARD_OK) {
     AQ_LIMIT_HIT(ep, limit_punch_forbidden);

@@ -11,13 +11,29 @@ static aq_boot *coordinator_of(aq_endpoint *ep, aq_id conn) {
   return l != NULL && l->boot != NULL && l->boot->connected ? l->boot : NULL;
 }
 
+uint32_t aq_hard_home(const aq_session *s) {
+  aq_session_info info;
+  aq_trav_get_info(s->trav, &info);
+  const aq_boot *b = coordinator_of(s->ep, info.coordinator);
+  return b != NULL ? b->link->socket : 0;
+}
+
 void aq_hard_open(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
   const aq_boot *b = coordinator_of(ep, a->conn);
   /* One through which the coordinator can be asked. */
   const aq_local_socket *like =
       b != NULL ? aq_ep_socket(ep, b->link->socket) : NULL;
-  for (uint32_t i = 0; i < a->count; i++) {
+  aq_guard_request r;
+  aq_guard_verdict v = AQ_GUARD_OK;
+  if (a->guesses > 0) {
+    aq_session_guard(s, a, &r);
+    v = aq_guard_begin_guess(&ep->guard, ep->now, &r, a->guesses);
+    aq_session_limited(ep, v);
+  }
+  aq_trav_handle_allowed(s->trav, ep->now,
+                         v != AQ_GUARD_OK ? aq_guard_name(v) : NULL);
+  for (uint32_t i = 0; v == AQ_GUARD_OK && i < a->count; i++) {
     uint32_t index;
     if (like == NULL || aq_extra_open(ep, like, s->id, &index) != 0) {
       aq_trav_handle_opened(s->trav, ep->now, 0, NULL);
@@ -28,6 +44,7 @@ void aq_hard_open(aq_session *s, const aq_trav_action *a) {
 void aq_hard_close(aq_session *s) {
   aq_extra_release_all(s->ep, s->id);
   aq_observe_drop(s->ep, s->id);
+  aq_guard_end_guess(&s->ep->guard, aq_session_key(s));
 }
 
 void aq_hard_opened(aq_endpoint *ep, uint64_t owner, uint32_t index,

@@ -416,6 +416,8 @@ void aq_observe_drop(aq_endpoint *ep, uint64_t owner);
 /* ---- endpoint_hard.c: sessions with plans ----------------------------------
  */
 
+/* The socket over which the coordinator in force sees us. */
+uint32_t aq_hard_home(const aq_session *s);
 void aq_hard_open(aq_session *s, const aq_trav_action *a);
 void aq_hard_close(aq_session *s);
 void aq_hard_observe(aq_session *s, const aq_trav_action *a);
@@ -553,6 +555,11 @@ void aq_cand_timeout(aq_endpoint *ep);
 void aq_session_touch(aq_session *s);
 void aq_session_drive(aq_session *s);
 void aq_session_timeout(aq_session *s);
+uint32_t aq_session_key(const aq_session *s); /* its name for the guard */
+/* What the guard has to know of |a|; and a refusal of its, counted. */
+void aq_session_guard(const aq_session *s, const aq_trav_action *a,
+                      aq_guard_request *r);
+void aq_session_limited(aq_endpoint *ep, aq_guard_verdict v);
 void aq_session_answer(aq_link *l, const aq_ctl *m);
 void aq_session_error(aq_link *l, const aq_ctl *m);
 void aq_session_offer(aq_link *l, const aq_ctl *m);
