@@ -85,7 +85,8 @@ typedef struct aq_trav_action {
   uint32_t guesses;
   aq_trav_hint hint;
   uint32_t dial;
-  aq_duration rtt; /* estimate for the dial's first time-out; 0: none */
+  aq_duration rtt; /* what the handshake shall take its path for at first; 0:
+                      no idea */
   aq_duration timeout;
   int error;
 } aq_trav_action;
@@ -169,6 +170,12 @@ void aq_trav_handle_hint(aq_trav *t, aq_tstamp now, aq_id conn,
 
 void aq_trav_handle_timeout(aq_trav *t, aq_tstamp now);
 aq_tstamp aq_trav_next_timeout(const aq_trav *t);
+
+/* aq_trav_first_rtt: what a handshake with the peer shall take the round trip
+ * for before it has measured one; 0: no idea. */
+aq_duration aq_trav_first_rtt(const aq_trav *t);
+/* 1 when |remote| is an address of a pair that is being punched. */
+int aq_trav_expects(const aq_trav *t, const aq_addr *remote);
 
 /* 1 and the next, or 0. */
 int aq_trav_poll_action(aq_trav *t, aq_tstamp now, aq_trav_action *out);

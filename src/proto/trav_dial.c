@@ -43,6 +43,20 @@ void aq_trav_dials_rearm(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_DIAL] = next;
 }
 
+/* Before a handshake has a sample of its own, its first probe time-out is three
+ * times this (RFC 9002 section 6.2.2). A lost Initial shall cost a round trip
+ * and RETRY, so it is a third of that. The way over the coordinator is about
+ * twice the straight one. */
+#define RETRY (33 * AQ_MS)
+
+aq_duration aq_trav_first_rtt(const aq_trav *t) {
+  if (!t->rtt) {
+    return 0;
+  }
+  aq_duration straight = t->rtt_measured ? t->rtt : t->rtt / 2;
+  return aq_time_clamp((straight + RETRY) / 3, 10 * AQ_MS, AQ_S);
+}
+
 static aq_trav_dial *start(aq_trav *t, const aq_addr *addr, uint32_t socket,
                            uint8_t verified, aq_duration timeout) {
   aq_trav_dial *d = NULL;
@@ -67,9 +81,7 @@ static aq_trav_dial *start(aq_trav *t, const aq_addr *addr, uint32_t socket,
   a->socket = socket;
   a->verified = verified;
   a->timeout = timeout;
-  if (t->rtt) {
-    a->rtt = aq_time_clamp(t->rtt, 10 * AQ_MS, AQ_S);
-  }
+  a->rtt = aq_trav_first_rtt(t);
   if (d->record) {
     t->record[d->record - 1].sent = 1;
   }

@@ -143,7 +143,9 @@ struct aq_trav {
   aq_id coordinator;
   uint64_t request;
   aq_tstamp requested_at, start_at, expires;
-  aq_duration coordination_time, rtt;
+  aq_duration coordination_time;
+  aq_duration rtt;      /* to the peer: over the coordinator, until measured */
+  uint8_t rtt_measured; /* by the answer to a probe */
   aq_addr observed;
   uint8_t session[AQ_CTL_SESSION_LEN];
   uint8_t key[AQ_PUNCH_KEY_LEN];

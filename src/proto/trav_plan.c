@@ -150,6 +150,15 @@ aq_trav_pair *aq_trav_pair_find(aq_trav *t, uint32_t socket,
   return NULL;
 }
 
+int aq_trav_expects(const aq_trav *t, const aq_addr *remote) {
+  for (size_t i = 0; i < t->npair; i++) {
+    if (aq_addr_equal(&t->pair[i].remote, remote)) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
 aq_trav_pair *aq_trav_pair_add(aq_trav *t, const aq_local_socket *sock,
                                const aq_candidate *c) {
   if (t->npair == AQ_TRAV_MAX_PAIRS) {

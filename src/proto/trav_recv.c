@@ -42,6 +42,7 @@ static void adopt(aq_trav *t, const aq_ctl *m) {
   t->peer_seq = 0;
   t->peer_seen = 0;
   t->rtt = capped(m->rtt_us, AQ_US, MAX_RTT);
+  t->rtt_measured = 0;
   t->start_at = t->now + capped(m->start_delay_us, AQ_US, MAX_START_DELAY);
   t->expires = m->expiry_ms ? t->now + capped(m->expiry_ms, AQ_MS, 300 * AQ_S)
                             : AQ_NEVER;
@@ -217,6 +218,7 @@ static int take_cookie(aq_trav *t, const aq_addr *from, uint64_t echo,
       *rtt = aq_time_since(t->now, t->probe[i].sent);
       t->probe[i].cookie = 0;
       t->rtt = *rtt;
+      t->rtt_measured = 1;
       return 1;
     }
   }

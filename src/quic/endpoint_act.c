@@ -421,6 +421,16 @@ void aq_session_connected(aq_session *s, aq_link *l) {
   aq_session_touch(s);
 }
 
+aq_duration aq_session_first_rtt(const aq_endpoint *ep, const aq_addr *remote) {
+  aq_list_each(node, &ep->sessions) {
+    const aq_session *s = aq_list_entry(node, aq_session, node);
+    if (!s->over && aq_trav_expects(s->trav, remote)) {
+      return aq_trav_first_rtt(s->trav);
+    }
+  }
+  return 0;
+}
+
 /* ---- driving
  * ------------------------------------------------------------------------- */
 

@@ -567,6 +567,9 @@ void aq_session_cancelled(aq_link *l, const aq_ctl *m);
 /* The dial |l| of a session ended. */
 void aq_session_dialed(aq_link *l, int error);
 void aq_session_connected(aq_session *s, aq_link *l);
+/* What is known of the round trip to |remote|, from which a handshake arrives:
+ * some session may expect it. 0: nothing. */
+aq_duration aq_session_first_rtt(const aq_endpoint *ep, const aq_addr *remote);
 void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
                         const uint8_t *data, size_t len);
 /* A coordinator came or went: requests that wait look again. */

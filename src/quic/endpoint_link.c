@@ -235,6 +235,7 @@ aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
   cp.local = l->local = d->local;
   cp.remote = l->remote = d->remote;
   cp.handshake_timeout = ep->shared.params.handshake_timeout;
+  cp.initial_rtt = aq_session_first_rtt(ep, &d->remote);
   cp.hd = hd;
   cp.retry_odcid = odcid;
   cp.token_type = token_type;
