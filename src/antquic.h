@@ -836,6 +836,7 @@ typedef struct aq_io_stats {
   uint64_t recv_calls, recv_datagrams, recv_bytes;
   uint64_t send_calls, send_datagrams, send_bytes;
   uint64_t send_blocked, send_errors, recv_errors;
+  uint64_t scan_errors;  /* the interfaces could not be read */
   uint8_t gso, gro, ecn; /* in use */
 } aq_io_stats;
 void aq_runtime_get_stats(const aq_runtime *rt, aq_io_stats *out);

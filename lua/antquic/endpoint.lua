@@ -478,11 +478,14 @@ function methods:discover_candidates(target)
   end
   if id == self.peer_id then
     list, message, code = core:candidates()
-    if list then
-      list = present.candidates(list)
-      return self:_choose(self._policy, "candidates", nil, list)
+    if not list then
+      return nil, message, code
+    elseif #list > 0 then
+      return self:_choose(self._policy, "candidates", nil, present.candidates(list))
+    elseif core:io_stats().scan_errors > 0 then
+      return nil, "the addresses of the interfaces can't be read", "DISCOVERY_FAILED"
     end
-    return nil, message, code
+    return nil, "no address of this machine can be a candidate", "NO_CANDIDATES"
   end
   for _, s in pairs(self._sessions) do
     if s.peer_id == id then

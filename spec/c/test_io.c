@@ -377,6 +377,27 @@ static void test_ifwatch(void **state) {
   aq_ifwatch_close(-1);
 }
 
+/* An ICMP error of an earlier datagram: told once, and it goes on. */
+static void test_recv_error(void **state) {
+  (void)state;
+  pair p;
+  aq_datagram d;
+  open_pair(&p, "127.0.0.1:0", "127.0.0.1:0", NULL);
+  aq_addr gone = p.b.bound;
+  struct sockaddr_storage ss;
+  socklen_t len = aq_addr_to_sockaddr(&ss, &gone, 0);
+  aq_udp_close(&p.b);
+  assert_int_equal(connect(p.a.fd, (struct sockaddr *)&ss, len), 0);
+  assert_int_equal(send(p.a.fd, "x", 1, 0), 1);
+  struct pollfd waiting = {p.a.fd, POLLIN, 0};
+  assert_int_equal(poll(&waiting, 1, 2000), 1);
+  assert_int_equal(aq_udp_recv(&p.a, buffer, &d), AQ_ERR_NETWORK);
+  assert_int_equal(p.sa.recv_errors, 1);
+  assert_int_equal(aq_udp_recv(&p.a, buffer, &d), 0);
+  assert_int_equal(p.sa.recv_errors, 1);
+  close_pair(&p);
+}
+
 static void test_clock(void **state) {
   aq_tstamp a = aq_clock_now();
   aq_tstamp b;
@@ -408,6 +429,7 @@ int main(void) {
     cmocka_unit_test(test_unreachable),
     cmocka_unit_test(test_ifaddrs),
     cmocka_unit_test(test_ifwatch),
+    cmocka_unit_test(test_recv_error),
     cmocka_unit_test(test_clock),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

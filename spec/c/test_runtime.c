@@ -18,6 +18,19 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <dlfcn.h>
+#include <uv.h>
+
+/* In place of libuv's, which can't be made to fail. */
+static int no_interfaces;
+int uv_interface_addresses(uv_interface_address_t **list, int *count) {
+  int (*real)(uv_interface_address_t **, int *);
+  if (no_interfaces) {
+    return UV_EMFILE;
+  }
+  *(void **)&real = dlsym(RTLD_NEXT, "uv_interface_addresses");
+  return real(list, count);
+}
 
 typedef struct node {
   aq_identity *id;
@@ -349,12 +362,37 @@ static void test_extra_sockets(void **state) {
   close_node(&n);
 }
 
+/* Without a scan only what a socket is bound to is known: nothing here. */
+static void test_no_interfaces(void **state) {
+  (void)state;
+  node n;
+  aq_io_stats stats;
+  char why[256] = "";
+  no_interfaces = 1;
+  int rc = try_open(&n, "0.0.0.0:0", why, sizeof(why));
+  no_interfaces = 0;
+  assert_int_equal(rc, 0);
+  aq_runtime_get_stats(n.rt, &stats);
+  assert_int_equal(stats.scan_errors, 1);
+  assert_int_equal(aq_endpoint_get_candidates(n.ep, NULL, 0), 0);
+  close_node(&n);
+  open_node(&n);
+  aq_runtime_get_stats(n.rt, &stats);
+  assert_int_equal(stats.scan_errors, 0);
+  assert_int_equal(aq_endpoint_get_candidates(n.ep, NULL, 0), 1);
+  close_node(&n);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_life),          cmocka_unit_test(test_wait),
-      cmocka_unit_test(test_descriptor),    cmocka_unit_test(test_wait_sends),
-      cmocka_unit_test(test_farewell),      cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_life),
+      cmocka_unit_test(test_wait),
+      cmocka_unit_test(test_descriptor),
+      cmocka_unit_test(test_wait_sends),
+      cmocka_unit_test(test_farewell),
+      cmocka_unit_test(test_fork),
       cmocka_unit_test(test_extra_sockets),
+      cmocka_unit_test(test_no_interfaces),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

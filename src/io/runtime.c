@@ -258,8 +258,11 @@ static int scan(aq_runtime *rt, aq_tstamp now, int first) {
   for (size_t i = 0; i < rt->count; i++) {
     bound[i] = rt->slots[i]->udp.bound;
   }
-  if (aq_ifaddrs_scan(&found, bound, rt->count) != 0 && !first) {
-    return 0; /* what was known stays */
+  if (aq_ifaddrs_scan(&found, bound, rt->count) != 0) {
+    rt->stats.scan_errors++;
+    if (!first) {
+      return 0; /* what was known stays */
+    }
   }
   if (!first && aq_ifaddrs_equal(&found, &rt->addrs)) {
     return 0;

@@ -287,6 +287,7 @@ static int ep_io_stats(lua_State *L) {
   laq_set_int(L, "send_blocked", s.send_blocked);
   laq_set_int(L, "send_errors", s.send_errors);
   laq_set_int(L, "recv_errors", s.recv_errors);
+  laq_set_int(L, "scan_errors", s.scan_errors);
   laq_set_bool(L, "gso", s.gso);
   laq_set_bool(L, "gro", s.gro);
   laq_set_bool(L, "ecn", s.ecn);

@@ -121,7 +121,7 @@ return {
       return common.fail(given, message, code)
     end
     local why = wait(ep, timeout)
-    local nodes, candidates, locals = ep:bootstrap_nodes(), ep:discover_candidates(), {}
+    local nodes, candidates, locals = ep:bootstrap_nodes(), ep:discover_candidates() or {}, {}
     for _, candidate in ipairs(candidates) do
       if candidate.source == "local" then
         locals[candidate.address:match("^(.*):%d+$")] = true
