@@ -14,6 +14,8 @@ local task = require("antquic.task")
 local reach = {}
 
 local TIMEOUT = 10
+-- Nobody waits in the call: more attempts fit.
+local START_TIMEOUT = 30
 -- The core ends a dial or session at its time; this is only the net below it.
 local GRACE = 0.5
 
@@ -23,7 +25,10 @@ local CONNECT = {
   known = { type = "table" },
 }
 
-local START = { timeout = CONNECT.timeout, known = CONNECT.known }
+local START = {
+  timeout = { type = "number", default = START_TIMEOUT, min = 0, unit = "seconds" },
+  known = CONNECT.known,
+}
 
 -- "hex", id object, "addr:port" or "hex@addr:port" -> id, address
 local function parse_target(target)

@@ -87,6 +87,7 @@
 ---@field fallback_available? boolean
 ---@field round? integer
 ---@field count? integer
+---@field targets? string[] hole_punching_started
 ---@field code? integer the peer's application error code
 ---@field rtt? number
 ---@field duration? number

@@ -400,16 +400,24 @@ static void end_of_connection(int how) {
   world *w = connected_by_id(72, &s);
   world_node *a = w->node[A], *b = w->node[B];
   assert_int_equal(session_state(a, s), AQ_STATE_CONNECTED);
-  aq_reason of_a = AQ_REASON_USER_CLOSED, of_b = AQ_REASON_CONNECTION_CLOSED;
   if (how == 0) {
     aq_conn_close(a->ep, w->now, world_only_conn(a), 0, "", 0);
+    state_change(w, a, AQ_STATE_CONNECTED, AQ_STATE_CLOSED,
+                 AQ_REASON_USER_CLOSED);
+    state_change(w, b, AQ_STATE_CONNECTED, AQ_STATE_CLOSED,
+                 AQ_REASON_CONNECTION_CLOSED);
+  } else if (how == 1) { /* nothing is due and nothing comes */
+    aq_conn_set_keep_alive(a->ep, w->now, world_only_conn(a), 0);
+    aq_conn_set_keep_alive(b->ep, w->now, world_only_conn(b), 0);
+    state_change(w, a, AQ_STATE_CONNECTED, AQ_STATE_CLOSED, AQ_REASON_TIMEOUT);
   } else {
-    b->deaf = 1; /* and A hears nothing for its idle time-out */
-    of_a = of_b = AQ_REASON_TIMEOUT;
+    b->deaf = 1; /* a PING of A is not answered, and no other path is found */
+    state_change(w, a, AQ_STATE_CONNECTED, AQ_STATE_MIGRATING, AQ_REASON_NONE);
+    assert_int_equal(session_state(a, s), AQ_STATE_MIGRATING);
+    state_change(w, a, AQ_STATE_MIGRATING, AQ_STATE_CLOSED,
+                 AQ_REASON_MIGRATION_FAILED);
   }
-  state_change(w, a, AQ_STATE_CONNECTED, AQ_STATE_CLOSED, of_a);
   assert_int_equal(session_state(a, s), AQ_STATE_CLOSED);
-  state_change(w, b, AQ_STATE_CONNECTED, AQ_STATE_CLOSED, of_b);
   world_del(w);
 }
 
@@ -417,6 +425,7 @@ static void test_state_of_an_end(void **state) {
   (void)state;
   end_of_connection(0);
   end_of_connection(1);
+  end_of_connection(2);
 }
 
 int main(int argc, char **argv) {

@@ -142,6 +142,30 @@ static void test_ranges(void **state) {
   SET(pqc, (aq_pqc)2);
 }
 
+static void test_times(void **state) {
+  (void)state;
+  aq_endpoint_params p = params();
+  assert_int_equal(p.coordination_timeout, 10 * AQ_S);
+  assert_int_equal(p.handshake_timeout, 10 * AQ_S);
+  assert_int_equal(p.idle_timeout, 30 * AQ_S);
+  assert_int_equal(p.keep_alive, 15 * AQ_S);
+}
+
+/* Where |max_candidates| leaves room the attempts have a bound of their own. */
+static void test_attempts(void **state) {
+  (void)state;
+  aq_endpoint_params p = params();
+  p.max_candidates = 256;
+  p.max_concurrent_attempts = 16;
+  assert_int_equal(check(&p, NULL), 0);
+  p.max_concurrent_attempts = 17;
+  assert_int_equal(check(&p, "from 1 to 16"), AQ_ERR_CONFIG);
+  p.max_candidates = p.max_concurrent_attempts = 4;
+  assert_int_equal(check(&p, NULL), 0);
+  p.max_candidates = 3;
+  assert_int_equal(check(&p, "is more than max_candidates"), AQ_ERR_CONFIG);
+}
+
 static void test_others(void **state) {
   (void)state;
   aq_endpoint_params p = params();
@@ -179,6 +203,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_defaults),  cmocka_unit_test(test_roles),
       cmocka_unit_test(test_bootstrap), cmocka_unit_test(test_ranges),
+      cmocka_unit_test(test_attempts),  cmocka_unit_test(test_times),
       cmocka_unit_test(test_others),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

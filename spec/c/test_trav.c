@@ -595,6 +595,41 @@ static void candidates_tell_what_became_of_them(void **state) {
   assert_int_equal(T.remote[1].state, AQ_CAND_VALIDATING);
 }
 
+static aq_pair_state pair_state(const char *remote) {
+  aq_pair_info v[8];
+  aq_addr a = util_addr(remote);
+  size_t n = aq_trav_get_pairs(&T, v, 8);
+  for (size_t i = 0; i < n; i++) {
+    if (aq_addr_equal(&v[i].remote, &a)) {
+      return v[i].state;
+    }
+  }
+  fail_msg("no pair with %s", remote);
+  return AQ_PAIR__COUNT;
+}
+
+static void pairs_tell_what_became_of_them(void **state) {
+  (void)state;
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  alone_add(&m, "9.9.9.9:53");
+  alone_add(&m, "8.8.8.8:4000");
+  alone_punching(0, &m);
+  alone_drain(0);
+  assert_int_equal(pair_state("20.0.0.2:5000"), AQ_PAIR_WAITING);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  alone_drain(5 * AQ_MS);
+  uint32_t dial = alone_action(AQ_TRAV_DIAL)->dial;
+  assert_int_equal(pair_state("20.0.0.2:5000"), AQ_PAIR_IN_PROGRESS);
+  aq_addr bad = util_addr("9.9.9.9:53");
+  aq_trav_handle_refused(&T, 5 * AQ_MS, 0, &bad,
+                         aq_guard_name(AQ_GUARD_FORBIDDEN));
+  assert_int_equal(pair_state("9.9.9.9:53"), AQ_PAIR_FAILED);
+  aq_trav_handle_dial(&T, 30 * AQ_MS, dial, 0, 25 * AQ_MS);
+  assert_int_equal(pair_state("20.0.0.2:5000"), AQ_PAIR_SUCCEEDED);
+  assert_int_equal(pair_state("8.8.8.8:4000"), AQ_PAIR_CANCELLED);
+  assert_int_equal(pair_state("9.9.9.9:53"), AQ_PAIR_FAILED);
+}
+
 /* ---- bounds
  * ------------------------------------------------------------------------ */
 
@@ -834,6 +869,7 @@ int main(void) {
       TEST(a_target_that_is_wanted_tries_itself),
       TEST(a_refusal_is_of_one_socket),
       TEST(candidates_tell_what_became_of_them),
+      TEST(pairs_tell_what_became_of_them),
       TEST(the_larger_id_becomes_the_target),
       TEST(the_smaller_id_goes_on_but_opens_its_nat),
       TEST(candidates_come_and_go_while_it_works),

@@ -409,6 +409,29 @@ static void a_dial_that_hears_nothing_fails_the_validation(void **state) {
   assert_int_equal(T.error, AQ_ERR_VALIDATION_TIMEOUT);
 }
 
+/* ---- what is told when it can't work ---- */
+
+static void an_attempt_without_addresses_says_so(void **state) {
+  (void)state;
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  m.cand[0].addr = util_addr("192.168.7.7:5000"); /* not our network */
+  m.cand[0].verified = 0;
+  in_coordination();
+  aq_trav_handle_answer(&T, 0, &m);
+  look(0);
+  assert_int_equal(aq_trav_step_punch(&T, 0, NULL), 0);
+  look(0);
+  alone_step_ended(2, AQ_ERR_NO_CANDIDATES);
+}
+
+static void a_coordinator_that_fails_ends_the_step(void **state) {
+  (void)state;
+  in_coordination();
+  aq_trav_handle_error(&T, AQ_MS, aq_ctl_error_code(AQ_CTL_ERR_INTERNAL), 0);
+  look(AQ_MS);
+  alone_step_ended(1, AQ_ERR_COORDINATION_FAILED);
+}
+
 /* ---- back-off ---- */
 
 /* The pause after the |n|-th attempt that a coordinator ended with |error|. */
@@ -469,6 +492,8 @@ int main(int argc, char **argv) {
       TEST(punching_has_five_seconds),
       TEST(validation_has_five_seconds),
       TEST(a_dial_that_hears_nothing_fails_the_validation),
+      TEST(an_attempt_without_addresses_says_so),
+      TEST(a_coordinator_that_fails_ends_the_step),
       TEST(back_off_doubles_from_one_to_thirty_seconds),
   };
   if (argc > 1) {

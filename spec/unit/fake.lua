@@ -11,6 +11,7 @@ local fake = {}
 local ERRORS = {
   "INVAL CLOSED TIMEOUT AGAIN LIMIT CONFIG ADDRESS WRONG_KEY FORMAT TOO_LARGE INTERNAL",
   "NO_BOOTSTRAP_NODES NO_CANDIDATES PUNCHING_FAILED CONNECTION_FAILED TRAVERSAL_FAILED",
+  "DISCOVERY_FAILED",
   "PEER_NOT_CONNECTED UNKNOWN_TARGET REFUSED RATE_LIMITED EXPIRED OVERLOADED IDLE_TIMEOUT",
   "PEER_CLOSED STREAM_RESET STREAM_STOPPED DUPLICATE UNREACHABLE CANCELLED",
 }
@@ -187,7 +188,7 @@ function Ep:usage()
 end
 
 function Ep:io_stats()
-  return { recv_calls = 0 }
+  return { recv_calls = 0, scan_errors = self.scan_errors or 0 }
 end
 
 -- Streams: what is written to |out| leaves when a spec drains it.

@@ -25,7 +25,8 @@ enum {
   UNI = 1 << 17,
   ATTEMPT = 1 << 18,
   FAILURES = 1 << 19,
-  EXISTING = 1 << 20
+  EXISTING = 1 << 20,
+  TARGETS = 1 << 21
 };
 
 #define K(name) [AQ_EVENT_##name]
@@ -33,7 +34,7 @@ static const uint32_t shape[] = {
     K(CANDIDATE_DISCOVERED) = CAND | ADDR,
     K(COORDINATION_REQUESTED) = ADDR | ROUND,
     K(COORDINATION_SYNCHRONIZED) = ADDR | ROUND | DURATION,
-    K(HOLE_PUNCHING_STARTED) = COUNT,
+    K(HOLE_PUNCHING_STARTED) = COUNT | TARGETS,
     K(PATH_VALIDATED) = ADDR | LOCAL | RTT,
     K(CANDIDATE_VALIDATED) = CAND | ADDR | RTT,
     K(TRAVERSAL_SUCCEEDED) = ADDR | LOCAL | DURATION | ATTEMPT,
@@ -76,6 +77,29 @@ static void set_uni(lua_State *L, const aq_endpoint *ep, aq_id stream) {
   if (stream != 0 && aq_stream_get_info(ep, stream, &info) == 0) {
     laq_set_bool(L, "uni", info.uni);
   }
+}
+
+/* The addresses that are punched to, each once; there is no room for them in
+ * the event, so they are those of the session now. */
+static void set_targets(lua_State *L, const aq_endpoint *ep, aq_id session) {
+  size_t n = aq_session_get_pairs(ep, session, NULL, 0);
+  aq_pair_info *v = laq_newuserdata(L, (n + 1) * sizeof(*v));
+  int at = 0;
+  n = aq_session_get_pairs(ep, session, v, n);
+  lua_newtable(L);
+  for (size_t i = 0; i < n; i++) {
+    size_t k = 0;
+    while (!aq_addr_equal(&v[k].remote, &v[i].remote)) {
+      k++;
+    }
+    if (k == i) {
+      char text[AQ_ADDR_STRLEN];
+      lua_pushstring(L, aq_addr_format(&v[i].remote, text));
+      lua_rawseti(L, -2, ++at);
+    }
+  }
+  lua_setfield(L, -3, "targets");
+  lua_pop(L, 1);
 }
 
 static void set_values(lua_State *L, const aq_event *e, uint32_t has) {
@@ -162,6 +186,9 @@ void laq_push_event(lua_State *L, const aq_endpoint *ep, const aq_event *e) {
   }
   if (has & UNI) {
     set_uni(L, ep, e->stream);
+  }
+  if (has & TARGETS) {
+    set_targets(L, ep, e->session);
   }
   set_changes(L, e, has);
   set_values(L, e, has);

@@ -137,6 +137,8 @@ int aq_conn_get_info(const aq_endpoint *ep, aq_id conn, aq_conn_info *out) {
     out->state = AQ_STATE_CLOSED;
   } else if (l->state != AQ_LINK_EXPOSED) {
     out->state = AQ_STATE_CONNECTING;
+  } else if (l->migrating && out->state == AQ_STATE_CONNECTED) {
+    out->state = AQ_STATE_MIGRATING; /* another path is sought */
   }
   if (l->exposed_at != 0) {
     out->established = l->exposed_at;

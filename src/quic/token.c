@@ -13,6 +13,7 @@ typedef struct sockaddr_of {
   ngtcp2_socklen len;
 } sockaddr_of;
 
+/* Call it on its own: as an argument it may come after |a->len| was read. */
 static const ngtcp2_sockaddr *to_sockaddr(sockaddr_of *a, const aq_addr *addr) {
   a->len = (ngtcp2_socklen)aq_addr_to_sockaddr(&a->ss, addr, 0);
   return (const ngtcp2_sockaddr *)&a->ss;
