@@ -169,6 +169,38 @@ END
     assert.matches("answer\nstatus 0\nlistener 0\none\ntwo\nthree\n1\n$", text)
   end)
 
+  it("records an attempt, and tells of it from the records of both", function()
+    local text = shell([[
+      antquic coordinator --bind 127.0.0.1:9821 --key c >log &
+      antquic listen --bind 127.0.0.1:0 --bootstrap 127.0.0.1:9821 --key l --echo \
+        --record l.record >there & listener=$!
+      while ! grep -q listening there; do sleep 0.05; done
+      sleep 0.3
+      peer=$(sed -n 's/^peer id //p' there)
+      antquic ping $peer --bind 127.0.0.1:0 --bootstrap 127.0.0.1:9821 --key p --count 1 \
+        --interval 0 --record p.record >out 2>&1 || cat out
+      antquic connect $(printf 'ab%.0s' $(seq 32)) --bind 127.0.0.1:0 --key p \
+        --bootstrap 127.0.0.1:9821 --timeout 2 --explain --record f.record; echo "unknown $?"
+      sleep 1.1; kill $listener; wait $listener
+      grep -q "$peer" p.record l.record; echo "secrets $?"
+      antquic trace p.record; echo "trace $?"
+      antquic trace --html p.record l.record -o both.html; echo "page $?"
+      grep -c '<g class="arrow' both.html
+      antquic trace p.record f.record; echo "strangers $?"
+      antquic trace there; echo "no record $?"
+      antquic trace p.record --session s9; echo "which $?"
+      antquic trace p.record -o x; echo "usage $?"
+    ]])
+    assert.matches("what could help:.-does not know the peer.-unknown 3", text)
+    assert.matches("\nsecrets 1\n", text)
+    assert.matches("attempt s1: connected after.-REQUEST.-connection established.-trace 0", text)
+    assert.matches("wrote both.html: 1 attempts\npage 0\n%d+\n", text)
+    assert.matches("no attempt in common.-strangers 1", text)
+    assert.matches("not a record of antquic.-no record 1", text)
+    assert.matches("no attempt 's9' %(there are s1%).-which 1", text)
+    assert.matches("%-o goes with %-%-html.-usage 2", text)
+  end)
+
   it("sends a file again from where it stopped, and refuses damage", function()
     local text = shell([[
       mkdir in; head -c 3000000 /dev/urandom >f

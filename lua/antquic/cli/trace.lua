@@ -1,0 +1,123 @@
+-- antquic trace: what a record tells, as text or as a page with the ladder
+-- diagram.
+--
+-- SPDX-License-Identifier: MIT
+
+local common = require("antquic.cli.common")
+
+local function line_of(item, start)
+  local time = ((item.t1 or item.t) - start) * 1e3
+  if item.from then
+    return ("%10.1f  %-12s -> %-12s  %-24s %s"):format(
+      time,
+      item.from_name,
+      item.to_name,
+      item.label,
+      item.what or ""
+    )
+  end
+  return ("%10.1f  %-12s  . %s"):format(time, item.at_name, item.label)
+end
+
+local function print_text(ladder)
+  print(tostring(ladder.told))
+  if ladder.told_there then
+    print("the other side:")
+    print(tostring(ladder.told_there))
+  end
+  if ladder.clock then
+    print("the two clocks: " .. ladder.clock)
+  end
+  print(("%10s  what happened"):format("ms"))
+  for _, item in ipairs(require("antquic.trace.items").of(ladder)) do
+    print(line_of(item, ladder.start))
+  end
+end
+
+-- The attempts that are wanted: all of them, or one by name.
+local function pick(ladders, name)
+  if not name then
+    return ladders
+  end
+  local known = {}
+  for _, ladder in ipairs(ladders) do
+    known[#known + 1] = ladder.session
+    if ladder.session == name then
+      return { ladder }
+    end
+  end
+  return nil, ("there is no attempt '%s' (there are %s)"):format(name, table.concat(known, ", "))
+end
+
+return {
+  name = "trace",
+  summary = "show how an attempt went, from its record",
+  about = "Reads a record that --record or ep:record wrote, and tells how the attempts in it\n"
+    .. "went. With the records of both peers it knows what became of each datagram. --html\n"
+    .. "writes a page with the ladder diagram, which needs nothing but a browser.",
+  args = { { "FILE...", "a record, or two: of both peers" } },
+  options = {
+    { "--html", nil, "write a page instead of text" },
+    { "-o", "FILE", "where to write it; default: standard output" },
+    { "--session", "NAME", "this attempt only, like s2" },
+  },
+  examples = {
+    "antquic trace attempt.record",
+    "antquic trace --html alice.record bob.record -o attempt.html",
+  },
+  run = function(given)
+    local reader = require("antquic.record.reader")
+    local model = require("antquic.trace.model")
+    if #given > 2 then
+      return common.fail(given, "at most two records: one of each peer", "CONFIG")
+    elseif given._o and not given.html then
+      return common.fail(given, "-o goes with --html", "CONFIG")
+    end
+    local records = {}
+    for i, path in ipairs(given) do
+      local message, code
+      records[i], message, code = reader.load(path)
+      if not records[i] then
+        return common.fail(given, message, code, require("antquic.cli").FAILED)
+      end
+    end
+    local ladders, message, code = model.ladders(records)
+    if ladders then
+      ladders, message = pick(ladders, given.session)
+    end
+    if not ladders then
+      return common.fail(given, message, code, require("antquic.cli").FAILED)
+    end
+    if not given.html then
+      for i, record in ipairs(records) do
+        for _, problem in ipairs(record.problems) do
+          io.stderr:write(("antquic: %s: %s\n"):format(given[i], problem))
+        end
+      end
+      for _, ladder in ipairs(ladders) do
+        print_text(ladder)
+      end
+      return nil
+    end
+    local names = {}
+    for i, path in ipairs(given) do
+      names[i] = path:match("([^/]*)$")
+    end
+    local page = require("antquic.trace.html").page(ladders, records, names)
+    if not given._o then
+      io.stdout:write(page)
+      return nil
+    end
+    local file, why = io.open(given._o, "wb")
+    if file then
+      local ok
+      ok, why = file:write(page)
+      file:close()
+      file = ok
+    end
+    if not file then
+      return common.fail(given, tostring(why), "NETWORK")
+    end
+    io.stderr:write(("wrote %s: %d attempts\n"):format(given._o, #ladders))
+  end,
+}

@@ -1,0 +1,697 @@
+-- An attempt as a ladder: lanes, arrows between them, marks on them, bands of
+-- phases; from the record of one peer, or of both.
+--
+-- SPDX-License-Identifier: MIT
+
+local advice_of = require("antquic.explain")
+local side = require("antquic.trace.side")
+
+local text, number = side.text, side.number
+
+local model = {}
+
+-- Lanes, left to right.
+model.A, model.NAT_A, model.C, model.NAT_B, model.B = 1, 2, 3, 4, 5
+
+-- A TTL up to this is an opener's: it is to die on the way.
+local LOW_TTL = 8
+-- Datagrams that get an arrow; more are counted.
+local MAX_ARROWS = 1500
+
+-- ---- arrows of one side ------------------------------------------------------
+
+local KINDS = {
+  punch_sent = "punch",
+  punch_received = "punch",
+  punch_refused = "punch",
+  punch_dropped = "punch",
+  quic_sent = "quic",
+  quic_received = "quic",
+  quic_refused = "quic",
+  control_sent = "control",
+  control_received = "control",
+  observe_sent = "observe",
+  observe_received = "observe",
+}
+
+-- What is the same at both ends of a datagram's way.
+local function key_of(entry)
+  if entry.pair and number(entry.seq) then
+    return ("p %s %s %.0f"):format(tostring(entry.pair), tostring(entry.by), entry.seq)
+  elseif number(entry.mark) then
+    return ("q %.0f %s"):format(entry.mark, tostring(entry.len))
+  end
+end
+
+local function label_of(entry)
+  local type = text(entry.type) or "datagram"
+  if KINDS[entry.e] == "punch" then
+    return number(entry.seq) and ("%s %.0f"):format(type, entry.seq) or type
+  elseif KINDS[entry.e] == "quic" then
+    return number(entry.len) and ("%s, %.0f bytes"):format(type, entry.len) or type
+  elseif KINDS[entry.e] == "observe" then
+    return entry.e == "observe_sent" and "how do you see this socket?" or "seen as"
+  end
+  return type
+end
+
+-- Fields for people, in their order.
+local SHOWN = {
+  { "local", "from socket" },
+  { "remote", "other end" },
+  { "ttl", "TTL" },
+  { "seq", "sequence number" },
+  { "of", "answers number" },
+  { "by", "sent by the" },
+  { "address", "address in it" },
+  { "count", "candidates" },
+  { "delay", "start delay, s" },
+  { "rtt", "round trip told, s" },
+  { "len", "bytes" },
+  { "plan", "plan" },
+  { "request", "request" },
+  { "conn", "connection" },
+  { "error", "error" },
+  { "text", "why" },
+}
+
+local function details_of(entry)
+  local out = {}
+  for _, item in ipairs(SHOWN) do
+    local value = entry[item[1]]
+    if type(value) == "number" then
+      value = number(value) and ("%.10g"):format(value)
+    else
+      value = text(value)
+    end
+    if value then
+      out[#out + 1] = { item[2], value }
+    end
+  end
+  return out
+end
+
+local function is_sent(entry)
+  return entry.e:find("_sent$") ~= nil or entry.e:find("_refused$") ~= nil
+end
+
+-- ---- two clocks --------------------------------------------------------------
+
+-- What must be added to the times of |b| to get those of |a|: no datagram
+-- arrives before it was sent. In the middle of what that allows.
+local function clock_offset(a, b)
+  local sent, low, high = {}, nil, nil
+  local function index(attempt, from)
+    for _, entry in ipairs(attempt.entries) do
+      local key = (entry.e == "punch_sent" or entry.e == "quic_sent") and key_of(entry)
+      if key then
+        sent[from .. key] = entry.t
+      end
+    end
+  end
+  index(a, "a")
+  index(b, "b")
+  for _, entry in ipairs(b.entries) do
+    local key = (entry.e == "punch_received" or entry.e == "quic_received") and key_of(entry)
+    local t = key and sent["a" .. key]
+    if t then
+      low = math.max(low or -math.huge, t - entry.t)
+    end
+  end
+  for _, entry in ipairs(a.entries) do
+    local key = (entry.e == "punch_received" or entry.e == "quic_received") and key_of(entry)
+    local t = key and sent["b" .. key]
+    if t then
+      high = math.min(high or math.huge, entry.t - t)
+    end
+  end
+  if low and high then
+    return (low + high) / 2, "from datagrams both ways"
+  elseif low or high then
+    return low or high, "from datagrams one way: the delay is not known"
+  end
+  -- Both begin together: that is what the start delay is for.
+  local function begin(attempt)
+    for _, entry in ipairs(attempt.entries) do
+      if entry.e == "control_received" and (entry.type == "ANSWER" or entry.type == "OFFER") then
+        return entry.t + (number(entry.delay) or 0)
+      end
+    end
+  end
+  local t1, t2 = begin(a), begin(b)
+  if t1 and t2 then
+    return t1 - t2, "from what the coordinator told both: roughly"
+  end
+  return a.start - b.start, "unknown: both begin at the same time here"
+end
+
+-- ---- the ladder --------------------------------------------------------------
+
+local function one_way(s, attempt)
+  for _, entry in ipairs(attempt.entries) do
+    if entry.e == "control_received" and number(entry.rtt) then
+      return entry.rtt / 4 -- over the coordinator, both ways; straight may be half
+    end
+  end
+  for _, node in ipairs(s.node_list) do
+    if node.rtt then
+      return node.rtt / 2
+    end
+  end
+  return 0.01
+end
+
+-- The time between a probe and its answer, by number of the probe.
+local function answers(attempt)
+  local out = {}
+  for _, entry in ipairs(attempt.entries) do
+    if entry.e == "punch_received" and entry.type == "answer" and number(entry.of) then
+      out[entry.of] = out[entry.of] or entry.t
+    end
+  end
+  return out
+end
+
+local Builder = {}
+Builder.__index = Builder
+
+function Builder:arrow(arrow)
+  if #self.arrows >= MAX_ARROWS then
+    self.not_drawn = self.not_drawn + 1
+    return
+  end
+  self.arrows[#self.arrows + 1] = arrow
+end
+
+-- Of what there was to be seen when |entry| was sent by |me|.
+local function fate_of_sent(b, me, entry, got)
+  local ttl = number(entry.ttl)
+  if entry.e:find("_refused$") then
+    return "refused", "not sent: " .. (text(entry.text) or "a budget was used up")
+  elseif got then
+    local what = ("arrived after %.1f ms"):format((got.t - entry.t - me.shift) * 1e3)
+    if got.why then
+      return "dropped", ("%s, and was dropped: %s"):format(what, got.why)
+    end
+    return "arrived", what
+  elseif ttl and ttl > 0 and ttl <= LOW_TTL then
+    return "expired", ("dies after %.0f hops, as it should: it opens the own NAT"):format(ttl)
+  elseif b.two then
+    return "lost", "did not arrive: the other side's NAT or firewall dropped it, or it was lost"
+  end
+  return "unknown", "what became of it is not known: there is no record of the other side"
+end
+
+function Builder:datagram(me, entry, match)
+  local sent = is_sent(entry)
+  local t = entry.t + me.shift
+  local arrow = {
+    kind = KINDS[entry.e],
+    type = text(entry.type) or "?",
+    label = label_of(entry),
+    details = details_of(entry),
+    side = me.name,
+  }
+  local key = key_of(entry)
+  if sent then
+    local got = match and key and match.received[key]
+    arrow.from, arrow.to = me.lane, me.other
+    arrow.t1 = t
+    arrow.fate, arrow.what = fate_of_sent(self, me, entry, got)
+    if got then
+      arrow.t2 = got.t
+    elseif not self.two and me.answers[entry.seq or -1] and arrow.fate == "unknown" then
+      local back = me.answers[entry.seq] + me.shift
+      arrow.fate, arrow.t2, arrow.guess = "arrived", (t + back) / 2, true
+      arrow.what = ("arrived: it was answered after %.1f ms"):format((back - t) * 1e3)
+    else
+      arrow.t2, arrow.guess = t + self.delay, true
+    end
+    if arrow.fate == "refused" then
+      arrow.t2 = t
+    elseif arrow.fate == "expired" then
+      arrow.t2 = t + self.delay / 4
+    end
+  else
+    if match and key and match.sent[key] then
+      return -- drawn from the sender's side
+    end
+    arrow.from, arrow.to = me.other, me.lane
+    arrow.t1, arrow.t2, arrow.guess = t - self.delay, t, true
+    if entry.e == "punch_dropped" then
+      arrow.fate = "dropped"
+      arrow.what = "came and was dropped: " .. (text(entry.text) or "?")
+    else
+      arrow.fate, arrow.what = "arrived", "arrived; when it was sent is not known"
+    end
+  end
+  self:arrow(arrow)
+end
+
+-- To and from the coordinator, or the peer: how long it takes is half of the
+-- round trip, at a guess.
+function Builder:message(me, entry)
+  local t = entry.t + me.shift
+  local node = me.nodes[entry.remote or ""]
+  local there = model.C
+  if not node and me.attempt.conns[entry.conn or ""] then
+    there = me.other
+    if self.two and not is_sent(entry) then
+      return -- drawn from the sender's side
+    end
+  end
+  local half = node and node.rtt and node.rtt / 2 or self.delay
+  local arrow = {
+    kind = KINDS[entry.e],
+    type = text(entry.type) or "?",
+    label = label_of(entry),
+    details = details_of(entry),
+    side = me.name,
+    guess = true,
+  }
+  if is_sent(entry) then
+    arrow.from, arrow.to, arrow.t1, arrow.t2 = me.lane, there, t, t + half
+    arrow.fate, arrow.what = "arrived", "over a connection, which sees to it that it arrives"
+    if arrow.kind == "observe" then
+      arrow.fate, arrow.what = "unknown", "an observation datagram"
+    end
+  else
+    arrow.from, arrow.to, arrow.t1, arrow.t2 = there, me.lane, t - half, t
+    arrow.fate, arrow.what = "arrived", "sent half a round trip before, at a guess"
+  end
+  if entry.error then
+    arrow.fate = "bad"
+  end
+  self:arrow(arrow)
+end
+
+local MARKS = {
+  dial = "dial",
+  dial_ended = "dial",
+  frame_sent = "frame",
+  frame_received = "frame",
+  lost = "gap",
+  profile = "profile",
+}
+local EVENTS = {
+  step_started = true,
+  step_ended = true,
+  phase_transition = true,
+  candidate_validated = true,
+  connection_established = true,
+  traversal_succeeded = true,
+  traversal_failed = true,
+  connection_lost = true,
+  address_observed = true,
+  limit_hit = true,
+  policy_error = true,
+  path_changed = true,
+}
+
+local function words(entry)
+  local e = entry.e
+  if e == "dial" then
+    return ("handshake with %s begins"):format(text(entry.remote) or "?")
+  elseif e == "dial_ended" then
+    return ("handshake with %s %s"):format(
+      text(entry.remote) or "?",
+      entry.error and ("failed: " .. (text(entry.error) or "?")) or "is through"
+    )
+  elseif e == "frame_sent" or e == "frame_received" then
+    return ("%s %s %s"):format(
+      e == "frame_sent" and "tells" or "hears",
+      text(entry.type) or "a frame",
+      text(entry.address) or ""
+    )
+  elseif e == "lost" then
+    return "entries of the record are missing here"
+  elseif e == "profile" then
+    return "what is known of the NAT"
+  end
+  local kind = (text(entry.kind) or "event"):gsub("_", " ")
+  local rest = text(entry.text) or text(entry.error) or text(entry.address)
+  if entry.kind == "phase_transition" then
+    return ("phase %s: %s"):format(text(entry.to) or "?", text(entry.text) or "")
+  elseif entry.kind == "step_started" or entry.kind == "step_ended" then
+    kind = ("%s %s"):format(
+      text(entry.step) or "step",
+      entry.kind == "step_started" and "starts" or (entry.error and "failed" or "ends")
+    )
+    rest = text(entry.text) or text(entry.error)
+  end
+  return rest and ("%s: %s"):format(kind, rest) or kind
+end
+
+function Builder:mark(me, entry)
+  local kind = MARKS[entry.e] or (entry.e == "event" and EVENTS[entry.kind or ""] and "event")
+  if not kind then
+    return
+  end
+  self.marks[#self.marks + 1] = {
+    kind = kind,
+    lane = me.lane,
+    t = entry.t + me.shift,
+    label = words(entry),
+    details = details_of(entry),
+    bad = entry.error ~= nil or entry.kind == "limit_hit" or entry.e == "lost",
+    side = me.name,
+    phase = entry.kind == "phase_transition" or nil,
+  }
+end
+
+local function index(attempt, shift)
+  local out = { sent = {}, received = {} }
+  for _, entry in ipairs(attempt.entries) do
+    local key = key_of(entry)
+    if key and (entry.e == "punch_sent" or entry.e == "quic_sent") then
+      out.sent[key] = entry.t + shift
+    elseif key and (entry.e == "punch_received" or entry.e == "quic_received") then
+      out.received[key] = { t = entry.t + shift }
+    elseif key and entry.e == "punch_dropped" then
+      out.received[key] = { t = entry.t + shift, why = text(entry.text) or "?" }
+    end
+  end
+  return out
+end
+
+function Builder:side(me, match)
+  for _, entry in ipairs(me.attempt.entries) do
+    local kind = KINDS[entry.e]
+    if kind == "control" or kind == "observe" then
+      self:message(me, entry)
+    elseif kind then
+      self:datagram(me, entry, match)
+    else
+      self:mark(me, entry)
+    end
+  end
+  for _, phase in ipairs(me.attempt.phases) do
+    self.phases[#self.phases + 1] = {
+      name = phase.name,
+      text = phase.text,
+      from = phase.from + me.shift,
+      to = phase.to + me.shift,
+      lane = me.lane,
+      side = me.name,
+    }
+  end
+end
+
+-- ---- lanes -------------------------------------------------------------------
+
+local function first_where(attempt, test)
+  for _, entry in ipairs(attempt.entries) do
+    local value = test(entry)
+    if value then
+      return value
+    end
+  end
+end
+
+local function addresses_of(s, attempt)
+  local mine = first_where(attempt, function(entry)
+    return (entry.e == "punch_sent" or entry.e == "dial") and text(entry["local"])
+  end) or (type(s.header.sockets) == "table" and text(s.header.sockets[1]))
+  local outside = first_where(attempt, function(entry)
+    return (entry.type == "ANSWER" or entry.type == "OFFER") and text(entry.address)
+  end)
+  return mine, outside
+end
+
+local function lane_texts(self, a, b)
+  local mine, outside = addresses_of(a.record, a.attempt)
+  local lanes = {
+    { title = "this peer", short = "here", lines = { mine } },
+    { title = "its NAT", short = "NAT", lines = outside and { "seen as", outside } or {} },
+    { title = "coordinator", short = "coord.", lines = {} },
+    { title = "peer's NAT", short = "NAT", lines = {} },
+    { title = "the peer", short = "peer", lines = {} },
+  }
+  for i, node in ipairs(a.record.node_list) do
+    if i <= 3 then
+      lanes[3].lines[i] = node.address
+    end
+  end
+  if b then
+    lanes[1].title = a.attempt.initiator and "initiator" or "target"
+    lanes[5].title = a.attempt.initiator and "target" or "initiator"
+    lanes[1].short = a.attempt.initiator and "init." or "target"
+    lanes[5].short = a.attempt.initiator and "target" or "init."
+    local theirs, their_outside = addresses_of(b.record, b.attempt)
+    lanes[5].lines[1] = theirs
+    lanes[4].lines = their_outside and { "seen as", their_outside } or {}
+  else
+    local n = 0
+    for address in pairs(a.attempt.remotes) do
+      n = n + 1
+      if n <= 3 then
+        lanes[4].lines[n] = address
+      end
+    end
+    table.sort(lanes[4].lines)
+    lanes[5].lines[1] = "no record of it"
+  end
+  self.lanes = lanes
+end
+
+-- ---- what it came to ---------------------------------------------------------
+
+local function steps_of(over)
+  local out = {}
+  for _, s in ipairs(side.list(over and over.steps)) do
+    local at, duration = number(s.at), number(s.duration)
+    if at and text(s.step) then
+      out[#out + 1] = {
+        step = text(s.step),
+        won = s.won == true,
+        error = text(s.error),
+        started = at,
+        ended = duration and at + duration,
+        addr = text(s.address),
+        sent = number(s.sent),
+        received = number(s.received),
+        attempt = number(s.attempt),
+        pairs = number(s.pairs),
+        heard = number(s.heard),
+        unusable = number(s.unusable),
+        refused = number(s.refused),
+        limit = text(s.limit),
+        text = text(s.text),
+      }
+    end
+  end
+  return out
+end
+
+local function pairs_of(over)
+  local out = {}
+  for _, p in ipairs(side.list(over and over.pairs)) do
+    out[#out + 1] = {
+      remote = text(p.remote),
+      remote_source = text(p.remote_source),
+      verified = p.verified == true,
+      state = text(p.state),
+      sent = number(p.sent) or 0,
+      received = number(p.received) or 0,
+      refused = number(p.refused) or 0,
+      limit = text(p.limit),
+      error = text(p.error),
+    }
+  end
+  return out
+end
+
+-- Profiles that the control messages or the record told.
+local function profiles_of(attempt)
+  local mine, theirs
+  local function tame(p)
+    if type(p) ~= "table" then
+      return nil
+    end
+    return {
+      mapping = text(p.mapping),
+      filtering = text(p.filtering),
+      allocation = text(p.allocation),
+      hairpin = p.hairpin,
+    }
+  end
+  for _, entry in ipairs(attempt.entries) do
+    if entry.e == "profile" then
+      if entry.side == "local" then
+        mine = tame(entry.profile)
+      elseif entry.side == "remote" then
+        theirs = tame(entry.profile)
+      end
+    elseif entry.e == "control_sent" and (entry.type == "REQUEST" or entry.type == "REGISTER") then
+      mine = tame(entry.profile) or mine
+    elseif entry.type == "ANSWER" or entry.type == "OFFER" then
+      theirs = tame(entry.profile) or theirs
+    end
+  end
+  return mine, theirs
+end
+
+-- The peer's candidates, as the coordinator told them.
+local function remote_of(attempt)
+  local out, after = {}, nil
+  for _, entry in ipairs(attempt.entries) do
+    if entry.e == "candidate" and after and text(entry.address) then
+      out[#out + 1] = {
+        address = text(entry.address),
+        source = text(entry.source),
+        verified = entry.verified == true,
+      }
+    elseif entry.e == "control_received" and (entry.type == "ANSWER" or entry.type == "OFFER") then
+      out, after = {}, true
+    elseif entry.e ~= "candidate" then
+      after = nil
+    end
+  end
+  return out
+end
+
+--- What one side's record says of how an attempt went, as ep:explain() would.
+function model.explain(s, attempt)
+  local over, ended = attempt.over, attempt.ended
+  local sockets = {}
+  for _, address in ipairs(type(s.header.sockets) == "table" and s.header.sockets or {}) do
+    sockets[#sockets + 1] = text(address)
+  end
+  local facts = {
+    records = steps_of(over),
+    pairs = pairs_of(over),
+    remote = remote_of(attempt),
+    nodes = s.node_list,
+    sockets = sockets,
+    same_nat = over and over.same_nat == true,
+    duration = attempt.finish - attempt.start,
+    without_steps = "the record tells of no step",
+  }
+  facts.mine, facts.theirs = profiles_of(attempt)
+  facts.outcome = "running"
+  local phase = over and text(over.phase)
+  if phase == "connected" or (ended and ended.kind == "traversal_succeeded") then
+    facts.outcome = "connected"
+  elseif phase == "failed" or ended then
+    facts.outcome = "failed"
+    facts.error = ended and text(ended.error) or "TRAVERSAL_FAILED"
+    facts.text = ended and text(ended.text)
+  end
+  facts.title = ("attempt %s: %s after %.3f s%s"):format(
+    attempt.session,
+    facts.outcome,
+    facts.duration,
+    facts.text and ": " .. facts.text or ""
+  )
+  return advice_of.of(facts)
+end
+
+-- ---- all of it ---------------------------------------------------------------
+
+local function at_of(item)
+  return item.t1 or item.t
+end
+
+local function by_time(list_)
+  local place = {}
+  for i, item in ipairs(list_) do
+    place[item] = i
+  end
+  table.sort(list_, function(x, y)
+    if at_of(x) ~= at_of(y) then
+      return at_of(x) < at_of(y)
+    end
+    return place[x] < place[y]
+  end)
+end
+
+local function build(a, attempt_a, b, attempt_b)
+  local self = setmetatable({
+    arrows = {},
+    marks = {},
+    phases = {},
+    not_drawn = 0,
+    two = b ~= nil,
+    session = attempt_a.session,
+    start = attempt_a.start,
+    finish = attempt_a.finish,
+    delay = one_way(a, attempt_a),
+  }, Builder)
+  local me = {
+    name = "a",
+    record = a,
+    attempt = attempt_a,
+    nodes = a.nodes,
+    lane = model.A,
+    other = model.B,
+    shift = 0,
+    answers = answers(attempt_a),
+  }
+  local they
+  if b then
+    local shift
+    shift, self.clock = clock_offset(attempt_a, attempt_b)
+    they = {
+      name = "b",
+      record = b,
+      attempt = attempt_b,
+      nodes = b.nodes,
+      lane = model.B,
+      other = model.A,
+      shift = shift,
+      answers = answers(attempt_b),
+    }
+    self.start = math.min(self.start, attempt_b.start + shift)
+    self.finish = math.max(self.finish, attempt_b.finish + shift)
+  end
+  local index_a = b and index(attempt_a, 0)
+  local index_b = b and index(attempt_b, they.shift)
+  self:side(me, index_b)
+  if they then
+    self:side(they, index_a)
+    self.told_there = model.explain(b, attempt_b)
+  end
+  lane_texts(self, me, they)
+  self.told = model.explain(a, attempt_a)
+  self.outcome = self.told.outcome
+  by_time(self.arrows)
+  by_time(self.marks)
+  return self
+end
+
+--- The ladders of one record, or of two that belong together.
+---@param records antquic.Record[] one or two
+---@return table[]? ladders
+---@return string? message
+---@return string? code
+function model.ladders(records)
+  local a = side.read(records[1])
+  local b = records[2] and side.read(records[2])
+  local out = {}
+  if not b then
+    for _, attempt in ipairs(a.attempts) do
+      out[#out + 1] = build(a, attempt)
+    end
+    if #out == 0 then
+      return nil, "the record has no attempt to reach a peer", "FORMAT"
+    end
+    return out
+  end
+  for _, attempt in ipairs(a.attempts) do
+    local other = side.attempt_with(b, attempt.pairs)
+    if other then
+      -- The initiator is on the left.
+      if other.initiator and not attempt.initiator then
+        out[#out + 1] = build(b, other, a, attempt)
+      else
+        out[#out + 1] = build(a, attempt, b, other)
+      end
+    end
+  end
+  if #out == 0 then
+    return nil, "the two records have no attempt in common", "FORMAT"
+  end
+  return out
+end
+
+return model

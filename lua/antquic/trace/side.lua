@@ -1,0 +1,229 @@
+-- One record, read as the story of its sessions: who was met where, when each
+-- phase began, which datagrams belong to which attempt.
+--
+-- What comes from a file may be anything: everything is read through the
+-- accessors below, and is a string, a number or nil afterwards.
+--
+-- SPDX-License-Identifier: MIT
+
+local side = {}
+
+-- A moment before an attempt and after it belong to it.
+local BEFORE, AFTER = 0.005, 0.1
+local MAX_TEXT = 200
+
+--- A string of the file, cut where it is no name any more.
+function side.text(value)
+  return type(value) == "string" and value:sub(1, MAX_TEXT) or nil
+end
+local text = side.text
+
+--- A number of the file that is one.
+function side.number(value)
+  if type(value) == "number" and value == value and math.abs(value) < 1e15 then
+    return value
+  end
+end
+local number = side.number
+
+--- A list of tables of the file.
+function side.list(value)
+  local out = {}
+  for i, item in ipairs(type(value) == "table" and value or {}) do
+    if type(item) == "table" then
+      out[#out + 1] = item
+    end
+    if i >= 1000 then
+      break
+    end
+  end
+  return out
+end
+local list = side.list
+
+---@class antquic.trace.Attempt what one side knows of one attempt
+---@field session string
+---@field start number
+---@field finish number
+---@field initiator boolean
+---@field pairs table<string, true> sessions of the punches
+---@field peer string?
+---@field conns table<string, true>
+---@field remotes table<string, true> the peer's addresses
+---@field phases { name: string, from: number, to: number, text: string?, reason: string? }[]
+---@field over table? the explain entry
+---@field ended table? the event traversal_succeeded or traversal_failed
+
+local function new_attempt(name, t)
+  return {
+    session = name,
+    start = t,
+    finish = t,
+    pairs = {},
+    conns = {},
+    remotes = {},
+    phases = {},
+    entries = {},
+  }
+end
+
+-- By name of session, with what their own entries say.
+local function attempts_of(record)
+  local by_name, order = {}, {}
+  for _, entry in ipairs(record.entries) do
+    local name = text(entry.session)
+    if name then
+      local a = by_name[name]
+      if not a then
+        a = new_attempt(name, entry.t)
+        by_name[name] = a
+        order[#order + 1] = a
+      end
+      if not a.over then
+        a.finish = entry.t
+      end
+      if entry.e == "explain" then
+        a.over = entry
+        a.initiator = entry.initiator == true
+      elseif entry.e == "session" then
+        a.initiator = true
+      end
+      a.peer = a.peer or text(entry.peer)
+      local pair = text(entry.pair)
+      if pair then
+        a.pairs[pair] = true
+      end
+      local conn = text(entry.conn)
+      local is_peers = entry.e == "dial"
+        or entry.kind == "connection_established"
+        or entry.kind == "traversal_succeeded"
+      if conn and is_peers then
+        a.conns[conn] = true
+      end
+      if entry.e == "punch_sent" or entry.e == "punch_received" or entry.e == "dial" then
+        local remote = text(entry.remote)
+        if remote then
+          a.remotes[remote] = true
+        end
+      end
+      if entry.kind == "traversal_succeeded" or entry.kind == "traversal_failed" then
+        a.ended = entry
+      end
+    end
+  end
+  return order, by_name
+end
+
+local function phases_of(attempt, entries)
+  local phases = attempt.phases
+  for _, entry in ipairs(entries) do
+    if
+      entry.e == "event"
+      and entry.kind == "phase_transition"
+      and entry.session == attempt.session
+      and text(entry.to)
+    then
+      local last = phases[#phases]
+      if last then
+        last.to = entry.t
+      end
+      phases[#phases + 1] = {
+        name = text(entry.to),
+        from = entry.t,
+        to = attempt.finish,
+        text = text(entry.text),
+        reason = text(entry.reason),
+      }
+    end
+  end
+end
+
+-- The coordinators, and how far they are.
+local function nodes_of(record)
+  local nodes, order = {}, {}
+  local function node(address)
+    address = text(address)
+    if address and not nodes[address] then
+      nodes[address] = { address = address }
+      order[#order + 1] = nodes[address]
+    end
+    return address and nodes[address] or {}
+  end
+  for _, n in ipairs(list(record.header.nodes)) do
+    local it = node(n.address)
+    it.connected, it.can_coordinate = n.connected == true, n.can_coordinate == true
+    it.rtt = number(n.rtt)
+    it.last_seen = it.connected and 0 or nil
+  end
+  for _, entry in ipairs(record.entries) do
+    if entry.kind == "bootstrap_connected" then
+      local it = node(entry.address)
+      it.connected, it.rtt, it.last_seen = true, number(entry.rtt), entry.t
+      it.conn = text(entry.conn)
+      it.can_coordinate = true
+    elseif entry.kind == "bootstrap_lost" then
+      node(entry.address).connected = false
+    elseif
+      (entry.e == "control_received" or entry.e == "control_sent")
+      and (entry.type == "ANSWER" or entry.type == "OFFER" or entry.type == "REQUEST")
+    then
+      local it = node(entry.remote)
+      it.conn = it.conn or text(entry.conn)
+    end
+  end
+  return nodes, order
+end
+
+-- Does an entry without a session of its own belong to the attempt?
+local function belongs(attempt, entry, nodes)
+  if entry.session then
+    return entry.session == attempt.session
+  elseif attempt.pairs[entry.pair or ""] then
+    return true
+  elseif attempt.conns[entry.conn or ""] then
+    return true
+  elseif entry.e == "punch_dropped" or entry.e == "profile" or entry.e == "lost" then
+    return true
+  elseif nodes[entry.remote or ""] then
+    return entry.e ~= "quic_sent" and entry.e ~= "quic_received"
+  elseif attempt.remotes[entry.remote or ""] then
+    return true
+  end
+  return entry.kind == "address_observed" or entry.kind == "limit_hit"
+end
+
+--- Reads one record.
+---@param record antquic.Record
+---@return table side
+function side.read(record)
+  local self = { header = record.header, problems = record.problems, complete = record.complete }
+  self.attempts = attempts_of(record)
+  local nodes, order = nodes_of(record)
+  self.nodes, self.node_list = nodes, order
+  for _, attempt in ipairs(self.attempts) do
+    phases_of(attempt, record.entries)
+    for _, entry in ipairs(record.entries) do
+      if
+        entry.t >= attempt.start - BEFORE
+        and entry.t <= attempt.finish + AFTER
+        and belongs(attempt, entry, nodes)
+      then
+        attempt.entries[#attempt.entries + 1] = entry
+      end
+    end
+  end
+  return self
+end
+
+--- The attempt of |self| with one of these sessions of punches, or nil.
+function side.attempt_with(self, pairs_)
+  for _, attempt in ipairs(self.attempts) do
+    for pair in pairs(attempt.pairs) do
+      if pairs_[pair] then
+        return attempt
+      end
+    end
+  end
+end
+
+return side
