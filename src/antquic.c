@@ -29,6 +29,7 @@ static const char *const source_names[] = NAMES(AQ_SOURCE_MAP);
 static const char *const cand_names[] = NAMES(AQ_CAND_STATE_MAP);
 static const char *const pair_names[] = NAMES(AQ_PAIR_STATE_MAP);
 static const char *const rule_names[] = NAMES(AQ_NAT_RULE_MAP);
+static const char *const test_names[] = NAMES(AQ_NAT_TEST_MAP);
 static const char *const allocation_names[] = NAMES(AQ_NAT_ALLOCATION_MAP);
 static const char *const plan_names[] = NAMES(AQ_PLAN_MAP);
 static const char *const record_names[] = NAMES(AQ_RECORD_MAP);
@@ -75,6 +76,10 @@ const char *aq_nat_allocation_name(aq_nat_allocation v) {
   return PICK(allocation_names, v);
 }
 
+const char *aq_nat_test_name(aq_nat_test v) {
+  return PICK(test_names, v);
+}
+
 const char *aq_plan_name(aq_plan v) {
   return PICK(plan_names, v);
 }
@@ -102,6 +107,7 @@ void aq_endpoint_params_init(aq_endpoint_params *p) {
       .enable_symmetric_nat = 1,
       .enable_relay_fallback = 1,
       .accept = 1,
+      .nat_profile = 1,
       .strategy = AQ_STRATEGY_AUTO,
       .pqc = AQ_PQC_HYBRID,
       .max_candidates = 8,

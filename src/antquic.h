@@ -288,6 +288,40 @@ typedef struct aq_nat_profile {
   aq_addr last; /* the newest mapping; not told to peers */
 } aq_nat_profile;
 
+typedef enum aq_nat_test {
+#define X(name, text) AQ_NAT_TEST_##name,
+  AQ_NAT_TEST_MAP(X)
+#undef X
+      AQ_NAT_TEST__COUNT
+} aq_nat_test;
+
+/* aq_nat_evidence: one question that a profile rests on, asked |tries| times
+ * from the socket |local| at |to|. */
+typedef struct aq_nat_evidence {
+  uint8_t test; /* aq_nat_test */
+  uint8_t answered;
+  uint8_t tries;
+  uint8_t flags; /* who was to answer: 1 its other port, 2 its other address */
+  uint8_t delay; /* after so many seconds */
+  aq_tstamp at;  /* the first try */
+  aq_addr local, to;
+  aq_addr from; /* who answered */
+  aq_addr seen; /* our address as that one saw it; of HAIRPIN: the sender's */
+} aq_nat_evidence;
+
+#define AQ_NAT_MAX_EVIDENCE 64
+typedef struct aq_nat_report {
+  aq_nat_profile profile;
+  uint8_t complete;         /* mapping, filtering and allocation are known */
+  uint8_t filtering_most;   /* aq_nat_rule: filtering is this or less strict */
+  uint8_t hairpin_internal; /* what comes back has the private source */
+  uint16_t idle_gone;       /* seconds: a silent mapping was gone; 0: never */
+  aq_tstamp measured_at;    /* the end of the last run; 0: never */
+  aq_duration keep_alive;   /* what connections get that ask for no other */
+  size_t evidence_count;
+  aq_nat_evidence evidence[AQ_NAT_MAX_EVIDENCE];
+} aq_nat_report;
+
 /* ---- the world the core may use ---------------------------------------- */
 
 typedef enum aq_log_level {
@@ -343,6 +377,7 @@ typedef struct aq_endpoint_params {
   uint8_t ask_accept;     /* a DECISION event before punching for somebody */
   uint8_t ask_candidates; /* new candidates wait 0.1 s for
                              aq_endpoint_hide_candidates before others hear */
+  uint8_t nat_profile;    /* measure the NAT in front, docs/nat_profile.md */
   aq_pqc pqc;
   uint32_t max_candidates;          /* 1..256, default 8 */
   uint32_t max_concurrent_attempts; /* 1..16, default 3 */
@@ -396,6 +431,7 @@ const char *aq_pair_state_name(aq_pair_state v);
 const char *aq_nat_rule_name(aq_nat_rule v);
 const char *aq_nat_allocation_name(aq_nat_allocation v);
 const char *aq_plan_name(aq_plan v);
+const char *aq_nat_test_name(aq_nat_test v);
 
 /* aq_event: one thing that happened. Which members count depends on |kind|,
  * docs/events.md lists them; the others are zero. Readiness events (STREAM_*,
@@ -542,6 +578,9 @@ int aq_endpoint_hide_candidates(aq_endpoint *ep, aq_tstamp now,
 /* All of them, best first, hidden ones too. */
 size_t aq_endpoint_get_candidates(const aq_endpoint *ep, aq_candidate *out,
                                   size_t max);
+
+/* aq_endpoint_get_nat: what was measured of the NAT in front, and how. */
+void aq_endpoint_get_nat(const aq_endpoint *ep, aq_nat_report *out);
 
 /* ---- sessions: reaching a peer by its id --------------------------------- */
 

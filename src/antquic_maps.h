@@ -74,6 +74,15 @@
   X(RANDOM, "random")                                                          \
   X(BLOCK, "block") /* random within |block_size| from |block_base| */
 
+/* What a piece of evidence is about. */
+#define AQ_NAT_TEST_MAP(X)                                                     \
+  X(MAPPING, "mapping")                                                        \
+  X(FILTERING, "filtering")                                                    \
+  X(ALLOCATION, "allocation")                                                  \
+  X(HAIRPIN, "hairpin")                                                        \
+  X(IDLE, "idle")                                                              \
+  X(ABSOLUTE, "absolute")
+
 /* What is wanted of an attempt beside simple punching. */
 #define AQ_PLAN_MAP(X)                                                         \
   X(PUNCH, "punch")       /* simultaneous punching of the candidates */        \
@@ -114,7 +123,8 @@
   X(DECISION, "decision")                                                      \
   X(LIMIT_HIT, "limit_hit")                                                    \
   X(INTERFACES_CHANGED, "interfaces_changed")                                  \
-  X(EVENTS_LOST, "events_lost")
+  X(EVENTS_LOST, "events_lost")                                                \
+  X(NAT_PROFILE_CHANGED, "nat_profile_changed")
 
 /* X(name): counters since the endpoint was made. */
 #define AQ_STATS_MAP(X)                                                        \

@@ -37,6 +37,8 @@ local SCHEMA = {
   accept = { type = "boolean", default = true },
   allow_reserved = flag,
   always_retry = flag,
+  nat_profile = flag,
+  second_port = { type = "boolean|integer", min = 1, max = 65535, default = true },
   pqc = { type = "string", choices = { "hybrid", "off" } },
   max_candidates = count(1, 256),
   max_concurrent_attempts = count(1, 16),
@@ -68,6 +70,7 @@ local PLAIN = {
   "accept",
   "allow_reserved",
   "always_retry",
+  "nat_profile",
   "pqc",
   "max_candidates",
   "max_concurrent_attempts",
@@ -247,6 +250,9 @@ function config.read(given, world)
     if code then
       return nil, message, code
     end
+  end
+  if o.role == "bootstrap" then
+    out.second_port = o.second_port
   end
   out.no_gso = o.gso == false or nil
   out.no_gro = o.gro == false or nil

@@ -184,6 +184,7 @@ function Sha256:hex() end
 ---@field always_retry? boolean
 ---@field ask_accept? boolean a decision event before punching for somebody
 ---@field ask_candidates? boolean new candidates wait 0.1 s for hide_candidates
+---@field nat_profile? boolean default true
 ---@field strategy? "auto"|"steps"
 ---@field pqc? "hybrid"|"off"
 ---@field max_candidates? integer
@@ -365,6 +366,30 @@ function Endpoint:usage() end
 
 ---@return { recv_calls: integer, recv_datagrams: integer, recv_bytes: integer, send_calls: integer, send_datagrams: integer, send_bytes: integer, send_blocked: integer, send_errors: integer, recv_errors: integer, gso: boolean, gro: boolean, ecn: boolean }
 function Endpoint:io_stats() end
+
+---@class antquic.core.NatProfile
+---@field mapping string as its name in antquic_maps.h, "unknown" too
+---@field filtering string
+---@field filtering_most string it is this or less strict
+---@field allocation string
+---@field step? integer
+---@field block_base? integer
+---@field block_size? integer
+---@field hairpin? boolean nil: unknown
+---@field hairpin_internal? boolean
+---@field idle? integer seconds a silent mapping was seen to live
+---@field idle_gone? integer seconds after which it was seen to be gone
+---@field absolute? integer seconds after which it was gone though in use
+---@field complete boolean
+---@field measured_at? number
+---@field keep_alive number seconds, what it means for connections
+---@field last? string the newest mapping
+---@field external string[] addresses with port 0
+---@field evidence table[] { test, answered, tries, other_port, other_address, delay, at, local_addr, to, from?, seen? }
+
+--- What was measured of the NAT in front.
+---@return antquic.core.NatProfile
+function Endpoint:nat_profile() end
 
 --- Candidates of our own, hidden ones too.
 ---@return antquic.core.Candidate[]

@@ -45,6 +45,25 @@ local CLOSED_CORE = setmetatable({}, {
   end,
 })
 
+-- One more port at each of the sockets' addresses: the next one, or |port|,
+-- else any. Peers learn from it what their NATs do; nothing else needs it.
+local function open_second(core, port)
+  local bound, ports = core:sockets(), {}
+  for _, address in ipairs(bound) do
+    local ip = address:match("^(.*):%d+$")
+    ports[ip] = (ports[ip] or 0) + 1
+  end
+  for _, address in ipairs(bound) do
+    local ip, first = address:match("^(.*):(%d+)$")
+    if ports[ip] == 1 then
+      local wanted = port == true and (first + 1) % 65536 or port
+      if not core:open_socket(("%s:%d"):format(ip, wanted)) then
+        core:open_socket(ip .. ":0")
+      end
+    end
+  end
+end
+
 --- Makes an endpoint. See docs/api.md for the options.
 ---@param given table?
 ---@param where antquic.World? what it lives in; default: the scheduler's
@@ -61,6 +80,9 @@ function endpoint.new(given, where)
   local core, message, code = where.endpoint(core_options)
   if not core then
     return nil, "antquic.endpoint: " .. tostring(message), code
+  end
+  if core_options.second_port then
+    open_second(core, core_options.second_port)
   end
   local self = compat.setmetatable({
     peer_id = me.peer_id,
@@ -500,6 +522,19 @@ function methods:discover_candidates(target)
     return nil, "there is no connection to " .. id:hex(), "PEER_NOT_CONNECTED"
   end
   return present.candidates(core:conn_candidates(cid))
+end
+
+--- What was measured of the NAT in front of this endpoint; see
+--- docs/nat_profile.md. What isn't known is "unknown" or absent.
+---@return antquic.NatProfile?
+---@return string? message
+---@return string? code
+function methods:nat_profile()
+  local p, message, code = self._core:nat_profile()
+  if not p then
+    return nil, message, code
+  end
+  return present.nat_profile(p)
 end
 
 --- The bootstrap nodes: address, connected, can_coordinate, peer_id, rtt,

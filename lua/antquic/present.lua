@@ -43,6 +43,30 @@ function present.nodes(list)
   return list
 end
 
+-- What wasn't measured is "unknown" where it is a word, else absent.
+local function bare(address)
+  return (address:gsub(":%d+$", ""):gsub("[%[%]]", ""))
+end
+
+--- The NAT profile.
+---@param p antquic.core.NatProfile
+---@return table
+function present.nat_profile(p)
+  for i, address in ipairs(p.external) do
+    p.external[i] = bare(address)
+  end
+  for _, e in ipairs(p.evidence) do
+    e.local_address, e.local_addr = e.local_addr, nil
+  end
+  if p.block_size then
+    p.block = { base = p.block_base, size = p.block_size }
+  end
+  p.block_base, p.block_size = nil, nil
+  p.idle_lifetime, p.idle = p.idle, nil
+  p.absolute_lifetime, p.absolute = p.absolute, nil
+  return p
+end
+
 --- An event. |conns| finds its connection.
 ---@param ev table
 ---@param conns table

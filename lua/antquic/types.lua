@@ -18,6 +18,8 @@
 ---@field accept? boolean
 ---@field allow_reserved? boolean
 ---@field always_retry? boolean
+---@field nat_profile? boolean
+---@field second_port? boolean|integer
 ---@field pqc? "hybrid"|"off"
 ---@field max_candidates? integer
 ---@field max_concurrent_attempts? integer
@@ -60,6 +62,7 @@
 ---| "limit_hit"
 ---| "interfaces_changed"
 ---| "events_lost"
+---| "nat_profile_changed"
 ---| "policy_error"
 ---| "handler_error"
 ---| "step_started"
@@ -132,6 +135,38 @@
 ---@field coordination_count integer
 ---@field failures integer
 ---@field observed? string
+
+---@class antquic.NatProfile
+---@field mapping string "unknown", "none", "endpoint_independent", "address_dependent", "address_and_port_dependent"
+---@field filtering string the same; "none" is that nothing came through
+---@field filtering_most string it is this or less strict
+---@field allocation "unknown"|"preserving"|"sequential"|"random"|"block"
+---@field step? integer
+---@field block? { base: integer, size: integer }
+---@field hairpin? boolean
+---@field hairpin_internal? boolean what comes back has the private source
+---@field idle_lifetime? integer
+---@field idle_gone? integer
+---@field absolute_lifetime? integer
+---@field external string[]
+---@field last? string
+---@field evidence antquic.NatEvidence[]
+---@field measured_at? number
+---@field complete boolean
+---@field keep_alive number
+
+---@class antquic.NatEvidence
+---@field test "mapping"|"filtering"|"allocation"|"hairpin"|"idle"|"absolute"
+---@field local_address string
+---@field to string
+---@field other_port boolean the answer was to come from another port
+---@field other_address boolean ... from another address
+---@field delay integer seconds
+---@field tries integer
+---@field at number
+---@field answered boolean
+---@field from? string
+---@field seen? string
 
 ---@class antquic.Path
 ---@field kind "direct"

@@ -114,6 +114,7 @@ local VERBS = {
   "decide",
   "set_punch_defaults",
   "hide_candidates",
+  "open_socket",
   "bootstrap_add",
   "bootstrap_remove",
   "close_all",

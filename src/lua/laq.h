@@ -117,6 +117,7 @@ int laq_punch_step(lua_State *L, int arg, aq_punch_step *step);
 extern const luaL_Reg laq_endpoint_methods[];
 extern const luaL_Reg laq_conn_methods[];
 extern const luaL_Reg laq_stream_methods[];
+extern const luaL_Reg laq_nat_methods[];
 extern const luaL_Reg laq_session_methods[];
 extern const luaL_Reg laq_record_methods[];
 /* The functions of the module. laq_open_* push nothing and fill the table on

@@ -437,6 +437,7 @@ void laq_open_endpoint(lua_State *L) {
   add_methods(L, laq_conn_methods);
   add_methods(L, laq_stream_methods);
   add_methods(L, laq_record_methods);
+  add_methods(L, laq_nat_methods);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
   laq_setfuncs(L, functions, 0);

@@ -62,6 +62,7 @@ static const uint32_t shape[] = {
     K(LIMIT_HIT) = TEXT,
     K(INTERFACES_CHANGED) = COUNT,
     K(EVENTS_LOST) = COUNT,
+    K(NAT_PROFILE_CHANGED) = ADDR,
 };
 #undef K
 

@@ -27,6 +27,7 @@ static const field fields[] = {
     F(always_retry, BOOL),
     F(ask_accept, BOOL),
     F(ask_candidates, BOOL),
+    F(nat_profile, BOOL),
     F(max_candidates, U32),
     F(max_concurrent_attempts, U32),
     F(max_connections, U32),

@@ -334,6 +334,10 @@ const uint8_t *aq_trav_key(const aq_trav *t) {
   return t->has_key ? t->key : NULL;
 }
 
+void aq_trav_set_profile(aq_trav *t, const aq_nat_profile *p) {
+  t->p.profile = *p;
+}
+
 const uint8_t *aq_trav_session(const aq_trav *t) {
   return t->has_key ? t->session : NULL;
 }

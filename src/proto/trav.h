@@ -123,6 +123,9 @@ void aq_trav_want(aq_trav *t, aq_tstamp now, aq_duration timeout);
  * after aq_trav_init_target it still is the first attempt's. Clamped. */
 void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s);
 
+/* Our NAT is known better now. */
+void aq_trav_set_profile(aq_trav *t, const aq_nat_profile *p);
+
 /* Arrivals. */
 void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
                               const aq_addr *coordinator,

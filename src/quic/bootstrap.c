@@ -62,6 +62,7 @@ int aq_endpoint_remove_bootstrap(aq_endpoint *ep, aq_tstamp now,
       }
       aq_session_coordinators(ep, l);
     }
+    aq_profile_boots(ep);
     aq_ep_settle(ep);
     return 0;
   }
@@ -234,6 +235,7 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
   }
   b->link = NULL;
   aq_session_coordinators(ep, l);
+  aq_profile_boots(ep);
 }
 
 void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m) {
@@ -251,6 +253,7 @@ void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m) {
   memcpy(b->alternate, m->alternate, sizeof(b->alternate));
   b->link->registered = 1;
   aq_session_coordinators(ep, NULL);
+  aq_profile_boots(ep);
 }
 
 aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried) {

@@ -33,10 +33,11 @@ void aq_ep_settle(aq_endpoint *ep) {
       continue;
     }
     node = aq_list_pop_front(&ep->dirty_sessions);
-    if (node == NULL) {
+    if (node != NULL) {
+      aq_session_drive(aq_list_entry(node, aq_session, dirty_node));
+    } else if (!aq_profile_turn(ep)) {
       break;
     }
-    aq_session_drive(aq_list_entry(node, aq_session, dirty_node));
   }
   free_doomed(ep);
   ep->settling = 0;
@@ -262,6 +263,7 @@ void aq_endpoint_del(aq_endpoint *ep) {
   aq_mem_free(&mem, ep->extra);
   aq_mem_free(&mem, ep->later);
   aq_mem_free(&mem, ep->ask);
+  aq_profile_del(ep);
   aq_mem_free(&mem, (void *)(uintptr_t)ep->shared.params.allow);
   aq_mem_wipe(ep, sizeof(*ep));
   aq_mem_free(&mem, ep);
@@ -338,6 +340,7 @@ int aq_endpoint_set_local_addrs(aq_endpoint *ep, aq_tstamp now,
   aq_ep_disc_changed(ep);
   if (!first) {
     aq_ep_event(ep, AQ_EVENT_INTERFACES_CHANGED)->value = n;
+    aq_profile_moved(ep);
     /* Whether the paths still carry anything shows only when they are used. */
     aq_repair_moved(ep);
   }
@@ -389,6 +392,7 @@ aq_tstamp aq_endpoint_next_timeout(const aq_endpoint *ep) {
   t = aq_time_min(t, aq_boot_next(ep));
   t = aq_time_min(t, ep->publish_at);
   t = aq_time_min(t, aq_observe_next(ep));
+  t = aq_time_min(t, aq_profile_next(ep));
   return aq_time_min(t, aq_session_bury_at(ep));
 }
 

@@ -143,6 +143,9 @@ static void registered(aq_link *l, const aq_ctl *m) {
   }
   l->coordinates = (m->capabilities & AQ_CTL_CAP_COORDINATE) != 0;
   if (m->observed.family != 0 && !l->obs_frames) {
+    if (l->observed.family != 0 && !aq_addr_equal(&l->observed, &m->observed)) {
+      aq_profile_moved(ep);
+    }
     l->observed = m->observed;
     if (aq_disc_observe(&ep->disc, ep->now, l->id, aq_conn_proven(l->c),
                         l->socket, l->obs_seen, &m->observed, 1)) {

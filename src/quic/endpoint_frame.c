@@ -185,6 +185,7 @@ static void observed(aq_link *l, const aq_frame *f) {
   }
   if (news && l->boot != NULL && l->observed.family != 0) {
     aq_repair_moved(ep);
+    aq_profile_moved(ep);
   }
   l->obs_frames = 1;
   l->obs_seen = f->seq;

@@ -64,6 +64,7 @@
 #define AQ_DECISION_WAIT (100 * AQ_MS)
 
 typedef struct aq_link aq_link;
+typedef struct aq_profile aq_profile;
 typedef struct aq_contact aq_contact;
 typedef struct aq_session aq_session;
 
@@ -329,6 +330,7 @@ struct aq_endpoint {
   aq_ask *ask;     /* AQ_MAX_ASKS, NULL until the first */
   aq_extra *extra; /* AQ_MAX_EXTRA_SOCKETS, NULL until the first is wanted */
   uint32_t nextra, extra_todo;
+  aq_profile *nat; /* NULL until there is somebody to ask */
 
   aq_limits limits;
   aq_guard guard;
@@ -342,7 +344,7 @@ struct aq_endpoint {
   aq_tstamp publish_at; /* new candidates wait for a decision until then */
   aq_coord *coord;
   aq_punch_step punch;
-  aq_nat_profile profile;
+  aq_nat_profile profile; /* what was measured, as others are told */
 
   size_t nboot;
   aq_boot boot[AQ_MAX_BOOTSTRAP];
@@ -428,6 +430,26 @@ void aq_hard_opened(aq_endpoint *ep, uint64_t owner, uint32_t index,
 void aq_hard_observed(aq_endpoint *ep, uint64_t owner, uint32_t socket,
                       uint64_t cookie, const aq_addr *addr);
 void aq_hard_hinted(aq_link *l, const aq_ctl *m);
+
+/* ---- endpoint_profile.c: the NAT in front of us ----------------------------
+ */
+
+void aq_profile_del(aq_endpoint *ep);
+/* Coordinators came, went, or said more. */
+void aq_profile_boots(aq_endpoint *ep);
+/* Our addresses changed, inside or outside. */
+void aq_profile_moved(aq_endpoint *ep);
+/* The question with |cookie| was answered by |from|. */
+void aq_profile_answered(aq_endpoint *ep, uint64_t cookie, const aq_addr *from,
+                         const aq_addr *seen);
+/* A socket of ours is there; |bound| NULL: it can't be had. */
+void aq_profile_socket(aq_endpoint *ep, uint32_t index, const aq_addr *bound);
+/* 1 when the datagram is one that we sent to ourselves, or pretends to be. */
+int aq_profile_hairpin(aq_endpoint *ep, const aq_datagram *d,
+                       const uint8_t *data, size_t len, const aq_observe *o);
+/* Does what is due. Returns 1 when links and sessions were touched. */
+int aq_profile_turn(aq_endpoint *ep);
+aq_tstamp aq_profile_next(const aq_endpoint *ep);
 
 /* ---- endpoint_event.c -----------------------------------------------------
  */

@@ -170,6 +170,9 @@ static void give(aq_endpoint *ep, const aq_later *a) {
 static void asked(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
                   size_t len, const aq_observe *o) {
   aq_link *l = aq_hash_get(&ep->watches, o->token, sizeof(o->token));
+  if (l == NULL && aq_profile_hairpin(ep, d, data, len, o)) {
+    return;
+  }
   if (l == NULL) {
     ep->stats.datagrams_dropped_unknown++;
     return;
@@ -341,6 +344,12 @@ static aq_boot *boot_of(aq_endpoint *ep, const uint8_t *token) {
 /* The answer to |a|, which is gone from the list. */
 static void observed(aq_endpoint *ep, const aq_boot *b, const aq_ask *a,
                      const aq_datagram *d, const aq_addr *addr) {
+  if (aq_addr_equal(&d->remote, &a->to)) { /* no victim, it answers */
+    aq_guard_answered(&ep->guard, &a->to);
+  }
+  if (a->owner == AQ_OWNER_PROFILE) {
+    aq_profile_answered(ep, a->cookie, &d->remote, addr);
+  }
   aq_event *e = aq_ep_event(ep, AQ_EVENT_ADDRESS_OBSERVED);
   e->conn = b->link->pub;
   aq_ep_event_peer(e, &b->peer);

@@ -135,6 +135,10 @@ void aq_endpoint_socket_opened(aq_endpoint *ep, aq_tstamp now, uint32_t index,
     ep->stats.extra_sockets_opened++;
     give_back(ep, x);
   }
-  aq_hard_opened(ep, owner, index, bound);
+  if (owner == AQ_OWNER_PROFILE) {
+    aq_profile_socket(ep, index, bound);
+  } else {
+    aq_hard_opened(ep, owner, index, bound);
+  }
   aq_ep_settle(ep);
 }

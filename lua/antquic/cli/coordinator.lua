@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 
 local common = require("antquic.cli.common")
+local parse = require("antquic.cli.parse")
 
 return {
   name = "coordinator",
@@ -11,12 +12,27 @@ return {
     .. "given. Peers give its address with --bootstrap.\n"
     .. "It sees who wants to reach whom, and never what they say.",
   args = {},
-  options = { common.BIND, common.KEY, common.RESERVED, common.JSON },
+  options = {
+    common.BIND,
+    {
+      "--second-port",
+      "PORT",
+      "one more port, for peers to measure their NATs with (default: the next one; 0: none)",
+    },
+    common.KEY,
+    common.RESERVED,
+    common.JSON,
+  },
   examples = { "antquic coordinator --bind 0.0.0.0:9000" },
   run = function(given)
     given.bind = given.bind or { "0.0.0.0:9000", "[::]:9000" }
+    local second, wrong = parse.number(given, "second_port", true, 0, 65535)
+    if not second then
+      return common.fail(given, wrong, "CONFIG")
+    end
     local ep, message, code = common.endpoint(given, {
       role = "bootstrap",
+      second_port = second ~= 0 and second,
       bootstrap_nodes = {},
     })
     if not ep then

@@ -110,7 +110,7 @@ function parse.number(given, key, default, min, max)
   if not value or value < min or value > max then
     return nil,
       ("option '--%s' must be a number from %s to %s, got '%s'"):format(
-        key,
+        (key:gsub("_", "-")),
         ("%.14g"):format(min),
         ("%.14g"):format(max),
         text

@@ -80,6 +80,7 @@ world_node *world_node_init(world *w, size_t at, const char *addr,
   n->params.accept = 1;
   n->params.allow_reserved = 1;
   n->params.pqc = AQ_PQC_OFF;
+  n->params.nat_profile = 0; /* who counts datagrams counts its own */
   return n;
 }
 

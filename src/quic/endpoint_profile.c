@@ -1,0 +1,270 @@
+/* endpoint_profile.c - carries out what the measurement of the NAT asks for,
+ * and hands its result on: to coordinators, sessions, connections and the
+ * application.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "quic/endpoint_int.h"
+
+#include "base/addr.h"
+#include "proto/natcheck.h"
+
+#include <string.h>
+
+/* While a session works, nothing new is measured; looked at again after. */
+#define BUSY_PAUSE AQ_S
+
+struct aq_profile {
+  aq_natcheck check;
+  uint32_t socket[AQ_NATCHECK_SOCKETS]; /* by slot; 0: none */
+  uint8_t token[AQ_OBSERVE_TOKEN_LEN];  /* of the datagrams to ourselves */
+  uint8_t key[AQ_OBSERVE_KEY_LEN];
+  uint32_t seq;
+  uint8_t stirred; /* something came in since the last turn */
+  aq_tstamp next;
+};
+
+/* ---- what there is ---------------------------------------------------------
+ */
+
+static aq_profile *make(aq_endpoint *ep) {
+  if (ep->nat == NULL && ep->shared.params.nat_profile) {
+    aq_profile *p = aq_mem_alloc(&ep->mem, sizeof(*p));
+    if (p == NULL) {
+      return NULL; /* nothing is measured */
+    }
+    if (aq_crypto_random(&ep->env, p->token, sizeof(p->token)) != 0 ||
+        aq_crypto_random(&ep->env, p->key, sizeof(p->key)) != 0) {
+      aq_mem_free(&ep->mem, p);
+      return NULL;
+    }
+    aq_natcheck_init(&p->check);
+    p->next = AQ_NEVER;
+    ep->nat = p;
+  }
+  return ep->nat;
+}
+
+void aq_profile_del(aq_endpoint *ep) {
+  if (ep->nat != NULL) {
+    aq_mem_wipe(ep->nat, sizeof(*ep->nat));
+    aq_mem_free(&ep->mem, ep->nat);
+    ep->nat = NULL;
+  }
+}
+
+void aq_endpoint_get_nat(const aq_endpoint *ep, aq_nat_report *out) {
+  memset(out, 0, sizeof(*out));
+  if (ep->nat != NULL) {
+    *out = ep->nat->check.report;
+  }
+}
+
+/* ---- what came in ----------------------------------------------------------
+ */
+
+static void insert(aq_nat_server *v, size_t n, const aq_boot *b) {
+  aq_nat_server s;
+  memset(&s, 0, sizeof(s));
+  s.id = b->index;
+  s.rtt = b->rtt;
+  s.addr = b->link->remote;
+  memcpy(s.alternate, b->alternate, b->alternate_count * sizeof(aq_addr));
+  while (n > 0 && v[n - 1].rtt > s.rtt) {
+    v[n] = v[n - 1];
+    n--;
+  }
+  v[n] = s;
+}
+
+void aq_profile_boots(aq_endpoint *ep) {
+  aq_nat_server v[AQ_MAX_BOOTSTRAP];
+  size_t n = 0;
+  int all = 1;
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    const aq_boot *b = &ep->boot[i];
+    if (!b->used) {
+      continue;
+    }
+    if (b->connected && b->link != NULL && b->observes) {
+      insert(v, n++, b);
+    } else if (b->connected ? !b->link->registered : b->failures == 0) {
+      all = 0;
+    }
+  }
+  aq_profile *p = n > 0 ? make(ep) : ep->nat;
+  if (p != NULL) {
+    aq_natcheck_servers(&p->check, ep->now, v, n, all);
+    p->stirred = 1;
+  }
+}
+
+void aq_profile_moved(aq_endpoint *ep) {
+  if (ep->nat != NULL) {
+    aq_natcheck_again(&ep->nat->check, ep->now);
+    ep->nat->stirred = 1;
+  }
+}
+
+void aq_profile_answered(aq_endpoint *ep, uint64_t cookie, const aq_addr *from,
+                         const aq_addr *seen) {
+  aq_profile *p = ep->nat;
+  if (p != NULL && aq_natcheck_answered(&p->check, cookie, from, seen)) {
+    p->stirred = 1;
+  }
+}
+
+void aq_profile_socket(aq_endpoint *ep, uint32_t index, const aq_addr *bound) {
+  aq_profile *p = ep->nat;
+  for (uint32_t i = 0; p != NULL && i < AQ_NATCHECK_SOCKETS; i++) {
+    if (p->socket[i] == index) {
+      if (bound == NULL) {
+        p->socket[i] = 0;
+      }
+      aq_natcheck_opened(&p->check, i, bound);
+      p->stirred = 1;
+      return;
+    }
+  }
+}
+
+int aq_profile_hairpin(aq_endpoint *ep, const aq_datagram *d,
+                       const uint8_t *data, size_t len, const aq_observe *o) {
+  aq_profile *p = ep->nat;
+  if (p == NULL || memcmp(o->token, p->token, sizeof(p->token)) != 0) {
+    return 0;
+  }
+  if (aq_observe_verify(data, len, p->key, aq_crypto_mac16) != 0) {
+    ep->stats.observes_bad++;
+  } else {
+    aq_profile_answered(ep, o->cookie, &d->remote, &d->remote);
+  }
+  return 1;
+}
+
+/* ---- what it wants done ----------------------------------------------------
+ */
+
+static void open_socket(aq_endpoint *ep, const aq_nat_action *a) {
+  aq_profile *p = ep->nat;
+  const aq_local_socket *like = aq_ep_socket_for(ep, &a->to);
+  p->socket[a->slot] = 0;
+  if (like == NULL ||
+      aq_extra_open(ep, like, AQ_OWNER_PROFILE, &p->socket[a->slot]) != 0) {
+    aq_natcheck_opened(&p->check, a->slot, NULL);
+  }
+}
+
+static uint64_t ask(aq_endpoint *ep, const aq_nat_action *a) {
+  aq_boot *b = &ep->boot[a->server];
+  uint64_t cookie = 0;
+  aq_ask_params q = {.owner = AQ_OWNER_PROFILE,
+                     .socket = ep->nat->socket[a->slot],
+                     .alternate = a->alternate,
+                     .flags = a->flags,
+                     .delay = a->delay};
+  if (!b->used || aq_extra_get(ep, q.socket) == NULL) {
+    return 0;
+  }
+  return aq_observe_ask(ep, b, &q, &cookie) == 0 ? cookie : 0;
+}
+
+/* To one of our own sockets by its outer address, as a coordinator saw it: who
+ * lies about it aims this at a victim, and gets no more than the guard's. */
+static uint64_t send_to_self(aq_endpoint *ep, const aq_nat_action *a) {
+  aq_profile *p = ep->nat;
+  uint32_t socket = p->socket[a->slot];
+  uint8_t buf[AQ_OBSERVE_LEN];
+  aq_guard_request r;
+  memset(&r, 0, sizeof(r));
+  r.target = &a->to;
+  r.allow_loopback = ep->loopback;
+  r.allow_reserved = ep->shared.params.allow_reserved;
+  r.session_key = UINT32_MAX - AQ_MAX_BOOTSTRAP;
+  r.peer = &ep->self;
+  r.len = AQ_OBSERVE_LEN;
+  if (aq_extra_get(ep, socket) == NULL ||
+      aq_guard_take(&ep->guard, ep->now, &r) != AQ_GUARD_OK) {
+    return 0;
+  }
+  aq_observe o;
+  memset(&o, 0, sizeof(o));
+  o.type = AQ_OBSERVE_ASK;
+  memcpy(o.token, p->token, sizeof(o.token));
+  o.seq = ++p->seq;
+  if (aq_crypto_random(&ep->env, (uint8_t *)&o.cookie, sizeof(o.cookie)) != 0) {
+    return 0;
+  }
+  o.cookie |= 1; /* 0 is none */
+  if (aq_observe_format(buf, &o, p->key, aq_crypto_mac16) != 0 ||
+      !aq_demux_out(ep, socket, NULL, &a->to, 0, buf, sizeof(buf))) {
+    return 0;
+  }
+  return o.cookie;
+}
+
+static void act(aq_endpoint *ep, const aq_nat_action *a) {
+  aq_profile *p = ep->nat;
+  switch (a->kind) {
+  case AQ_NAT_OPEN:
+    open_socket(ep, a);
+    break;
+  case AQ_NAT_CLOSE:
+    aq_extra_release(ep, p->socket[a->slot]);
+    p->socket[a->slot] = 0;
+    break;
+  case AQ_NAT_ASK:
+    aq_natcheck_asked(&p->check, a->question, ask(ep, a));
+    break;
+  case AQ_NAT_SEND:
+    aq_natcheck_asked(&p->check, a->question, send_to_self(ep, a));
+    break;
+  }
+}
+
+/* ---- who is told -----------------------------------------------------------
+ */
+
+static void tell(aq_endpoint *ep) {
+  ep->profile = ep->nat->check.report.profile;
+  aq_ep_event(ep, AQ_EVENT_NAT_PROFILE_CHANGED)->addr = ep->profile.last;
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    aq_boot *b = &ep->boot[i];
+    if (b->used && b->connected && b->link != NULL) {
+      b->link->reg_gen = 0; /* so that it registers again */
+      aq_link_touch(b->link);
+    }
+  }
+  aq_list_each(node, &ep->sessions) {
+    aq_session *s = aq_list_entry(node, aq_session, node);
+    if (!s->over) {
+      aq_trav_set_profile(s->trav, &ep->profile);
+    }
+  }
+}
+
+int aq_profile_turn(aq_endpoint *ep) {
+  aq_profile *p = ep->nat;
+  if (p == NULL || ep->closing || (!p->stirred && p->next > ep->now)) {
+    return 0;
+  }
+  p->stirred = 0;
+  if (ep->nactive > 0 && p->check.stage == AQ_NATCHECK_IDLE &&
+      p->check.report.measured_at != 0) {
+    p->next = aq_time_max(aq_natcheck_next(&p->check), ep->now + BUSY_PAUSE);
+    return 0;
+  }
+  aq_nat_action a;
+  while (aq_natcheck_poll(&p->check, ep->now, &a)) {
+    act(ep, &a);
+  }
+  p->next = aq_natcheck_next(&p->check);
+  if (!aq_natcheck_take_change(&p->check)) {
+    return 0;
+  }
+  tell(ep);
+  return 1;
+}
+
+aq_tstamp aq_profile_next(const aq_endpoint *ep) {
+  return ep->nat != NULL && !ep->closing ? ep->nat->next : AQ_NEVER;
+}
