@@ -9,6 +9,7 @@ local USAGE = [[
 usage: main.lua [--pairs quick|all|a:b,c:d...] [--trials N] [--delay MS] [--json FILE]
                 [--jobs N] [--timeout SECONDS] [--verbose]
        main.lua --selftest [--trials N]
+       main.lua --profiles
        main.lua --scenario NAME|all
        main.lua --list
 
@@ -21,6 +22,7 @@ usage: main.lua [--pairs quick|all|a:b,c:d...] [--trials N] [--delay MS] [--json
   --timeout   seconds for one attempt (default: 10)
   --verbose   a line for each attempt
   --selftest  classifies every type, then punches through every pair without antquic
+  --profiles  what `antquic netcheck` says behind every type, compared
   --scenario  things that happen to connections: see --list
 ]]
 
@@ -32,7 +34,7 @@ end
 local function parse()
   local options = { pairs = "quick", jobs = 2, timeout = 10, delay = 0 }
   local numbers = { trials = true, jobs = true, timeout = true, delay = true }
-  local flags = { selftest = true, list = true, verbose = true, help = true }
+  local flags = { selftest = true, profiles = true, list = true, verbose = true, help = true }
   local texts = { pairs = true, json = true, scenario = true }
   local i = 1
   while arg[i] do
@@ -67,6 +69,7 @@ io.stdout:setvbuf "line"
 
 local Agent = require "agent"
 local matrix = require "matrix"
+local profiles = require "profiles"
 local report = require "report"
 local scenarios = require "scenarios"
 local selftest = require "selftest"
@@ -155,7 +158,7 @@ local function judge(rows)
 end
 
 local list
-if not options.selftest and not options.scenario then
+if not (options.selftest or options.profiles or options.scenario) then
   local why
   list, why = matrix.parse(options.pairs)
   if not list then
@@ -173,6 +176,8 @@ agent:main(function()
   local started = agent:now()
   if options.selftest then
     good = selftest.run(agent, options.trials) == 0
+  elseif options.profiles then
+    good = profiles.run(agent)
   elseif options.scenario then
     good = scenarios.run(agent, options.scenario)
   else

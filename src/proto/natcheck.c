@@ -64,28 +64,28 @@ static aq_tstamp not_before(const aq_natcheck *n, aq_tstamp at) {
 
 void aq_natcheck_servers(aq_natcheck *n, aq_tstamp now, const aq_nat_server *v,
                          size_t count, int all) {
-  int before = value(n->server, n->nserver), had = n->nserver > 0;
+  int before = value(n->known, n->nknown), had = n->nknown > 0;
   if (count > AQ_NATCHECK_SERVERS) {
     count = AQ_NATCHECK_SERVERS;
   }
   /* One family: a NAT is in front of one. IPv4 has the harder ones. */
-  n->nserver = 0;
+  n->nknown = 0;
   uint8_t family = 6;
   for (size_t i = 0; i < count; i++) {
     family = v[i].addr.family == 4 ? 4 : family;
   }
   for (size_t i = 0; i < count; i++) {
     if (v[i].addr.family == family) {
-      n->server[n->nserver++] = v[i];
+      n->known[n->nknown++] = v[i];
     }
   }
-  if (n->nserver == 0) {
+  if (n->nknown == 0) {
     return;
   }
   if (n->started == 0) {
     aq_tstamp at = all ? now : aq_time_add(now, AQ_NATCHECK_GATHER);
     n->run_at = had ? aq_time_min(n->run_at, at) : at;
-  } else if (!n->report.complete && value(n->server, n->nserver) > before) {
+  } else if (!n->report.complete && value(n->known, n->nknown) > before) {
     n->run_at = aq_time_min(n->run_at, not_before(n, now));
   }
 }
@@ -394,6 +394,8 @@ static int differs(const aq_nat_profile *a, const aq_nat_profile *b) {
 static void start_run(aq_natcheck *n, aq_tstamp now) {
   n->run_at = AQ_NEVER;
   n->started = now;
+  n->nserver = n->nknown;
+  memcpy(n->server, n->known, sizeof(n->server));
   n->base = pick_base(n);
   n->stage = AQ_NATCHECK_OPENING;
   n->deadline = aq_time_add(now, OPEN_WAIT);
@@ -549,6 +551,15 @@ static void finish(aq_natcheck *n, aq_tstamp now) {
   }
 }
 
+void aq_natcheck_blocked(aq_natcheck *n, aq_tstamp now) {
+  if (n->report.measured_at == 0) {
+    aq_nat_report r = n->report;
+    r.profile.filtering = r.filtering_most = AQ_NAT_NONE;
+    r.measured_at = now;
+    publish(n, &r);
+  }
+}
+
 static int opening(const aq_natcheck *n, int *open) {
   int pending = 0;
   *open = 0;
@@ -563,7 +574,7 @@ static int opening(const aq_natcheck *n, int *open) {
 static void advance(aq_natcheck *n, aq_tstamp now) {
   int open;
   if (n->stage == AQ_NATCHECK_IDLE && n->run_at <= now) {
-    if (n->nserver > 0) {
+    if (n->nknown > 0) {
       start_run(n, now);
     } else {
       n->run_at = AQ_NEVER; /* a server that comes starts it */

@@ -93,7 +93,9 @@ typedef enum aq_natcheck_slot {
 } aq_natcheck_slot;
 
 typedef struct aq_natcheck {
-  size_t nserver;
+  size_t nknown; /* who may be asked now */
+  aq_nat_server known[AQ_NATCHECK_SERVERS];
+  size_t nserver; /* who is asked in this run */
   aq_nat_server server[AQ_NATCHECK_SERVERS];
   size_t nlocal;
   aq_addr local[AQ_NATCHECK_LOCALS];
@@ -122,6 +124,10 @@ void aq_natcheck_servers(aq_natcheck *n, aq_tstamp now, const aq_nat_server *v,
 void aq_natcheck_locals(aq_natcheck *n, const aq_addr *v, size_t count);
 /* aq_natcheck_again: something changed, what is known may be wrong. */
 void aq_natcheck_again(aq_natcheck *n, aq_tstamp now);
+
+/* aq_natcheck_blocked: no coordinator could be reached, and nothing came in at
+ * all. It counts until a run knows better. */
+void aq_natcheck_blocked(aq_natcheck *n, aq_tstamp now);
 
 /* aq_natcheck_poll gives the next action (1), or 0. Call it after each of the
  * others, and at aq_natcheck_next. */

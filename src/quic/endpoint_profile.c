@@ -79,7 +79,8 @@ static void insert(aq_nat_server *v, size_t n, const aq_boot *b) {
 void aq_profile_boots(aq_endpoint *ep) {
   aq_nat_server v[AQ_MAX_BOOTSTRAP];
   size_t n = 0;
-  int all = 1;
+  int all = 1; /* nobody else is expected */
+  int hope = ep->nboot == 0 || ep->stats.datagrams_received > 0;
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     const aq_boot *b = &ep->boot[i];
     if (!b->used) {
@@ -90,12 +91,17 @@ void aq_profile_boots(aq_endpoint *ep) {
     } else if (b->connected ? !b->link->registered : b->failures == 0) {
       all = 0;
     }
+    hope |= b->connected || b->failures == 0;
   }
-  aq_profile *p = n > 0 ? make(ep) : ep->nat;
-  if (p != NULL) {
-    aq_natcheck_servers(&p->check, ep->now, v, n, all);
-    p->stirred = 1;
+  aq_profile *p = n > 0 || !hope ? make(ep) : ep->nat;
+  if (p == NULL) {
+    return;
   }
+  p->stirred = 1;
+  if (!hope) {
+    aq_natcheck_blocked(&p->check, ep->now);
+  }
+  aq_natcheck_servers(&p->check, ep->now, v, n, all);
 }
 
 void aq_profile_moved(aq_endpoint *ep) {
@@ -248,6 +254,7 @@ int aq_profile_turn(aq_endpoint *ep) {
     return 0;
   }
   p->stirred = 0;
+  aq_natcheck_locals(&p->check, ep->disc.local, ep->disc.nlocal);
   if (ep->nactive > 0 && p->check.stage == AQ_NATCHECK_IDLE &&
       p->check.report.measured_at != 0) {
     p->next = aq_time_max(aq_natcheck_next(&p->check), ep->now + BUSY_PAUSE);

@@ -4,6 +4,7 @@
 
 local antquic = require("antquic")
 local common = require("antquic.cli.common")
+local nat = require("antquic.cli.nat")
 local output = require("antquic.cli.output")
 
 -- Waits until every node answered, or the time is up. Then a moment more: the
@@ -17,6 +18,15 @@ local function all(nodes, field)
     end
   end
   return true
+end
+
+local function any_connected(ep)
+  for _, node in ipairs(ep:bootstrap_nodes()) do
+    if node.connected then
+      return true
+    end
+  end
+  return false
 end
 
 local function wait(ep, timeout)
@@ -35,6 +45,21 @@ local function wait(ep, timeout)
   end
   sub:close()
   return why
+end
+
+-- Waits for the end of the first run of measurements.
+local PROFILE = 5
+
+local function wait_profile(ep, reached)
+  local deadline = antquic.now() + (reached and PROFILE or 0.5)
+  local sub = ep:subscribe({ "nat_profile_changed" })
+  local p = ep:nat_profile()
+  while not p.measured_at and antquic.now() < deadline do
+    sub:next(math.min(0.1, deadline - antquic.now()))
+    p = ep:nat_profile()
+  end
+  sub:close()
+  return p
 end
 
 local function family(address)
@@ -98,7 +123,8 @@ return {
   name = "netcheck",
   summary = "see how the network looks from here",
   about = "Asks the coordinators how they see you: your addresses from outside, round-trip\n"
-    .. "times, and, with two of them, whether your NAT's mapping varies.",
+    .. "times, what your NAT does, and what that means for connecting. Two coordinators\n"
+    .. "tell more than one, and one with two addresses more than two.",
   args = {},
   options = {
     common.BOOTSTRAP,
@@ -121,6 +147,7 @@ return {
       return common.fail(given, message, code)
     end
     local why = wait(ep, timeout)
+    local profile = wait_profile(ep, any_connected(ep))
     local nodes, candidates, locals = ep:bootstrap_nodes(), ep:discover_candidates() or {}, {}
     for _, candidate in ipairs(candidates) do
       if candidate.source == "local" then
@@ -142,6 +169,11 @@ return {
       found.coordinators = setmetatable(nodes, output.list)
       found.candidates = setmetatable(candidates, output.list)
       found.reflexive = setmetatable(found.reflexive, output.list)
+      found.ways = nat.ways(profile)
+      found.kind = nat.kind(profile)
+      profile.external = setmetatable(profile.external, output.list)
+      profile.evidence = setmetatable(profile.evidence, output.list)
+      found.profile = profile
       print(output.json(found))
     else
       print("peer id " .. ep.peer_id:hex())
@@ -154,7 +186,12 @@ return {
       for _, candidate in ipairs(candidates) do
         print(("  %-24s %s"):format(candidate.address, candidate.source))
       end
-      print(verdict(found))
+      for _, line in ipairs(nat.lines(profile)) do
+        print(line)
+      end
+      if profile.mapping == "unknown" then
+        print(verdict(found))
+      end
     end
     ep:shutdown(1)
     if reached == 0 then
