@@ -253,20 +253,42 @@ static aq_nat_rule mapping_of(const aq_natcheck *n, uint32_t slot) {
   return AQ_NAT_UNKNOWN;
 }
 
-/* The mildest that any of the sockets saw: another host that holds a port makes
- * the best NAT look strict, and nothing makes a strict one look mild. */
+/* One socket under several IPs: what one flow gets says nothing of the next. */
+static int is_pool(const aq_natcheck *n) {
+  for (size_t i = 0; i < n->nquestion; i++) {
+    const aq_nat_question *q = &n->question[i];
+    const aq_addr *first = outer(n, q->slot);
+    if (q->e.test == AQ_NAT_TEST_MAPPING && q->answer == AQ_NAT_ANSWERED &&
+        first != NULL && !aq_addr_same_ip(&q->e.seen, first)) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/* What most of the sockets saw: another host that holds a port makes the best
+ * NAT look strict, and chance makes a strict one look mild. */
 static aq_nat_rule judge_mapping(const aq_natcheck *n) {
   if (all_own(n)) {
     return AQ_NAT_NONE;
+  } else if (is_pool(n)) {
+    return AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
   }
-  aq_nat_rule best = AQ_NAT_UNKNOWN;
-  for (uint32_t i = 0; i < AQ_NATCHECK_SOCKETS; i++) {
+  aq_nat_rule v[3];
+  size_t count = 0;
+  for (uint32_t i = 0; i < AQ_NATCHECK_SOCKETS && count < 3; i++) {
     aq_nat_rule r = mapping_of(n, i);
-    if (r != AQ_NAT_UNKNOWN && (best == AQ_NAT_UNKNOWN || r < best)) {
-      best = r;
+    size_t at = count;
+    if (r == AQ_NAT_UNKNOWN) {
+      continue;
     }
+    for (; at > 0 && v[at - 1] > r; at--) {
+      v[at] = v[at - 1];
+    }
+    v[at] = r;
+    count++;
   }
-  return best;
+  return count > 0 ? v[count / 2] : AQ_NAT_UNKNOWN;
 }
 
 /* Did the place that |flags| name answer when it was asked itself? If not, its
@@ -431,9 +453,9 @@ static void ask_mapping(aq_natcheck *n, uint32_t slot, aq_tstamp now) {
     if (has_alternate(base, i)) {
       add_mapping(n, slot, n->base, i + 1, now);
       port |= i == 0;
-      addr |= i > 0;
     }
   }
+  /* Another coordinator too: of two that differ, one may agree by chance. */
   for (size_t i = 0; i < n->nserver; i++) {
     int other = !aq_addr_same_ip(&n->server[i].addr, &base->addr);
     if (i != n->base && !(other ? addr : port)) {
