@@ -114,7 +114,7 @@ void aq_endpoint_params_init(aq_endpoint_params *p) {
       .max_concurrent_attempts = 3,
       .coordination_timeout = 10 * AQ_S,
       .idle_timeout = 30 * AQ_S,
-      .keep_alive = 15 * AQ_S,
+      .keep_alive = AQ_KEEP_ALIVE_AUTO,
       .handshake_timeout = 10 * AQ_S,
       .stream_window = MIB,
       .conn_window = 16 * MIB,
@@ -306,7 +306,7 @@ static int check_times(const check *c, const aq_endpoint_params *p) {
     err = check_duration(c, "idle_timeout", p->idle_timeout, 10 * AQ_MS,
                          MAX_IDLE);
   }
-  if (err == 0 && p->keep_alive != 0) {
+  if (err == 0 && p->keep_alive != 0 && p->keep_alive != AQ_KEEP_ALIVE_AUTO) {
     err = check_duration(c, "keep_alive", p->keep_alive, 10 * AQ_MS, MAX_IDLE);
   }
   return err;

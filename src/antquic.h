@@ -356,6 +356,8 @@ typedef struct aq_bootstrap_addr {
   aq_peer_id peer;
 } aq_bootstrap_addr;
 
+#define AQ_KEEP_ALIVE_AUTO AQ_NEVER
+
 typedef enum aq_pqc {
   AQ_PQC_HYBRID, /* X25519MLKEM768, then X25519 */
   AQ_PQC_OFF     /* X25519 only */
@@ -383,8 +385,9 @@ typedef struct aq_endpoint_params {
   uint32_t max_concurrent_attempts; /* 1..16, default 3 */
   aq_duration coordination_timeout; /* 0.1..300 s, default 10 s */
   aq_duration idle_timeout;         /* default 30 s; 0 is never */
-  aq_duration keep_alive;           /* default 15 s; 0 is off */
-  aq_duration handshake_timeout;    /* default 10 s */
+  aq_duration keep_alive; /* 0 is off; default AQ_KEEP_ALIVE_AUTO: 5 to 25 s,
+                             as the NAT's lifetimes allow; 15 s until known */
+  aq_duration handshake_timeout; /* default 10 s */
   uint64_t stream_window;    /* bytes per stream, default 1 MiB, max 8 MiB */
   uint64_t conn_window;      /* bytes per connection, default 16 MiB */
   uint64_t max_streams_bidi; /* peer's open streams, default 1024 */

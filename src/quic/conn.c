@@ -147,8 +147,12 @@ static int conn_ready(aq_conn *c, aq_conn **pc, int rv, int err) {
   }
   c->tls.conn = c->q;
   ngtcp2_conn_set_tls_native_handle(c->q, c->tls.ssl);
-  if (c->shared->params.keep_alive != 0) {
-    ngtcp2_conn_set_keep_alive_timeout(c->q, c->shared->params.keep_alive);
+  aq_duration keep_alive = c->shared->params.keep_alive;
+  if (keep_alive == AQ_KEEP_ALIVE_AUTO) {
+    keep_alive = c->shared->keep_alive;
+  }
+  if (keep_alive != 0) {
+    ngtcp2_conn_set_keep_alive_timeout(c->q, keep_alive);
   }
   *pc = c;
   return 0;

@@ -33,9 +33,10 @@ typedef struct aq_conn_shared {
   aq_env env;
   aq_tls_ctx *tls;
   aq_crypto_secrets secrets;
-  aq_idmap *streams;   /* aq_id -> aq_stream */
-  uint32_t dials;      /* outgoing handshakes now: antquic_control flag */
-  uint8_t coordinates; /* a coordinator: antquic_control flag */
+  aq_idmap *streams;      /* aq_id -> aq_stream */
+  uint32_t dials;         /* outgoing handshakes now: antquic_control flag */
+  uint8_t coordinates;    /* a coordinator: antquic_control flag */
+  aq_duration keep_alive; /* where the parameter is AUTO */
 } aq_conn_shared;
 
 typedef struct aq_conn_params {

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/endpoint_int.h"
 
+#include "proto/natlife.h"
 #include "quic/identity.h"
 
 #include <string.h>
@@ -123,6 +124,7 @@ static int init_all(aq_endpoint *ep, const aq_endpoint_params *params,
     return rv;
   }
   ep->shared.env = ep->env;
+  ep->shared.keep_alive = aq_natlife_keep_alive(0, 0);
   ep->shared.streams = &ep->ids;
   aq_idmap_init(&ep->ids, &ep->mem);
   aq_hash_init(&ep->cids, &ep->mem, ep->salt);

@@ -209,6 +209,7 @@ int aq_conn_set_keep_alive(aq_endpoint *ep, aq_tstamp now, aq_id conn,
   if (l == NULL) {
     return AQ_ERR_CLOSED;
   }
+  l->keep_alive_set = 1;
   aq_conn_keep_alive(l->c, interval);
   aq_link_touch(l);
   aq_ep_settle(ep);

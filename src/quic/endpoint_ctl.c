@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/endpoint_int.h"
 
+#include "base/addr.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -143,7 +145,8 @@ static void registered(aq_link *l, const aq_ctl *m) {
   }
   l->coordinates = (m->capabilities & AQ_CTL_CAP_COORDINATE) != 0;
   if (m->observed.family != 0 && !l->obs_frames) {
-    if (l->observed.family != 0 && !aq_addr_equal(&l->observed, &m->observed)) {
+    if (l->observed.family != 0 &&
+        !aq_addr_same_ip(&l->observed, &m->observed)) {
       aq_profile_moved(ep);
     }
     l->observed = m->observed;

@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/endpoint_int.h"
 
+#include "base/addr.h"
+
 #include <string.h>
 
 static int is_current(const aq_endpoint *ep, uint64_t seq) {
@@ -185,7 +187,9 @@ static void observed(aq_link *l, const aq_frame *f) {
   }
   if (news && l->boot != NULL && l->observed.family != 0) {
     aq_repair_moved(ep);
-    aq_profile_moved(ep);
+    if (!aq_addr_same_ip(&l->observed, &f->addr)) {
+      aq_profile_moved(ep);
+    }
   }
   l->obs_frames = 1;
   l->obs_seen = f->seq;

@@ -176,6 +176,7 @@ struct aq_link {
   uint8_t is_registrant; /* REGISTERed with us */
   uint8_t coordinates;   /* it said that it can */
   uint8_t obs_frames;    /* OBSERVED_ADDRESS came as a frame */
+  uint8_t keep_alive_set; /* the application chose it */
   uint32_t socket;
   aq_addr local, remote;
   uint8_t migrating;

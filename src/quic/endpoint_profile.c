@@ -6,17 +6,19 @@
 #include "quic/endpoint_int.h"
 
 #include "base/addr.h"
-#include "proto/natcheck.h"
+#include "proto/natlife.h"
 
 #include <string.h>
 
+#define SLOTS (AQ_NATCHECK_SOCKETS + AQ_NATLIFE_SOCKETS)
 /* While a session works, nothing new is measured; looked at again after. */
 #define BUSY_PAUSE AQ_S
 
 struct aq_profile {
   aq_natcheck check;
-  uint32_t socket[AQ_NATCHECK_SOCKETS]; /* by slot; 0: none */
-  uint8_t token[AQ_OBSERVE_TOKEN_LEN];  /* of the datagrams to ourselves */
+  aq_natlife life;
+  uint32_t socket[SLOTS];              /* by slot; 0: none */
+  uint8_t token[AQ_OBSERVE_TOKEN_LEN]; /* of the datagrams to ourselves */
   uint8_t key[AQ_OBSERVE_KEY_LEN];
   uint32_t seq;
   uint8_t stirred; /* something came in since the last turn */
@@ -38,6 +40,7 @@ static aq_profile *make(aq_endpoint *ep) {
       return NULL;
     }
     aq_natcheck_init(&p->check);
+    aq_natlife_init(&p->life);
     p->next = AQ_NEVER;
     ep->nat = p;
   }
@@ -53,10 +56,20 @@ void aq_profile_del(aq_endpoint *ep) {
 }
 
 void aq_endpoint_get_nat(const aq_endpoint *ep, aq_nat_report *out) {
+  const aq_profile *p = ep->nat;
   memset(out, 0, sizeof(*out));
-  if (ep->nat != NULL) {
-    *out = ep->nat->check.report;
+  if (p != NULL) {
+    const aq_natlife *l = &p->life;
+    *out = p->check.report;
+    out->profile = ep->profile;
+    out->idle_gone = l->gone;
+    memcpy(out->evidence + out->evidence_count, l->evidence,
+           l->nevidence * sizeof(l->evidence[0]));
+    out->evidence_count += l->nevidence;
   }
+  out->keep_alive = ep->shared.params.keep_alive == AQ_KEEP_ALIVE_AUTO
+                        ? ep->shared.keep_alive
+                        : ep->shared.params.keep_alive;
 }
 
 /* ---- what came in ----------------------------------------------------------
@@ -107,6 +120,7 @@ void aq_profile_boots(aq_endpoint *ep) {
 void aq_profile_moved(aq_endpoint *ep) {
   if (ep->nat != NULL) {
     aq_natcheck_again(&ep->nat->check, ep->now);
+    aq_natlife_start(&ep->nat->life, ep->now, NULL, 1);
     ep->nat->stirred = 1;
   }
 }
@@ -114,19 +128,29 @@ void aq_profile_moved(aq_endpoint *ep) {
 void aq_profile_answered(aq_endpoint *ep, uint64_t cookie, const aq_addr *from,
                          const aq_addr *seen) {
   aq_profile *p = ep->nat;
-  if (p != NULL && aq_natcheck_answered(&p->check, cookie, from, seen)) {
+  if (p != NULL &&
+      (aq_natcheck_answered(&p->check, cookie, from, seen) ||
+       aq_natlife_answered(&p->life, ep->now, cookie, from, seen))) {
     p->stirred = 1;
+  }
+}
+
+static void opened(aq_endpoint *ep, uint32_t slot, const aq_addr *bound) {
+  if (slot < AQ_NATCHECK_SOCKETS) {
+    aq_natcheck_opened(&ep->nat->check, slot, bound);
+  } else {
+    aq_natlife_opened(&ep->nat->life, ep->now, slot, bound);
   }
 }
 
 void aq_profile_socket(aq_endpoint *ep, uint32_t index, const aq_addr *bound) {
   aq_profile *p = ep->nat;
-  for (uint32_t i = 0; p != NULL && i < AQ_NATCHECK_SOCKETS; i++) {
+  for (uint32_t i = 0; p != NULL && i < SLOTS; i++) {
     if (p->socket[i] == index) {
       if (bound == NULL) {
         p->socket[i] = 0;
       }
-      aq_natcheck_opened(&p->check, i, bound);
+      opened(ep, i, bound);
       p->stirred = 1;
       return;
     }
@@ -156,7 +180,7 @@ static void open_socket(aq_endpoint *ep, const aq_nat_action *a) {
   p->socket[a->slot] = 0;
   if (like == NULL ||
       aq_extra_open(ep, like, AQ_OWNER_PROFILE, &p->socket[a->slot]) != 0) {
-    aq_natcheck_opened(&p->check, a->slot, NULL);
+    opened(ep, a->slot, NULL);
   }
 }
 
@@ -208,6 +232,14 @@ static uint64_t send_to_self(aq_endpoint *ep, const aq_nat_action *a) {
   return o.cookie;
 }
 
+static void asked(aq_endpoint *ep, uint32_t question, uint64_t cookie) {
+  if (question < AQ_NATCHECK_QUESTIONS) {
+    aq_natcheck_asked(&ep->nat->check, question, cookie);
+  } else {
+    aq_natlife_asked(&ep->nat->life, question, cookie);
+  }
+}
+
 static void act(aq_endpoint *ep, const aq_nat_action *a) {
   aq_profile *p = ep->nat;
   switch (a->kind) {
@@ -219,10 +251,10 @@ static void act(aq_endpoint *ep, const aq_nat_action *a) {
     p->socket[a->slot] = 0;
     break;
   case AQ_NAT_ASK:
-    aq_natcheck_asked(&p->check, a->question, ask(ep, a));
+    asked(ep, a->question, ask(ep, a));
     break;
   case AQ_NAT_SEND:
-    aq_natcheck_asked(&p->check, a->question, send_to_self(ep, a));
+    asked(ep, a->question, send_to_self(ep, a));
     break;
   }
 }
@@ -230,8 +262,50 @@ static void act(aq_endpoint *ep, const aq_nat_action *a) {
 /* ---- who is told -----------------------------------------------------------
  */
 
+/* Lifetimes matter where something has them. */
+static int has_lifetime(const aq_nat_profile *p) {
+  return p->mapping > AQ_NAT_NONE || p->filtering > AQ_NAT_ENDPOINT_INDEPENDENT;
+}
+
+/* The coordinator for lifetimes: the same as long as it is there. */
+static void serve_life(aq_endpoint *ep) {
+  aq_profile *p = ep->nat;
+  const aq_natcheck *c = &p->check;
+  const aq_nat_server *s = NULL;
+  if (c->report.measured_at == 0 || !has_lifetime(&c->report.profile)) {
+    return;
+  }
+  for (size_t i = 0; i < c->nknown; i++) {
+    if (s == NULL || aq_addr_equal(&c->known[i].addr, &p->life.server.addr)) {
+      s = &c->known[i];
+    }
+  }
+  aq_natlife_start(&p->life, ep->now, s, 0);
+}
+
+static void keep_alive(aq_endpoint *ep) {
+  const aq_natlife *l = &ep->nat->life;
+  aq_duration interval = aq_natlife_keep_alive(l->alive, l->gone);
+  if (ep->shared.params.keep_alive != AQ_KEEP_ALIVE_AUTO ||
+      interval == ep->shared.keep_alive) {
+    return;
+  }
+  ep->shared.keep_alive = interval;
+  aq_list_each(node, &ep->links) {
+    aq_link *link = aq_list_entry(node, aq_link, all_node);
+    if (link->c != NULL && !link->keep_alive_set) {
+      aq_conn_keep_alive(link->c, interval);
+      aq_link_touch(link);
+    }
+  }
+}
+
 static void tell(aq_endpoint *ep) {
+  const aq_natlife *l = &ep->nat->life;
   ep->profile = ep->nat->check.report.profile;
+  ep->profile.idle = l->alive;
+  ep->profile.absolute = l->absolute;
+  keep_alive(ep);
   aq_ep_event(ep, AQ_EVENT_NAT_PROFILE_CHANGED)->addr = ep->profile.last;
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     aq_boot *b = &ep->boot[i];
@@ -254,18 +328,25 @@ int aq_profile_turn(aq_endpoint *ep) {
     return 0;
   }
   p->stirred = 0;
-  aq_natcheck_locals(&p->check, ep->disc.local, ep->disc.nlocal);
-  if (ep->nactive > 0 && p->check.stage == AQ_NATCHECK_IDLE &&
-      p->check.report.measured_at != 0) {
-    p->next = aq_time_max(aq_natcheck_next(&p->check), ep->now + BUSY_PAUSE);
-    return 0;
-  }
   aq_nat_action a;
-  while (aq_natcheck_poll(&p->check, ep->now, &a)) {
+  int busy = ep->nactive > 0;
+  if (!busy || p->check.stage != AQ_NATCHECK_IDLE ||
+      p->check.report.measured_at == 0) {
+    aq_natcheck_locals(&p->check, ep->disc.local, ep->disc.nlocal);
+    while (aq_natcheck_poll(&p->check, ep->now, &a)) {
+      act(ep, &a);
+    }
+    p->next = aq_natcheck_next(&p->check);
+  } else {
+    p->next = aq_time_max(aq_natcheck_next(&p->check), ep->now + BUSY_PAUSE);
+  }
+  serve_life(ep);
+  while (aq_natlife_poll(&p->life, ep->now, busy, &a)) {
     act(ep, &a);
   }
-  p->next = aq_natcheck_next(&p->check);
-  if (!aq_natcheck_take_change(&p->check)) {
+  p->next = aq_time_min(p->next, aq_natlife_next(&p->life, ep->now, busy));
+  int changed = aq_natcheck_take_change(&p->check);
+  if (!(aq_natlife_take_change(&p->life) | changed)) {
     return 0;
   }
   tell(ep);
