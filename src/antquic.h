@@ -316,6 +316,7 @@ typedef struct aq_nat_report {
   uint8_t filtering_most;   /* aq_nat_rule: filtering is this or less strict */
   uint8_t hairpin_internal; /* what comes back has the private source */
   uint16_t idle_gone;       /* seconds: a silent mapping was gone; 0: never */
+  uint8_t lifetime_known;   /* idle and idle_gone are as close as they get */
   aq_tstamp measured_at;    /* the end of the last run; 0: never */
   aq_duration keep_alive;   /* what connections get that ask for no other */
   size_t evidence_count;

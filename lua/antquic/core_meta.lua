@@ -380,6 +380,7 @@ function Endpoint:io_stats() end
 ---@field idle? integer seconds a silent mapping was seen to live
 ---@field idle_gone? integer seconds after which it was seen to be gone
 ---@field absolute? integer seconds after which it was gone though in use
+---@field lifetime_known boolean idle and idle_gone are as close as they get
 ---@field complete boolean
 ---@field measured_at? number
 ---@field keep_alive number seconds, what it means for connections

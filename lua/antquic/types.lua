@@ -148,6 +148,7 @@
 ---@field idle_lifetime? integer
 ---@field idle_gone? integer
 ---@field absolute_lifetime? integer
+---@field lifetime_known boolean
 ---@field external string[]
 ---@field last? string
 ---@field evidence antquic.NatEvidence[]

@@ -44,14 +44,14 @@ function profiles.coordinator(lab, site, key)
 end
 
 --- What `antquic netcheck` says behind a NAT, or nil and why not.
-function profiles.netcheck(lab, host, sites, key)
-  local words = { "netcheck", "--json", "--key", key, "--allow-reserved" }
+function profiles.netcheck(lab, host, sites, key, timeout, ...)
+  local words = { "netcheck", "--json", "--key", key, "--allow-reserved", ... }
   for _, site in ipairs(sites) do
     words[#words + 1] = "--bootstrap"
     words[#words + 1] = host.v6_only and ("[%s]:%d"):format(site.address6, PORT)
       or ("%s:%d"):format(site.address, PORT)
   end
-  return trial.expect(antquic(lab, host, table.unpack(words)), "netcheck", 20)
+  return trial.expect(antquic(lab, host, table.unpack(words)), "netcheck", timeout or 20)
 end
 
 -- As the lab's classifier says it.

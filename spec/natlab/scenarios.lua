@@ -5,6 +5,7 @@
 
 local Lab = require "lab"
 local json = require "json"
+local profiles = require "profiles"
 local trial = require "trial"
 
 local scenarios = {}
@@ -326,6 +327,41 @@ table ip lie {
       seen.bytes,
       9 * 128 + 8 * 1500
     )
+  end,
+}
+
+list[#list + 1] = {
+  "short_lifetime",
+  "a NAT that forgets soon is found out, and keep-alive follows",
+  function(agent)
+    local lab = Lab.new(agent)
+    local sites = { lab:site "c1", lab:site "c2" }
+    local nat = lab:nat("n", "linux")
+    for _, name in ipairs { "udp_timeout", "udp_timeout_stream" } do
+      nat.sysctl[#nat.sysctl + 1] = "net/netfilter/nf_conntrack_" .. name
+      nat.sysctl[#nat.sysctl + 1] = "6"
+    end
+    local host = lab:host("h", nat)
+    lab:build()
+    local keys = os.tmpname()
+    for i, site in ipairs(sites) do
+      profiles.coordinator(lab, site, ("%s.c%d"):format(keys, i))
+    end
+    local started = agent:now()
+    local found = need(profiles.netcheck(lab, host, sites, keys .. ".h", 90, "--lifetime"))
+    local p = found.profile
+    for _, suffix in ipairs { "", ".c1", ".c2", ".h" } do
+      os.remove(keys .. suffix)
+    end
+    check(
+      p.idle_lifetime and p.idle_gone and p.idle_lifetime <= 6 and p.idle_gone >= 6,
+      "mappings live 6 s, it found %s to %s s in %.0f s",
+      tostring(p.idle_lifetime),
+      tostring(p.idle_gone),
+      agent:now() - started
+    )
+    check(p.keep_alive == 5, "keep-alive is %s s", tostring(p.keep_alive))
+    lab:close()
   end,
 }
 

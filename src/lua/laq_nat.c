@@ -56,6 +56,7 @@ static int ep_nat_profile(lua_State *L) {
   set_measured(L, "idle", p->idle);
   set_measured(L, "idle_gone", r->idle_gone);
   set_measured(L, "absolute", p->absolute);
+  laq_set_bool(L, "lifetime_known", r->lifetime_known);
   laq_set_bool(L, "complete", r->complete);
   if (r->measured_at != 0) {
     laq_set_time(L, "measured_at", r->measured_at);

@@ -451,6 +451,10 @@ int aq_natlife_answered(aq_natlife *l, aq_tstamp now, uint64_t cookie,
   return 0;
 }
 
+int aq_natlife_known(const aq_natlife *l) {
+  return l->again || next_delay(l) == 0;
+}
+
 int aq_natlife_take_change(aq_natlife *l) {
   int was = l->changed;
   l->changed = 0;

@@ -83,6 +83,8 @@ void aq_natlife_opened(aq_natlife *l, aq_tstamp now, uint32_t slot,
 void aq_natlife_asked(aq_natlife *l, uint32_t question, uint64_t cookie);
 int aq_natlife_answered(aq_natlife *l, aq_tstamp now, uint64_t cookie,
                         const aq_addr *from, const aq_addr *seen);
+/* 1: alive and gone are as close as they get. */
+int aq_natlife_known(const aq_natlife *l);
 /* 1 once after each change. */
 int aq_natlife_take_change(aq_natlife *l);
 

@@ -63,6 +63,7 @@ void aq_endpoint_get_nat(const aq_endpoint *ep, aq_nat_report *out) {
     *out = p->check.report;
     out->profile = ep->profile;
     out->idle_gone = l->gone;
+    out->lifetime_known = (uint8_t)aq_natlife_known(l);
     memcpy(out->evidence + out->evidence_count, l->evidence,
            l->nevidence * sizeof(l->evidence[0]));
     out->evidence_count += l->nevidence;

@@ -50,11 +50,17 @@ end
 -- Waits for the end of the first run of measurements.
 local PROFILE = 5
 
-local function wait_profile(ep, reached)
-  local deadline = antquic.now() + (reached and PROFILE or 0.5)
+-- ... and for that of the lifetimes, which takes minutes where they are long.
+local LIFETIME = 1200
+
+local function wait_profile(ep, reached, lifetime)
+  local deadline = antquic.now() + (not reached and 0.5 or lifetime and LIFETIME or PROFILE)
   local sub = ep:subscribe({ "nat_profile_changed" })
   local p = ep:nat_profile()
-  while not p.measured_at and antquic.now() < deadline do
+  while
+    (not p.measured_at or (lifetime and reached and not p.lifetime_known))
+    and antquic.now() < deadline
+  do
     sub:next(math.min(0.1, deadline - antquic.now()))
     p = ep:nat_profile()
   end
@@ -129,6 +135,7 @@ return {
   options = {
     common.BOOTSTRAP,
     { "--timeout", "SECONDS", "how long to try (default 3)" },
+    { "--lifetime", nil, "wait until it is known how long your NAT keeps a mapping: minutes" },
     common.BIND,
     common.KEY,
     common.RESERVED,
@@ -147,7 +154,7 @@ return {
       return common.fail(given, message, code)
     end
     local why = wait(ep, timeout)
-    local profile = wait_profile(ep, any_connected(ep))
+    local profile = wait_profile(ep, any_connected(ep), given.lifetime)
     local nodes, candidates, locals = ep:bootstrap_nodes(), ep:discover_candidates() or {}, {}
     for _, candidate in ipairs(candidates) do
       if candidate.source == "local" then
