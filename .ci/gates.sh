@@ -304,6 +304,8 @@ gate_demo() {
 gate_natlab() {
   ./bootstrap.sh natlab --pairs quick --json "$logs/natlab.json" \
     >"$logs/natlab.out" 2>&1 || fail "$(tail -n 60 "$logs/natlab.out")"
+  ./bootstrap.sh natlab --profiles >>"$logs/natlab.out" 2>&1 ||
+    fail "$(tail -n 60 "$logs/natlab.out")"
   [ -s "$logs/natlab.json" ] || fail "the lab wrote no result"
   cat "$logs/natlab.out"
 }

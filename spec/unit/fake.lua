@@ -146,6 +146,10 @@ function Ep:candidates()
   return out
 end
 
+function Ep:nat_profile()
+  return { keep_alive = 15, external = {}, evidence = {} }
+end
+
 function Ep:session_info(id)
   return self.sessions[id]
 end

@@ -110,10 +110,10 @@ function balanced.accept()
   return true
 end
 
---- NATs forget a UDP mapping after 30 s at worst (RFC 4787 REQ-5 asks for two
---- minutes; many don't keep to it).
-function balanced.keepalive()
-  return 15
+--- As long as the NAT in front was seen to allow; 15 s until that is known
+--- (RFC 4787 REQ-5 asks for two minutes; many don't keep to it).
+function balanced.keepalive(view)
+  return view.endpoint:nat_profile().keep_alive
 end
 
 function balanced.punch()
