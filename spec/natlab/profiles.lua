@@ -4,7 +4,6 @@
 -- SPDX-License-Identifier: MIT
 
 local Lab = require "lab"
-local json = require "json"
 local trial = require "trial"
 local types = require "types"
 
