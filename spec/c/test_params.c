@@ -148,7 +148,7 @@ static void test_times(void **state) {
   assert_int_equal(p.coordination_timeout, 10 * AQ_S);
   assert_int_equal(p.handshake_timeout, 10 * AQ_S);
   assert_int_equal(p.idle_timeout, 30 * AQ_S);
-  assert_int_equal(p.keep_alive, 15 * AQ_S);
+  assert_int_equal(p.keep_alive, AQ_KEEP_ALIVE_AUTO);
 }
 
 /* Where |max_candidates| leaves room the attempts have a bound of their own. */
