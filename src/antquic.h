@@ -566,6 +566,10 @@ typedef struct aq_bootstrap_info {
   uint32_t coordination_count; /* successful ones */
   uint32_t failures;           /* in a row */
   aq_addr observed;            /* our address as it saw it; family 0: none */
+  /* Requests that were not answered in time: in all, and since it answered
+   * last; and when the last one was given up. */
+  uint32_t coordination_failures, unanswered;
+  aq_tstamp failed_at; /* 0: never */
 } aq_bootstrap_info;
 int aq_endpoint_add_bootstrap(aq_endpoint *ep, aq_tstamp now,
                               const aq_bootstrap_addr *b);
@@ -608,9 +612,23 @@ typedef struct aq_dial_step {
 } aq_dial_step;
 int aq_session_dial(aq_endpoint *ep, aq_tstamp now, aq_id session,
                     const aq_dial_step *step);
-/* |via| is the connection to a coordinator, or 0 for the core's choice. */
+/* aq_coordinate_step: the connections |via| of coordinators are asked in this
+ * order, or the best ones when there are none. The next one is asked when one
+ * has answered with an error, is lost, or has kept silent for |hedge|. Whoever
+ * answers first is followed, the others hear that it is over. */
+#define AQ_MAX_ASKED 4           /* at a time */
+#define AQ_HEDGE_AUTO UINT64_MAX /* 0.2 s, or three round trips to it */
+typedef struct aq_coordinate_step {
+  size_t count;
+  aq_id via[AQ_MAX_BOOTSTRAP];
+  aq_duration hedge;   /* at most 10 s; 0: all are asked at once */
+  aq_duration timeout; /* of the step; 0: coordination_timeout, which is also
+                          the most */
+} aq_coordinate_step;
+void aq_coordinate_step_init(aq_coordinate_step *s);
+/* AQ_ERR_INVAL also when one of |via| was never a coordinator's connection. */
 int aq_session_coordinate(aq_endpoint *ep, aq_tstamp now, aq_id session,
-                          aq_id via, aq_duration timeout);
+                          const aq_coordinate_step *step);
 typedef struct aq_punch_step {
   uint32_t rounds;         /* 1..16; datagrams per pair, default 6 */
   aq_duration spacing;     /* 10 ms..1 s between rounds, default 20 ms */

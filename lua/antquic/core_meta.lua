@@ -412,7 +412,10 @@ function Endpoint:hide_candidates(addresses) end
 ---@field last_seen? number
 ---@field rtt? number
 ---@field coordination_count integer
----@field failures integer
+---@field failures integer to connect, in a row
+---@field coordination_failures integer requests that it never answered
+---@field unanswered integer of those, since it last answered
+---@field failed_at? number when the last of them was given up
 ---@field observed? string our address as it saw it
 
 ---@return antquic.core.BootstrapInfo[]
@@ -457,12 +460,13 @@ function Endpoint:session_start(peer, known, timeout) end
 function Endpoint:session_dial(session, step) end
 
 ---@param session antquic.Id
----@param via? antquic.Id connection to a coordinator; nil: the core's choice
+---@param via? antquic.Id[] connections to coordinators, at most 16; nil: the core's choice
 ---@param timeout? number seconds
+---@param hedge? number seconds until the next one is asked as well; nil: 3 rtt, 0.2 at least
 ---@return true|nil
 ---@return string? message
 ---@return string? code
-function Endpoint:session_coordinate(session, via, timeout) end
+function Endpoint:session_coordinate(session, via, timeout, hedge) end
 
 ---@class antquic.core.PunchStep absent fields have the C default
 ---@field rounds? integer 1..16

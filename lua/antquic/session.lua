@@ -124,7 +124,7 @@ function session.step_ended(self, time, error, text)
 end
 
 -- Starts a step and waits for its end: the step_done event, or a failure.
-local function step(self, name, verb, a, b)
+local function step(self, name, verb, a, b, c)
   if self._over then
     return over(self)
   elseif self._stepping then
@@ -136,11 +136,11 @@ local function step(self, name, verb, a, b)
   local ep = self._ep
   local core = ep._core
   local now = ep._sched.now()
-  local ok, message, code = core[verb](core, self.id, a, b)
+  local ok, message, code = core[verb](core, self.id, a, b, c)
   if not ok then
     return nil, message, code
   end
-  local what = type(a) == "table" and a or { via = a, timeout = b }
+  local what = name == "coordinate" and { via = a, timeout = b, hedge = c } or a
   self._running = { step = name, time = now }
   emit(self, "step_started", { time = now, step = name, what = what })
   self._stepping = name
@@ -234,23 +234,56 @@ end
 
 local COORDINATE = {
   via = { type = "table|integer" },
+  hedge = { type = "number", min = 0, unit = "seconds" },
   timeout = { type = "number", min = 0, unit = "seconds" },
 }
+-- As many as the core takes in one step.
+local MAX_VIA = 16
 
---- Asks a coordinator for the peer. Without |via| the core takes the best, and
---- waits for one that is still being reached. Returns a plan.
+-- The connections of one coordinator, or of a list of them; nil for none. A
+-- node that isn't connected can't be asked.
+local function connections(via)
+  if via == nil or type(via) == "number" then
+    return via and { via }
+  elseif via.address or via.conn then
+    via = { via }
+  end
+  local list = {}
+  for _, node in ipairs(via) do
+    local conn = type(node) == "table" and node.conn or node
+    if type(conn) == "number" then
+      if #list < MAX_VIA then
+        list[#list + 1] = conn
+      end
+    elseif type(node) ~= "table" then
+      error("session:coordinate: 'via' is a coordinator or a list of them", 3)
+    end
+  end
+  if #list == 0 and #via > 0 then
+    return nil, "none of the coordinators is connected", "PEER_NOT_CONNECTED"
+  end
+  return #list > 0 and list or nil
+end
+
+--- Asks coordinators for the peer, in the order of |via|: the next one as soon
+--- as one has failed or has kept silent for |hedge| seconds (0: all at once; nil:
+--- three round trips, 0.2 s at least). The first answer counts. Without |via|
+--- the core takes the best ones, and waits for the first that is reached.
+--- Returns a plan.
 ---@async
----@param what { via: table|integer|nil, timeout: number? }?
----@return antquic.Plan|true|nil
+---@param what { via: table|integer|nil, hedge: number?, timeout: number? }?
+---@return antquic.Plan?
 ---@return string? message
 ---@return string? code
 function methods:coordinate(what)
   local given = options.check("session:coordinate", COORDINATE, what)
-  local via = given.via
-  if type(via) == "table" then
-    via = via.conn or via.id
+  local via, message, code = connections(given.via)
+  if message then
+    return nil, message, code
   end
-  local event, message, code = step(self, "coordinate", "session_coordinate", via, given.timeout)
+  local event
+  event, message, code =
+    step(self, "coordinate", "session_coordinate", via, given.timeout, given.hedge)
   if not event then
     return nil, message, code
   end

@@ -108,8 +108,9 @@ static void say_anything(attacker *a) {
   any_message(a, &m);
   if (l != NULL) {
     uint64_t request = 0;
-    aq_list_each(at, &a->w->node[below(a, NODES)]->ep->sessions) {
-      request = aq_list_entry(at, aq_session, node)->request;
+    const aq_endpoint *ep = a->w->node[below(a, NODES)]->ep;
+    aq_list_each(at, &ep->sessions) {
+      request = aq_list_entry(at, aq_session, node)->trav->ask[0].request;
     }
     if (request != 0 && below(a, 2) == 0) {
       m.request = request;
@@ -124,10 +125,11 @@ static void punch_anything(attacker *a) {
   world_node *n = a->w->node[below(a, NODES)];
   aq_list_each(at, &n->ep->sessions) {
     aq_session *s = aq_list_entry(at, aq_session, node);
-    const uint8_t *key = aq_trav_key(s->trav);
-    if (key == NULL) {
+    const uint8_t *id = aq_trav_session(s->trav, below(a, AQ_MAX_ASKED));
+    if (id == NULL) {
       continue;
     }
+    const uint8_t *key = aq_trav_key(s->trav, id);
     aq_punch p;
     uint8_t buf[AQ_PUNCH_LEN];
     memset(&p, 0, sizeof(p));
@@ -137,7 +139,7 @@ static void punch_anything(attacker *a) {
         (uint32_t)(below(a, 4) == 0 ? UINT32_MAX - below(a, 3) : below(a, 100));
     p.echo = below(a, 2) ? s->trav->probe[below(a, AQ_TRAV_PROBE_LOG)].cookie
                          : below(a, 3);
-    memcpy(p.session, aq_trav_session(s->trav), sizeof(p.session));
+    memcpy(p.session, id, sizeof(p.session));
     assert_int_equal(aq_punch_format(buf, &p, key, aq_crypto_mac16), 0);
     aq_addr from = any_addr(a);
     world_inject(a->w, &from, &n->bound, buf, sizeof(buf));
@@ -163,6 +165,7 @@ static void step_anything(attacker *a, aq_endpoint *ep, aq_tstamp now,
                           aq_id id) {
   aq_dial_step d;
   aq_punch_step p;
+  aq_coordinate_step c;
   memset(&d, 0, sizeof(d));
   aq_punch_step_init(&p);
   switch (below(a, 4)) {
@@ -174,7 +177,10 @@ static void step_anything(attacker *a, aq_endpoint *ep, aq_tstamp now,
     (void)aq_session_dial(ep, now, id, &d);
     break;
   case 1:
-    (void)aq_session_coordinate(ep, now, id, 0, any_duration(a) * AQ_MS);
+    aq_coordinate_step_init(&c);
+    c.hedge = any_duration(a);
+    c.timeout = any_duration(a) * AQ_MS;
+    (void)aq_session_coordinate(ep, now, id, &c);
     break;
   case 2:
     p.rounds = (uint32_t)below(a, 40);

@@ -277,7 +277,8 @@ static void another_coordinator_is_asked(void **state) {
     assert_int_equal(v[i].attempt, 1);
     if (v[i].error == AQ_ERR_UNKNOWN_TARGET) {
       assert_true(aq_addr_equal(&v[i].addr, &w->node[C]->bound));
-      assert_string_equal(v[i].text, "another one is asked");
+      assert_string_equal(
+          v[i].text, "coordinator: the coordinator does not know the target");
     } else {
       assert_int_equal(v[i].error, 0);
       assert_true(aq_addr_equal(&v[i].addr, &w->node[D]->bound));

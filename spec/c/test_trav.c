@@ -80,8 +80,7 @@ static void nothing_happens_before_a_step(void **state) {
   assert_int_equal(nevents, 0);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_IDLE);
   assert_int_equal(aq_trav_next_timeout(&T), 60 * AQ_S);
-  assert_null(aq_trav_key(&T));
-  assert_null(aq_trav_session(&T));
+  assert_null(aq_trav_session(&T, 0));
   assert_int_equal(aq_trav_step_punch(&T, 0, NULL), AQ_ERR_INVAL);
 }
 
@@ -92,14 +91,14 @@ static void one_step_at_a_time(void **state) {
   aq_trav_init(&T, 0, &P);
   assert_int_equal(aq_trav_step_dial(&T, 0, &d), 0);
   assert_int_equal(aq_trav_step_dial(&T, 0, &d), AQ_ERR_INVAL);
-  assert_int_equal(aq_trav_step_coordinate(&T, 0, 0, 0), AQ_ERR_INVAL);
+  assert_int_equal(alone_coordinate(0, 0, 0), AQ_ERR_INVAL);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_DISCOVERY);
   alone_drain(0);
   uint32_t dial = alone_action(AQ_TRAV_DIAL)->dial;
   aq_trav_handle_dial(&T, AQ_MS, dial, AQ_ERR_WRONG_KEY, 0);
   alone_drain(AQ_MS);
   alone_step_ended(0, AQ_ERR_WRONG_KEY);
-  assert_int_equal(aq_trav_step_coordinate(&T, AQ_MS, 0, 0), 0);
+  assert_int_equal(alone_coordinate(AQ_MS, 0, 0), 0);
 }
 
 static void a_dial_step_spaces_and_clamps(void **state) {
@@ -138,7 +137,7 @@ static void a_coordinate_step_ends_with_the_answer(void **state) {
   assert_true(aq_addr_equal(&step.addr, &COORDINATOR));
   assert_int_equal(alone_event(AQ_EVENT_COORDINATION_SYNCHRONIZED)->value, 1);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
-  assert_memory_equal(aq_trav_key(&T), m.key, sizeof(m.key));
+  assert_memory_equal(alone_key(), m.key, sizeof(m.key));
   /* It waits for the caller, with no deadline but the session's. */
   assert_int_equal(aq_trav_next_timeout(&T), 60 * AQ_S + 5 * AQ_MS);
   assert_int_equal(alone_count(AQ_TRAV_PUNCH), 0);
@@ -147,16 +146,16 @@ static void a_coordinate_step_ends_with_the_answer(void **state) {
 static void an_answer_to_something_else_is_ignored(void **state) {
   (void)state;
   aq_trav_init(&T, 0, &P);
-  aq_trav_step_coordinate(&T, 0, 7, 0);
-  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
+  alone_coordinate(0, 7, 0);
+  alone_requested(0, 7, 1);
   aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   m.request = 2;
-  aq_trav_handle_answer(&T, 0, &m);
+  aq_trav_handle_answer(&T, 0, 7, &m);
   m.request = 1;
   m.peer.bytes[31] ^= 1;
-  aq_trav_handle_answer(&T, 0, &m);
+  aq_trav_handle_answer(&T, 0, 7, &m);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_COORDINATION);
-  assert_null(aq_trav_key(&T));
+  assert_null(aq_trav_session(&T, 0));
 }
 
 static void a_punch_step_can_be_tried_again(void **state) {
@@ -199,7 +198,7 @@ static void a_veto_between_the_steps_is_told_by_the_next(void **state) {
   (void)state;
   aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   alone_coordinated(0, &m);
-  aq_trav_handle_error(&T, 1, AQ_ERR_REFUSED, 0);
+  aq_trav_handle_error(&T, 1, 7, 1, AQ_ERR_REFUSED, 0);
   alone_drain(1);
   assert_int_equal(aq_trav_step_punch(&T, 2, NULL), 0);
   alone_drain(2);
@@ -210,14 +209,14 @@ static void a_veto_between_the_steps_is_told_by_the_next(void **state) {
 static void a_request_that_times_out_is_cancelled(void **state) {
   (void)state;
   aq_trav_init(&T, 0, &P);
-  aq_trav_step_coordinate(&T, 0, 7, 200 * AQ_MS);
+  alone_coordinate(0, 7, 200 * AQ_MS);
   alone_drain(0);
-  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
+  alone_requested(0, 7, 1);
   aq_trav_handle_timeout(&T, 200 * AQ_MS);
   alone_drain(200 * AQ_MS);
   alone_step_ended(1, AQ_ERR_TIMEOUT);
   assert_int_equal(alone_count(AQ_TRAV_CANCEL), 1);
-  aq_trav_step_coordinate(&T, 200 * AQ_MS, 7, 200 * AQ_MS);
+  alone_coordinate(200 * AQ_MS, 7, 200 * AQ_MS);
   /* One that nobody polled is taken back: there is nothing to cancel. */
   aq_trav_handle_timeout(&T, AQ_S);
   alone_drain(AQ_S);
@@ -642,8 +641,8 @@ static void nobody_polls_and_the_end_is_still_told(void **state) {
   }
   P.strategy = AQ_STRATEGY_AUTO;
   aq_trav_init(&T, 0, &P);
-  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
-  aq_trav_handle_answer(&T, 0, &m);
+  alone_requested(0, 7, 1);
+  aq_trav_handle_answer(&T, 0, 7, &m);
   for (uint32_t k = 0; k < 500; k++) {
     aq_addr from = util_addr("40.0.0.1:1000");
     from.port = (uint16_t)(1000 + k);
@@ -732,7 +731,7 @@ static void the_initiator_gives_up(void **state) {
   (void)state;
   aq_ctl m = alone_message(AQ_CTL_OFFER, 9);
   aq_trav_init_target(&T, 0, &P, &m, 7, 0, AQ_NEVER);
-  aq_trav_handle_cancel(&T, AQ_MS);
+  aq_trav_handle_cancel(&T, AQ_MS, 7, m.session);
   alone_drain(AQ_MS);
   assert_int_equal(alone_action(AQ_TRAV_DONE)->error, AQ_ERR_CANCELLED);
 }
@@ -747,7 +746,7 @@ static void a_target_that_is_wanted_tries_itself(void **state) {
   aq_trav_want(&T, AQ_MS, 20 * AQ_S);
   alone_drain(AQ_MS);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
-  aq_trav_handle_cancel(&T, 2 * AQ_MS);
+  aq_trav_handle_cancel(&T, 2 * AQ_MS, 7, m.session);
   alone_drain(2 * AQ_MS);
   assert_false(aq_trav_is_over(&T));
   aq_trav_handle_timeout(&T, 2 * AQ_S);
@@ -772,7 +771,7 @@ static void the_larger_id_becomes_the_target(void **state) {
   alone_drain(6 * AQ_MS);
   assert_int_equal(alone_count(AQ_TRAV_HANGUP), 1);
   assert_int_equal(T.initiator, 0);
-  assert_memory_equal(aq_trav_key(&T), offer.key, sizeof(offer.key));
+  assert_memory_equal(alone_key(), offer.key, sizeof(offer.key));
   assert_int_equal(T.step, AQ_TRAV_STEP_PUNCH); /* the caller's step goes on */
   uint32_t attempt = T.attempt;
   aq_trav_handle_offer(&T, 7 * AQ_MS, &offer, 7); /* twice: nothing */
@@ -787,9 +786,9 @@ static void the_larger_id_becomes_the_target(void **state) {
 static void the_smaller_id_goes_on_but_opens_its_nat(void **state) {
   (void)state;
   aq_trav_init(&T, 0, &P);
-  aq_trav_step_coordinate(&T, 0, 7, 0);
+  alone_coordinate(0, 7, 0);
   alone_drain(0);
-  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
+  alone_requested(0, 7, 1);
   aq_ctl offer = alone_message(AQ_CTL_OFFER, 8);
   aq_trav_handle_offer(&T, AQ_MS, &offer, 7);
   alone_drain(AQ_MS);
@@ -798,8 +797,8 @@ static void the_smaller_id_goes_on_but_opens_its_nat(void **state) {
   assert_int_equal(T.initiator, 1);
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_COORDINATION);
   aq_ctl answer = alone_message(AQ_CTL_ANSWER, 9);
-  aq_trav_handle_answer(&T, 2 * AQ_MS, &answer);
-  assert_memory_equal(aq_trav_key(&T), answer.key, sizeof(answer.key));
+  aq_trav_handle_answer(&T, 2 * AQ_MS, 7, &answer);
+  assert_memory_equal(alone_key(), answer.key, sizeof(answer.key));
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
 }
 

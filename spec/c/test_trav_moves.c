@@ -61,15 +61,15 @@ static void in_discovery(void) {
 
 static void in_coordination(void) {
   in_idle();
-  assert_int_equal(aq_trav_step_coordinate(&T, 0, 7, 0), 0);
+  assert_int_equal(alone_coordinate(0, 7, 0), 0);
   look(0);
-  aq_trav_handle_requested(&T, 0, 7, &COORDINATOR, 1);
+  alone_requested(0, 7, 1);
 }
 
 static void in_synchronization(void) {
   aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
   in_coordination();
-  aq_trav_handle_answer(&T, 0, &m);
+  aq_trav_handle_answer(&T, 0, 7, &m);
   look(0);
 }
 
@@ -124,7 +124,7 @@ static void time_passes(void) {
 }
 
 static void refuse(void) {
-  aq_trav_handle_error(&T, 20 * AQ_MS, AQ_ERR_REFUSED, 0);
+  aq_trav_handle_error(&T, 20 * AQ_MS, 7, 1, AQ_ERR_REFUSED, 0);
 }
 
 static void offer(void) {
@@ -133,7 +133,7 @@ static void offer(void) {
 }
 
 static void coordinate(void) {
-  assert_int_equal(aq_trav_step_coordinate(&T, 20 * AQ_MS, 7, 0), 0);
+  assert_int_equal(alone_coordinate(20 * AQ_MS, 7, 0), 0);
 }
 
 static void idle_to_connected(void) {
@@ -351,7 +351,7 @@ static void coordination_has_what_was_configured(void **state) {
   assert_int_equal(step_end(AQ_ERR_TIMEOUT), 300 * AQ_MS);
   /* A step may ask for less, never for more. */
   in_idle();
-  assert_int_equal(aq_trav_step_coordinate(&T, 0, 7, AQ_S), 0);
+  assert_int_equal(alone_coordinate(0, 7, AQ_S), 0);
   assert_int_equal(step_end(AQ_ERR_TIMEOUT), 300 * AQ_MS);
 }
 
@@ -445,8 +445,10 @@ static aq_duration pause_after(uint32_t n, int error, aq_duration wish) {
     alone_drain(now);
     assert_int_equal(alone_count(AQ_TRAV_REQUEST), 1);
     assert_int_equal(T.attempt, k);
-    aq_trav_handle_requested(&T, now, 7, &COORDINATOR, k);
-    aq_trav_handle_error(&T, now, error, wish);
+    alone_requested(now, 7, k);
+    aq_trav_handle_error(&T, now, 7, k, error, wish);
+    /* There is no other coordinator. */
+    aq_trav_handle_unasked(&T, now, T.next_ask, AQ_ERR_NO_BOOTSTRAP_NODES);
     aq_tstamp next = aq_trav_next_timeout(&T);
     if (k == n) {
       return next - now;

@@ -85,10 +85,15 @@ static void check_action(world *w, const aq_trav_action *a) {
     dial_gone(w, a->dial);
     break;
   case AQ_TRAV_PUNCH:
-    MUST(aq_trav_key(&w->t) != NULL);
     MUST(a->addr.family != 0 && a->addr.port != 0);
     MUST(a->ttl <= 9);
     MUST(a->punch.type >= AQ_PUNCH_PROBE && a->punch.type <= AQ_PUNCH_OPENER);
+    break;
+  case AQ_TRAV_CANCEL:
+    MUST(a->request != 0 && a->conn != 0);
+    break;
+  case AQ_TRAV_VETO:
+    MUST(aq_trav_key(&w->t, a->session) != NULL);
     break;
   case AQ_TRAV_DONE:
     MUST(aq_trav_is_over(&w->t));
@@ -109,8 +114,14 @@ static void drain(world *w) {
   aq_event e;
   while (aq_trav_poll_action(&w->t, w->now, &a)) {
     check_action(w, &a);
-    if (a.kind == AQ_TRAV_REQUEST && u8() & 1) {
-      aq_trav_handle_requested(&w->t, w->now, 7, &COORDINATOR, ++w->request);
+    if (a.kind == AQ_TRAV_REQUEST) {
+      uint8_t b = u8();
+      if (b & 1) {
+        aq_trav_handle_requested(&w->t, w->now, a.ask, a.conn ? a.conn : 7,
+                                 &COORDINATOR, b * AQ_MS, ++w->request);
+      } else if (b & 2) {
+        aq_trav_handle_unasked(&w->t, w->now, a.ask, AQ_ERR_PEER_NOT_CONNECTED);
+      }
     }
   }
   while (aq_trav_poll_event(&w->t, &e)) {
@@ -150,6 +161,15 @@ static void check(world *w) {
   } else if (t->p.timeout) {
     MUST(aq_trav_next_timeout(t) != AQ_NEVER);
   }
+  MUST(aq_trav_asks(t) == 0 || t->phase == AQ_PHASE_COORDINATION);
+  MUST((t->phase == AQ_PHASE_COORDINATION) <= (aq_trav_asks(t) > 0));
+  MUST(t->nagreed <= AQ_MAX_ASKED && (!t->synced || t->nagreed > 0));
+  MUST(!t->initiator || !t->synced || t->nagreed == 1);
+  MUST(!t->settled || t->nagreed <= 1);
+  for (size_t i = 0; i < t->nagreed; i++) {
+    MUST(aq_trav_key(t, aq_trav_session(t, i)) == t->agreed[i].key);
+  }
+  MUST(aq_trav_session(t, t->nagreed) == NULL);
   /* What was handed out is still in the table, and nothing else is. */
   for (size_t i = 0; i < AQ_TRAV_MAX_DIALS; i++) {
     const aq_trav_dial *d = &t->dial[i];
@@ -161,6 +181,8 @@ static void check(world *w) {
 static aq_ctl some_ctl(world *w, uint64_t type) {
   aq_ctl m = {.type = type, .request = w->request, .peer = w->t.p.peer};
   uint8_t b = u8();
+  m.request -= b >> 6;
+  memset(m.nonce, b >> 2 & 3, sizeof(m.nonce));
   if (b == 0xff) {
     m.peer.bytes[0] ^= 1;
   }
@@ -191,8 +213,9 @@ static void some_punch(world *w) {
   p.flags = b & 1;
   p.seq = b & 2 ? (uint32_t)u64() : u8();
   p.echo = b & 4 ? u64() : w->t.probe[u8() % AQ_TRAV_PROBE_LOG].cookie;
-  if (aq_trav_session(&w->t) && !(b & 8)) {
-    memcpy(p.session, aq_trav_session(&w->t), sizeof(p.session));
+  const uint8_t *session = aq_trav_session(&w->t, b >> 4 & 3);
+  if (session && !(b & 8)) {
+    memcpy(p.session, session, sizeof(p.session));
   }
   aq_trav_handle_punch(&w->t, w->now, u8() & 3, &from, &p);
 }
@@ -247,14 +270,24 @@ static void some_dial_end(world *w) {
   }
 }
 
+/* Mostly of a request that runs. */
+static aq_id some_conn(const world *w) {
+  uint8_t b = u8();
+  const aq_trav_ask *a = &w->t.ask[b % AQ_MAX_ASKED];
+  return a->sent && b < 200 ? a->conn : b % 8;
+}
+
 static void operate(world *w) {
   aq_trav *t = &w->t;
   aq_ctl m;
+  memset(&m, 0, sizeof(m));
   aq_punch_step s;
   aq_dial_step d;
+  aq_coordinate_step c;
   aq_addr a;
+  aq_id conn;
   uint8_t b; /* one call takes one byte: compilers differ in the order */
-  switch (u8() % 21) {
+  switch (u8() % 22) {
   case 0:
     memset(&d, 0, sizeof(d));
     d.count = u8() % 10;
@@ -266,8 +299,14 @@ static void operate(world *w) {
     aq_trav_step_dial(t, w->now, &d);
     break;
   case 1:
-    b = u8();
-    aq_trav_step_coordinate(t, w->now, b, b & 1 ? u64() : AQ_S);
+    aq_coordinate_step_init(&c);
+    c.count = u8() % 20;
+    for (size_t i = 0; i < c.count && i < AQ_MAX_BOOTSTRAP; i++) {
+      c.via[i] = 1 + i % 6;
+    }
+    c.hedge = u8() & 1 ? u64() : c.hedge;
+    c.timeout = u8() & 1 ? u64() : AQ_S;
+    aq_trav_step_coordinate(t, w->now, &c);
     break;
   case 2:
     s = some_step();
@@ -286,24 +325,32 @@ static void operate(world *w) {
     aq_trav_set_punch(t, &s);
     break;
   case 6:
-    aq_trav_handle_requested(t, w->now, u8(), &COORDINATOR, ++w->request);
+    b = u8();
+    aq_trav_handle_requested(t, w->now, b & 31, 1 + (b >> 5) % 7, &COORDINATOR,
+                             u64(), ++w->request);
     break;
   case 7:
   case 8:
     m = some_ctl(w, AQ_CTL_ANSWER);
-    aq_trav_handle_answer(t, w->now, &m);
+    conn = some_conn(w);
+    aq_trav_handle_answer(t, w->now, conn, &m);
     break;
   case 9:
     m = some_ctl(w, AQ_CTL_OFFER);
-    aq_trav_handle_offer(t, w->now, &m, 9);
+    aq_trav_handle_offer(t, w->now, &m, 9 + (u8() & 1));
     break;
   case 10:
     b = u8();
-    aq_trav_handle_error(t, w->now, -(int)(b % 50), u64());
+    conn = some_conn(w);
+    aq_trav_handle_error(t, w->now, conn, w->request - (b >> 6), -(int)(b % 50),
+                         u64());
     break;
   case 11:
     if (u8() & 1) {
-      aq_trav_handle_cancel(t, w->now);
+      b = u8();
+      const uint8_t *session = aq_trav_session(t, b & 3);
+      aq_trav_handle_cancel(t, w->now, 9 + (b >> 2 & 1),
+                            session ? session : m.session);
     }
     break;
   case 12:
@@ -336,6 +383,9 @@ static void operate(world *w) {
     break;
   case 18:
     aq_trav_want(t, w->now, u8() & 1 ? AQ_S + u64() % (60 * AQ_S) : 0);
+    break;
+  case 19:
+    aq_trav_handle_lost(t, w->now, some_conn(w));
     break;
   default:
     some_time(w);

@@ -87,20 +87,23 @@ describe("policies", function()
     local dial = inner:called("session_dial")[1][2]
     assert.same({ "198.18.0.7:5" }, dial.addrs)
     assert.equal(0.3, dial.timeout)
-    assert.equal(3, inner:called("session_coordinate")[1][2])
+    assert.same({ 3 }, inner:called("session_coordinate")[1][2])
     local punch = inner:called("session_punch")[1][2]
     assert.same({ "192.168.1.5:1", "198.18.0.9:2" }, punch.order)
     assert.equal(6, punch.rounds)
   end)
 
-  it("balanced: asks the nearest coordinator first and the next one after it", function()
-    local asked = {}
+  it("balanced: asks the nearest coordinator first, another one after a failure", function()
+    local asked, punched = {}, 0
     start(nil, {
-      coordinate = function(_, via)
+      coordinate = function(self, via)
         asked[#asked + 1] = via
-        return via == 4 and "UNREACHABLE" or nil
+        self.sessions[5].coordinator = via[1]
       end,
-      punch = works,
+      punch = function()
+        punched = punched + 1
+        return punched < 3 and "PUNCHING_FAILED" or nil
+      end,
     })
     inner.nodes = {
       { addr = "a:1", connected = true, can_coordinate = true, conn = 3, rtt = 0.08, failures = 0 },
@@ -111,7 +114,7 @@ describe("policies", function()
     antquic.run(function()
       assert(ep:connect(HEX))
     end)
-    assert.same({ 4, 3 }, asked)
+    assert.same({ { 4, 3 }, { 3, 4 }, { 4, 3 } }, asked)
   end)
 
   it("balanced: backs off between attempts and ends in time", function()

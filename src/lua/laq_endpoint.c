@@ -325,7 +325,7 @@ static int hide_candidates(lua_State *L) {
  * ------------------------------------------------------------ */
 
 static void push_bootstrap(lua_State *L, const aq_bootstrap_info *b) {
-  lua_createtable(L, 0, 10);
+  lua_createtable(L, 0, 13);
   laq_set_addr(L, "addr", &b->addr);
   laq_set_bool(L, "connected", b->connected);
   laq_set_bool(L, "can_coordinate", b->can_coordinate);
@@ -341,6 +341,11 @@ static void push_bootstrap(lua_State *L, const aq_bootstrap_info *b) {
   }
   laq_set_int(L, "coordination_count", b->coordination_count);
   laq_set_int(L, "failures", b->failures);
+  laq_set_int(L, "coordination_failures", b->coordination_failures);
+  laq_set_int(L, "unanswered", b->unanswered);
+  if (b->failed_at != 0) {
+    laq_set_time(L, "failed_at", b->failed_at);
+  }
   laq_set_addr(L, "observed", &b->observed);
 }
 

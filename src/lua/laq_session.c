@@ -63,9 +63,23 @@ static int session_dial(lua_State *L) {
 static int session_coordinate(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_id id = laq_check_id(L, 2);
-  aq_id via = lua_isnoneornil(L, 3) ? 0 : laq_check_id(L, 3);
-  aq_duration timeout = laq_opt_seconds(L, 4, 10 * AQ_S);
-  return laq_result(L, aq_session_coordinate(e->ep, NOW(e), id, via, timeout),
+  aq_coordinate_step step;
+  aq_coordinate_step_init(&step);
+  lua_settop(L, 5);
+  if (!lua_isnil(L, 3)) {
+    luaL_checktype(L, 3, LUA_TTABLE);
+    for (; step.count < AQ_MAX_BOOTSTRAP; step.count++) {
+      lua_rawgeti(L, 3, (int)step.count + 1);
+      if (lua_isnil(L, -1)) {
+        break;
+      }
+      step.via[step.count] = laq_check_id(L, lua_gettop(L));
+      lua_pop(L, 1);
+    }
+  }
+  step.timeout = laq_opt_seconds(L, 4, 10 * AQ_S);
+  step.hedge = laq_opt_seconds(L, 5, step.hedge);
+  return laq_result(L, aq_session_coordinate(e->ep, NOW(e), id, &step),
                     "cannot coordinate");
 }
 

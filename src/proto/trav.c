@@ -72,7 +72,7 @@ void aq_trav_init(aq_trav *t, aq_tstamp now, const aq_trav_params *p) {
     s.timeout = AQ_TRAV_DIAL_TIMEOUT;
     dial_known(t, &s, AQ_TRAV_KNOWN_HEADSTART);
   } else {
-    aq_trav_request(t, 0, t->p.coordination_timeout);
+    aq_trav_request(t, NULL);
   }
 }
 
@@ -103,8 +103,8 @@ int aq_trav_step_dial(aq_trav *t, aq_tstamp now, const aq_dial_step *s) {
   return 0;
 }
 
-int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
-                            aq_duration timeout) {
+int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now,
+                            const aq_coordinate_step *s) {
   aq_trav_clock(t, now);
   if (!may_step(t)) {
     return AQ_ERR_INVAL;
@@ -117,11 +117,8 @@ int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
   if (!is_between(t)) {
     return AQ_ERR_INVAL;
   }
-  if (!timeout || timeout > t->p.coordination_timeout) {
-    timeout = t->p.coordination_timeout;
-  }
   t->hard.wanted = AQ_PLAN_PUNCH;
-  aq_trav_request(t, via, aq_time_max(timeout, 50 * AQ_MS));
+  aq_trav_request(t, s);
   return 0;
 }
 
@@ -164,7 +161,13 @@ int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
   }
   t->hard.wanted = (uint8_t)plan;
   t->hard.step = *s;
-  aq_trav_request(t, s->via, t->p.coordination_timeout);
+  /* One coordinator observes for both, so nobody else is asked beside it. */
+  aq_coordinate_step c;
+  aq_coordinate_step_init(&c);
+  c.count = s->via != 0;
+  c.via[0] = s->via;
+  c.hedge = AQ_TRAV_MAX_HEDGE;
+  aq_trav_request(t, &c);
   t->step = (uint8_t)(AQ_TRAV_STEP_PUNCH + plan);
   return 0;
 }
@@ -194,29 +197,6 @@ void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s) {
   aq_trav_clamp_punch(&t->schedule);
   if (t->phase == AQ_PHASE_SYNCHRONIZATION && !t->initiator) {
     t->punch = t->schedule; /* it has not begun */
-  }
-}
-
-void aq_trav_request(aq_trav *t, aq_id via, aq_duration timeout) {
-  t->attempt++;
-  t->step = AQ_TRAV_STEP_COORDINATE;
-  t->timer[AQ_TRAV_TIMER_STEP] = AQ_NEVER;
-  t->timer[AQ_TRAV_TIMER_RETRY] = AQ_NEVER;
-  t->synced = 0;
-  t->sync_error = AQ_OK;
-  t->retry_after = 0;
-  t->coordinator = via;
-  aq_trav_move(t, AQ_PHASE_COORDINATION, "a request is sent");
-  t->request = 0;
-  t->requested = t->cancel_due = 1;
-  t->requested_at = t->now;
-  t->timer[AQ_TRAV_TIMER_REQUEST] = aq_time_add(t->now, timeout);
-  t->rec_coordinate = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, NULL);
-  aq_trav_action *a = aq_trav_push(t, AQ_TRAV_REQUEST);
-  if (a) {
-    a->conn = via;
-    a->plan = t->hard.wanted;
-    a->timeout = timeout;
   }
 }
 
@@ -297,16 +277,15 @@ static void step_failed(aq_trav *t, uint8_t step, int error, const char *why) {
 void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
   uint8_t step = t->step;
   aq_trav_blame(t, error, why);
-  aq_trav_record_close(t, t->rec_coordinate, error, why);
   aq_trav_record_close(t, t->rec_punch, error, why);
-  t->rec_coordinate = t->rec_punch = 0;
+  t->rec_punch = 0;
   t->move_error = error;
   if (!t->originator) {
     aq_trav_fail(t, error, why);
   } else if (t->p.strategy == AQ_STRATEGY_STEPS) {
     step_failed(t, step, error, why);
   } else if (step == AQ_TRAV_STEP_DIAL) {
-    aq_trav_request(t, 0, t->p.coordination_timeout);
+    aq_trav_request(t, NULL);
   } else {
     t->step = AQ_TRAV_STEP_NONE;
     next_attempt(t, step == AQ_TRAV_STEP_COORDINATE, error, why);
@@ -330,16 +309,8 @@ int aq_trav_is_between(const aq_trav *t) {
          is_between(t);
 }
 
-const uint8_t *aq_trav_key(const aq_trav *t) {
-  return t->has_key ? t->key : NULL;
-}
-
 void aq_trav_set_profile(aq_trav *t, const aq_nat_profile *p) {
   t->p.profile = *p;
-}
-
-const uint8_t *aq_trav_session(const aq_trav *t) {
-  return t->has_key ? t->session : NULL;
 }
 
 int aq_trav_allows_private(const aq_trav *t) {
@@ -354,7 +325,7 @@ void aq_trav_get_info(const aq_trav *t, aq_session_info *out) {
   out->initiator = t->initiator;
   out->attempt = t->attempt;
   out->started = t->started;
-  out->coordinator = t->coordinator;
+  out->coordinator = t->nagreed ? t->agreed[0].coordinator : 0;
   out->coordination_time = t->coordination_time;
   out->punches_sent = t->punches_sent;
   out->punches_received = t->punches_received;
@@ -413,10 +384,13 @@ void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept) {
   t->decided = 1;
   t->timer[AQ_TRAV_TIMER_DECISION] = AQ_NEVER;
   if (!accept) {
-    aq_trav_action *a = aq_trav_push(t, AQ_TRAV_VETO);
-    if (a) {
-      a->conn = t->coordinator;
-      a->error = AQ_ERR_REFUSED;
+    for (size_t i = 0; i < t->nagreed; i++) {
+      aq_trav_action *a = aq_trav_push(t, AQ_TRAV_VETO);
+      if (a) {
+        a->conn = t->agreed[i].coordinator;
+        memcpy(a->session, t->agreed[i].session, sizeof(a->session));
+        a->error = AQ_ERR_REFUSED;
+      }
     }
     aq_trav_fail(t, AQ_ERR_REFUSED, "refused here");
   } else if (t->now >= t->expires) {

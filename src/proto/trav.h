@@ -9,7 +9,8 @@
  *
  * The machine knows nothing of QUIC: a dial is a number that it asks for and
  * hears about. Rules are split by kind: trav_state.c (legal moves, the only
- * writer of ->phase), trav_recv.c (arrivals), trav_timeout.c (time),
+ * writer of ->phase), trav_ask.c (requests to coordinators), trav_agree.c
+ * (what they said), trav_recv.c (other arrivals), trav_timeout.c (time),
  * trav_plan.c (steps, pairs, schedule), trav_hard.c (plans with new sockets),
  * trav.c (the rest).
  *
@@ -49,9 +50,11 @@ typedef struct aq_trav_params {
 #define AQ_TRAV_HOME (UINT32_MAX - 1)
 
 typedef enum aq_trav_action_kind {
-  AQ_TRAV_REQUEST, /* send a REQUEST through |conn| (0: best coordinator) */
-  AQ_TRAV_CANCEL,  /* send a CANCEL for the running request/session */
-  AQ_TRAV_VETO,    /* target refuses: send VETO with |error| */
+  AQ_TRAV_REQUEST, /* send a REQUEST through |conn| (0: the best coordinator
+                      that this attempt has not asked); |ask|, |wait| */
+  AQ_TRAV_CANCEL,  /* send |conn| a CANCEL for |request|, |session|; |error|
+                      is AQ_ERR_TIMEOUT when it has kept silent for long */
+  AQ_TRAV_VETO,    /* target refuses: send |conn| VETO of |session|, |error| */
   AQ_TRAV_PUNCH,   /* one punch datagram */
   AQ_TRAV_DIAL,    /* start a QUIC handshake to |addr| as client */
   AQ_TRAV_HANGUP,  /* forget the unfinished dial |dial| */
@@ -89,6 +92,10 @@ typedef struct aq_trav_action {
                       no idea */
   aq_duration timeout;
   int error;
+  uint32_t ask, attempt; /* of a REQUEST */
+  uint8_t wait;          /* it waits for a coordinator that may still come */
+  uint64_t request;
+  uint8_t session[AQ_CTL_SESSION_LEN];
 } aq_trav_action;
 
 /* struct aq_trav is in trav_int.h, for trav_*.c and for whoever embeds it;
@@ -108,8 +115,8 @@ void aq_trav_init_target(aq_trav *t, aq_tstamp now, const aq_trav_params *p,
 /* Steps (AQ_STRATEGY_STEPS). 0 or AQ_ERR_INVAL (another one is running, or
  * the phase forbids it). */
 int aq_trav_step_dial(aq_trav *t, aq_tstamp now, const aq_dial_step *s);
-int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now, aq_id via,
-                            aq_duration timeout);
+int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now,
+                            const aq_coordinate_step *s);
 int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s);
 int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
                       const aq_hard_step *s);
@@ -127,24 +134,29 @@ void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s);
 void aq_trav_set_profile(aq_trav *t, const aq_nat_profile *p);
 
 /* Arrivals. */
-void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
-                              const aq_addr *coordinator,
-                              uint64_t request); /* REQUEST was sent */
-void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, const aq_ctl *answer);
-/* The peer asked for us while we ask for it: an offer for a session that is
- * an initiator's. The smaller peer id stays initiator (protocol.md 3.4). */
+/* The REQUEST of |ask| was sent on |conn|, whose round trip is |rtt|. */
+void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, uint32_t ask,
+                              aq_id conn, const aq_addr *coordinator,
+                              aq_duration rtt, uint64_t request);
+/* It can't be: nobody is there to be asked, or not the one that is wanted. */
+void aq_trav_handle_unasked(aq_trav *t, aq_tstamp now, uint32_t ask, int error);
+/* The connection to a coordinator is gone. */
+void aq_trav_handle_lost(aq_trav *t, aq_tstamp now, aq_id conn);
+void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, aq_id conn,
+                           const aq_ctl *answer);
+/* An offer for a session that is there: the peer asked for us while we ask for
+ * it (the smaller peer id stays initiator, protocol.md 3.4), or it asked once
+ * more, or asked several coordinators in one attempt (3.3). */
 void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
                           aq_id coordinator);
-void aq_trav_handle_error(aq_trav *t, aq_tstamp now, int error,
-                          aq_duration retry_after);
-void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now);
+void aq_trav_handle_error(aq_trav *t, aq_tstamp now, aq_id conn,
+                          uint64_t request, int error, aq_duration retry_after);
+void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now, aq_id conn,
+                           const uint8_t session[AQ_CTL_SESSION_LEN]);
 /* An authentic punch datagram of this session's key. Returns 1 when it proves
  * that |from| gets what is sent there: it echoed a cookie. 0 otherwise. */
 int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
                          const aq_addr *from, const aq_punch *p);
-/* The coordinator that was asked is gone or could not help (|error|), and
- * another one will be asked in the same step. */
-void aq_trav_handle_passed_on(aq_trav *t, aq_tstamp now, int error);
 /* A PUNCH was not sent: the guard forbade it. |limit| is static. */
 void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
                             const aq_addr *addr, const char *limit);
@@ -192,9 +204,17 @@ int aq_trav_is_between(const aq_trav *t);
 void aq_trav_get_info(const aq_trav *t, aq_session_info *out);
 size_t aq_trav_get_pairs(const aq_trav *t, aq_pair_info *out, size_t max);
 size_t aq_trav_get_steps(const aq_trav *t, aq_step_record *out, size_t max);
-/* The punch key and session id in force; NULL before an answer or offer. */
-const uint8_t *aq_trav_key(const aq_trav *t);
-const uint8_t *aq_trav_session(const aq_trav *t);
+/* The session ids that are agreed on: one, or as target of an attempt that went
+ * through several coordinators up to AQ_MAX_ASKED. The first is in force: what
+ * is sent has it. NULL from |i| = their number on. */
+const uint8_t *aq_trav_session(const aq_trav *t, size_t i);
+/* The punch key of a session id; NULL when it isn't agreed on. */
+const uint8_t *aq_trav_key(const aq_trav *t,
+                           const uint8_t session[AQ_CTL_SESSION_LEN]);
+/* 1 when |request| of ours to |conn| runs, or led to the session in force. */
+int aq_trav_is_asked(const aq_trav *t, aq_id conn, uint64_t request);
+/* 1 when the REQUEST of |ask| is still to be sent. */
+int aq_trav_wants(const aq_trav *t, uint32_t ask);
 /* 1: private targets are right here (the same NAT, the policy, or a coordinator
  * inside our private network); for aq_guard_request.allow_private. */
 int aq_trav_allows_private(const aq_trav *t);

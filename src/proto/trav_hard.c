@@ -31,7 +31,8 @@ static void give_up(aq_trav *t, int error, const char *why) {
   if (!t->initiator) {
     aq_trav_action *a = aq_trav_push(t, AQ_TRAV_VETO);
     if (a) {
-      a->conn = t->coordinator;
+      a->conn = t->agreed[0].coordinator;
+      memcpy(a->session, t->agreed[0].session, sizeof(a->session));
       a->error = AQ_ERR_OVERLOADED;
     }
   }
@@ -77,7 +78,7 @@ void aq_trav_hard_begin(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_PHASE] = aq_time_add(t->now, AQ_TRAV_SYNC_TIMEOUT);
   aq_trav_action *a = aq_trav_push(t, AQ_TRAV_OPEN);
   if (a) {
-    a->conn = t->coordinator;
+    a->conn = t->agreed[0].coordinator;
     a->addr = seen->addr;
     a->count = h->pending = sockets;
     a->guesses = guesses;
@@ -140,7 +141,7 @@ static void look(aq_trav *t) {
     if (h->look[i].seen.family == 0) {
       aq_trav_action *a = aq_trav_push(t, AQ_TRAV_OBSERVE);
       if (a) {
-        a->conn = t->coordinator;
+        a->conn = t->agreed[0].coordinator;
         a->socket = h->sock[i].index;
       }
     }
@@ -206,7 +207,7 @@ static void tell(aq_trav *t) {
     aq_hard_look *look = &h->look[i];
     aq_trav_action *a = look->cookie ? aq_trav_push(t, AQ_TRAV_HINT) : NULL;
     if (a) {
-      a->conn = t->coordinator;
+      a->conn = t->agreed[0].coordinator;
       a->hint.plan = t->plan;
       a->hint.cookie = look->cookie;
       a->hint.step = t->p.profile.allocation == AQ_NAT_ALLOC_SEQUENTIAL
@@ -304,9 +305,10 @@ void aq_trav_handle_hint(aq_trav *t, aq_tstamp now, aq_id conn,
                          const aq_ctl *m) {
   aq_trav_clock(t, now);
   aq_trav_hard *h = &t->hard;
-  if (t->over || !t->synced || conn != t->coordinator || m->plan != t->plan ||
-      m->plan == AQ_PLAN_PUNCH || m->observed.family == 0 ||
-      memcmp(m->session, t->session, sizeof(t->session)) != 0 ||
+  if (t->over || !t->synced || conn != t->agreed[0].coordinator ||
+      m->plan != t->plan || m->plan == AQ_PLAN_PUNCH ||
+      m->observed.family == 0 ||
+      memcmp(m->session, t->agreed[0].session, sizeof(m->session)) != 0 ||
       h->nhint == AQ_HARD_MAX_LOOKS) {
     return;
   }

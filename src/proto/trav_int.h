@@ -37,6 +37,14 @@
 #define AQ_TRAV_COVER (3 * AQ_S)
 #define AQ_TRAV_PROBE_LOG 64
 
+/* A coordinator that has not answered after this, or after three of its round
+ * trips, may be dead: the next one is asked beside it. */
+#define AQ_TRAV_PATIENCE (200 * AQ_MS)
+#define AQ_TRAV_MAX_HEDGE (10 * AQ_S)
+/* One attempt's offers through several coordinators, so much apart, share one
+ * schedule; for a later one it starts anew. */
+#define AQ_TRAV_SAME_START (100 * AQ_MS)
+
 /* Slots of the two rings that only actions and events which must not be lost
  * may use. */
 #define AQ_TRAV_ACTION_RESERVE 64
@@ -46,7 +54,8 @@ typedef enum aq_trav_timer {
   AQ_TRAV_TIMER_SESSION,  /* the whole session */
   AQ_TRAV_TIMER_PHASE,    /* the phase in force */
   AQ_TRAV_TIMER_STEP,     /* the running step */
-  AQ_TRAV_TIMER_REQUEST,  /* no answer of the coordinator */
+  AQ_TRAV_TIMER_REQUEST,  /* no answer of any coordinator */
+  AQ_TRAV_TIMER_HEDGE,    /* no answer yet: another one is asked as well */
   AQ_TRAV_TIMER_RETRY,    /* the back-off is over */
   AQ_TRAV_TIMER_DECISION, /* the application said nothing: yes */
   AQ_TRAV_TIMER_START,    /* the start delay is over: openers */
@@ -109,6 +118,25 @@ typedef struct aq_trav_probe {
   uint32_t pair;
 } aq_trav_probe;
 
+/* aq_trav_ask: one REQUEST of the coordinate step. */
+typedef struct aq_trav_ask {
+  uint32_t id; /* 0: free */
+  uint32_t record;
+  uint8_t sent;
+  aq_id conn;       /* from here on once it is sent */
+  uint64_t request; /* never 0 */
+  aq_tstamp at;
+  aq_duration patience;
+} aq_trav_ask;
+
+/* aq_trav_agreed: a session id and its key, and who gave them out. */
+typedef struct aq_trav_agreed {
+  aq_id coordinator;
+  uint64_t request; /* ours that led to it; 0: the peer's did, or it is over */
+  uint8_t session[AQ_CTL_SESSION_LEN];
+  uint8_t key[AQ_PUNCH_KEY_LEN];
+} aq_trav_agreed;
+
 struct aq_trav {
   aq_trav_params p;
   aq_punch_step schedule; /* default of this session, clamped */
@@ -133,22 +161,27 @@ struct aq_trav {
   aq_duration retry_after; /* the coordinator's wish */
   uint64_t rng;
 
-  /* Coordination. */
-  uint8_t requested;  /* a REQUEST is running */
-  uint8_t cancel_due; /* when we fail, the other side should hear of it */
-  uint8_t has_key;
+  /* Coordination: asking. */
+  aq_coordinate_step coordinate; /* clamped */
+  size_t via_next;               /* of its list */
+  uint32_t next_ask;
+  aq_trav_ask ask[AQ_MAX_ASKED];
+  int ask_error; /* the most telling one of this step */
+  char ask_why[80];
+
+  /* Coordination: agreed. */
   uint8_t synced;  /* an answer or offer waits for its start, or was used */
+  uint8_t settled; /* a datagram told which session the peer uses */
   uint8_t decided; /* the application accepted, or wasn't asked */
   uint8_t same_nat, private_ok;
-  aq_id coordinator;
-  uint64_t request;
-  aq_tstamp requested_at, start_at, expires;
+  size_t nagreed;
+  aq_trav_agreed agreed[AQ_MAX_ASKED]; /* newest first */
+  uint8_t nonce[AQ_CTL_NONCE_LEN];     /* of the attempt that they belong to */
+  aq_tstamp start_at, expires;
   aq_duration coordination_time;
   aq_duration rtt;      /* to the peer: over the coordinator, until measured */
   uint8_t rtt_measured; /* by the answer to a probe */
   aq_addr observed;
-  uint8_t session[AQ_CTL_SESSION_LEN];
-  uint8_t key[AQ_PUNCH_KEY_LEN];
   uint8_t plan;                  /* aq_plan that was agreed on */
   aq_nat_profile remote_profile; /* as the peer says */
   size_t nremote;
@@ -177,7 +210,7 @@ struct aq_trav {
   /* What was tried. */
   size_t nrecord;
   aq_step_record record[AQ_MAX_STEPS];
-  uint32_t rec_coordinate, rec_punch; /* index + 1 of the running one */
+  uint32_t rec_punch; /* index + 1 of the running one */
   uint64_t records_lost;
   char why[80]; /* belongs to ->error */
 
@@ -222,11 +255,9 @@ int aq_trav_worse(int a, int b);
 /* aq_trav_push gives a zeroed action, or NULL when there is no room for one
  * of this kind (counted). */
 aq_trav_action *aq_trav_push(aq_trav *t, aq_trav_action_kind kind);
-/* aq_trav_drop takes back actions of |kind| that were not polled, of |dial|
- * when that isn't 0. Returns how many. */
-uint32_t aq_trav_drop(aq_trav *t, aq_trav_action_kind kind, uint32_t dial);
-/* aq_trav_cancel tells the other side, once, when it may be at work for us. */
-void aq_trav_cancel(aq_trav *t);
+/* aq_trav_drop takes back actions of |kind| that were not polled, of that dial
+ * or ask when |of| isn't 0. Returns how many. */
+uint32_t aq_trav_drop(aq_trav *t, aq_trav_action_kind kind, uint32_t of);
 /* aq_trav_tell queues an event that must be kept, aq_trav_note one that may
  * be lost when nobody polls. Never NULL: a lost one is written to |spare|. */
 aq_event *aq_trav_tell(aq_trav *t, aq_event_kind kind);
@@ -265,6 +296,8 @@ aq_trav_pair *aq_trav_pair_find(aq_trav *t, uint32_t socket,
 aq_trav_pair *aq_trav_pair_add(aq_trav *t, const aq_local_socket *sock,
                                const aq_candidate *c);
 void aq_trav_pairs_of(aq_trav *t, const aq_candidate *c);
+/* The same while it punches: what is new is probed soon. */
+void aq_trav_pairs_more(aq_trav *t, const aq_candidate *c);
 void aq_trav_pair_soon(aq_trav *t, aq_trav_pair *pair);
 void aq_trav_stop_punching(aq_trav *t);
 void aq_trav_set_remote(aq_trav *t, const aq_ctl *m);
@@ -288,13 +321,36 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error);
 void aq_trav_dials_due(aq_trav *t); /* DIAL is due */
 void aq_trav_dials_rearm(aq_trav *t);
 
+/* ---- trav_ask.c ------------------------------------------------------------
+ */
+
+/* aq_trav_request starts the requests of one attempt; NULL: the best
+ * coordinators, one after the other. */
+void aq_trav_request(aq_trav *t, const aq_coordinate_step *s);
+void aq_trav_ask_more(aq_trav *t); /* HEDGE is due */
+/* aq_trav_asks_end forgets the requests that run, with a CANCEL to who was
+ * asked when |cancel|. */
+void aq_trav_asks_end(aq_trav *t, int cancel, int error, const char *why);
+size_t aq_trav_asks(const aq_trav *t); /* how many run */
+/* aq_trav_cancel tells everybody who may be at work for us, once. */
+void aq_trav_cancel(aq_trav *t);
+
+/* ---- trav_agree.c ----------------------------------------------------------
+ */
+
+/* aq_trav_take_offer: from here on the target of |m|, which was accepted. */
+void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator);
+/* The answer |m| to our |request|. */
+void aq_trav_take_answer(aq_trav *t, const aq_ctl *m, aq_id coordinator,
+                         uint64_t request);
+/* A datagram of |session| came: that is the one that the peer uses. 0 when it
+ * isn't agreed on. */
+int aq_trav_settle(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN]);
+
 /* ---- trav.c, trav_timeout.c -----------------------------------------------
  */
 
 void aq_trav_clock(aq_trav *t, aq_tstamp now);
-void aq_trav_request(aq_trav *t, aq_id via, aq_duration timeout);
-/* aq_trav_take_offer: from here on the target of |m|, which was accepted. */
-void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator);
 /* aq_trav_attempt_failed: the running step or attempt came to nothing; what
  * is next depends on the strategy. */
 void aq_trav_attempt_failed(aq_trav *t, int error, const char *why);

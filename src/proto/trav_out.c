@@ -36,11 +36,11 @@ aq_trav_action *aq_trav_push(aq_trav *t, aq_trav_action_kind kind) {
   return a;
 }
 
-uint32_t aq_trav_drop(aq_trav *t, aq_trav_action_kind kind, uint32_t dial) {
+uint32_t aq_trav_drop(aq_trav *t, aq_trav_action_kind kind, uint32_t of) {
   uint32_t kept = 0;
   for (uint32_t i = 0; i < t->action_count; i++) {
     aq_trav_action *a = action_at(t, i);
-    if (a->kind == kind && (!dial || a->dial == dial)) {
+    if (a->kind == kind && (!of || a->dial == of || a->ask == of)) {
       continue;
     }
     if (kept != i) {
@@ -51,16 +51,6 @@ uint32_t aq_trav_drop(aq_trav *t, aq_trav_action_kind kind, uint32_t dial) {
   uint32_t dropped = t->action_count - kept;
   t->action_count = kept;
   return dropped;
-}
-
-void aq_trav_cancel(aq_trav *t) {
-  if (t->cancel_due && !aq_trav_drop(t, AQ_TRAV_REQUEST, 0)) {
-    aq_trav_action *a = aq_trav_push(t, AQ_TRAV_CANCEL);
-    if (a) {
-      a->conn = t->coordinator;
-    }
-  }
-  t->cancel_due = 0;
 }
 
 int aq_trav_poll_action(aq_trav *t, aq_tstamp now, aq_trav_action *out) {

@@ -201,6 +201,16 @@ void aq_trav_pairs_of(aq_trav *t, const aq_candidate *c) {
   }
 }
 
+void aq_trav_pairs_more(aq_trav *t, const aq_candidate *c) {
+  size_t first = t->npair;
+  aq_trav_pairs_of(t, c);
+  for (size_t i = first; i < t->npair; i++) {
+    t->pair[i].state = AQ_PAIR_IN_PROGRESS;
+    t->pair[i].left = (uint8_t)t->punch.rounds;
+    aq_trav_pair_soon(t, &t->pair[i]);
+  }
+}
+
 /* Less is first: the caller's order, host candidates behind one NAT, what a
  * coordinator saw, then RFC 8445's priority. */
 static int pair_before(const aq_trav *t, const aq_trav_pair *a,
@@ -272,7 +282,7 @@ aq_trav_action *aq_trav_punch(aq_trav *t, uint8_t type) {
   }
   a->punch.type = type;
   a->punch.flags = t->initiator ? AQ_PUNCH_FLAG_INITIATOR : 0;
-  memcpy(a->punch.session, t->session, sizeof(t->session));
+  memcpy(a->punch.session, t->agreed[0].session, sizeof(a->punch.session));
   a->punch.seq = ++t->seq;
   t->punches_sent++;
   if (t->rec_punch) {

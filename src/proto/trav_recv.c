@@ -1,4 +1,4 @@
-/* trav_recv.c - arrivals: control messages, punches, ends of dials.
+/* trav_recv.c - arrivals: punches, ends of dials, candidates.
  *
  * SPDX-License-Identifier: MIT */
 #include "proto/trav_int.h"
@@ -10,184 +10,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-/* No coordinator makes peers wait longer than this for each other. */
-#define MAX_START_DELAY (2 * AQ_S)
-#define MAX_RTT (10 * AQ_S)
-
-static int is_live(const aq_trav *t) {
-  return t->requested || (t->synced && (t->phase == AQ_PHASE_SYNCHRONIZATION ||
-                                        t->phase == AQ_PHASE_PUNCHING ||
-                                        t->phase == AQ_PHASE_VALIDATION));
-}
-
-static int is_of_peer(const aq_trav *t, const aq_ctl *m) {
-  return aq_peer_id_compare(&m->peer, &t->p.peer) == 0;
-}
-
-static aq_duration capped(uint64_t n, aq_duration unit, aq_duration max) {
-  return n > max / unit ? max : n * unit;
-}
-
-/* One key is in force: the newest that was accepted. Datagrams of an older
- * session id find no session; both sides start their schedules anew with a new
- * key, so nothing is lost with them. */
-static void adopt(aq_trav *t, const aq_ctl *m) {
-  memcpy(t->session, m->session, sizeof(t->session));
-  memcpy(t->key, m->key, sizeof(t->key));
-  aq_trav_hard_end(t);
-  t->has_key = 1;
-  t->synced = 1;
-  t->sync_error = AQ_OK;
-  t->peer_seq = 0;
-  t->peer_seen = 0;
-  t->rtt = capped(m->rtt_us, AQ_US, MAX_RTT);
-  t->rtt_measured = 0;
-  t->start_at = t->now + capped(m->start_delay_us, AQ_US, MAX_START_DELAY);
-  t->expires = m->expiry_ms ? t->now + capped(m->expiry_ms, AQ_MS, 300 * AQ_S)
-                            : AQ_NEVER;
-  t->plan = (uint8_t)m->plan;
-  t->remote_profile = m->profile;
-  aq_trav_set_remote(t, m);
-}
-
-static void synchronize(aq_trav *t, const aq_ctl *m) {
-  adopt(t, m);
-  aq_event spare;
-  aq_event *e = aq_trav_note(t, AQ_EVENT_COORDINATION_SYNCHRONIZED, &spare);
-  e->value = t->attempt;
-  e->duration = t->coordination_time;
-}
-
-void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
-  t->attempt++;
-  t->coordinator = coordinator;
-  aq_trav_record_close(t, t->rec_punch, AQ_ERR_CANCELLED,
-                       "a newer offer of the peer");
-  t->rec_punch = 0;
-  aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "an offer came");
-  synchronize(t, m);
-  if (t->decided) {
-    aq_trav_begin(t);
-  } else {
-    t->timer[AQ_TRAV_TIMER_PHASE] =
-        aq_time_add(t->start_at, AQ_TRAV_SYNC_TIMEOUT);
-  }
-}
-
-/* The roles change: the peer's attempt goes on, ours is forgotten. */
-static void become_target(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
-  aq_trav_hangup(t, 3, AQ_ERR_DUPLICATE);
-  aq_trav_record_close(t, t->rec_coordinate, AQ_OK, "the peer asked for us");
-  t->rec_coordinate = 0;
-  t->timer[AQ_TRAV_TIMER_RETRY] = AQ_NEVER;
-  t->waiting = t->cancel_due = 0;
-  if (t->step == AQ_TRAV_STEP_DIAL) {
-    aq_trav_step_done(t, AQ_ERR_CANCELLED, "the peer asked for us");
-  } else if (t->step == AQ_TRAV_STEP_COORDINATE) {
-    aq_trav_step_done(t, AQ_OK, "the peer asked for us");
-  }
-  if (t->p.strategy == AQ_STRATEGY_AUTO) {
-    t->step = AQ_TRAV_STEP_PUNCH;
-  }
-  t->initiator = 0;
-  aq_trav_take_offer(t, m, coordinator);
-  aq_trav_kick(t);
-}
-
-void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
-                          aq_id coordinator) {
-  aq_trav_clock(t, now);
-  if (t->over || !is_of_peer(t, offer) ||
-      (t->has_key &&
-       memcmp(offer->session, t->session, sizeof(t->session)) == 0)) {
-    return;
-  }
-  if (!t->initiator) {
-    aq_trav_take_offer(t, offer, coordinator);
-    aq_trav_kick(t);
-  } else if (!is_live(t) || aq_peer_id_compare(&t->p.self, &t->p.peer) > 0) {
-    become_target(t, offer, coordinator);
-  } else if (t->requested) {
-    /* Ours goes on: the peer hears of it and becomes the target. Until then it
-     * dials us, which may spoil a NAT of ours that wasn't opened. */
-    adopt(t, offer);
-    t->synced = 0;
-    aq_trav_open_early(t);
-  }
-}
-
-void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, aq_id conn,
-                              const aq_addr *coordinator, uint64_t request) {
-  aq_trav_clock(t, now);
-  if (t->over || !t->requested) {
-    return;
-  }
-  t->coordinator = conn;
-  t->request = request;
-  t->requested_at = t->now;
-  if (t->rec_coordinate) {
-    t->record[t->rec_coordinate - 1].addr = *coordinator;
-  }
-  aq_event spare;
-  aq_event *e = aq_trav_note(t, AQ_EVENT_COORDINATION_REQUESTED, &spare);
-  e->conn = conn;
-  e->addr = *coordinator;
-  e->value = t->attempt;
-}
-
-void aq_trav_handle_passed_on(aq_trav *t, aq_tstamp now, int error) {
-  aq_trav_clock(t, now);
-  if (t->over || !t->rec_coordinate) {
-    return;
-  }
-  aq_trav_record_close(t, t->rec_coordinate, error, "another one is asked");
-  t->rec_coordinate = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, NULL);
-}
-
-void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, const aq_ctl *answer) {
-  aq_trav_clock(t, now);
-  if (t->over || !t->requested || answer->request != t->request ||
-      !is_of_peer(t, answer)) {
-    return;
-  }
-  t->coordination_time = aq_time_since(t->now, t->requested_at);
-  aq_trav_record_close(t, t->rec_coordinate, AQ_OK, "answered");
-  t->rec_coordinate = 0;
-  aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "the coordinator answered");
-  synchronize(t, answer);
-  if (t->step > AQ_TRAV_STEP_PUNCH) {
-    aq_trav_hard_begin(t);
-    return;
-  }
-  aq_trav_step_done(t, AQ_OK, "");
-  if (t->p.strategy == AQ_STRATEGY_AUTO) {
-    t->step = AQ_TRAV_STEP_PUNCH;
-    aq_trav_arm(t, &t->schedule);
-    aq_trav_kick(t);
-  }
-}
-
-void aq_trav_handle_error(aq_trav *t, aq_tstamp now, int error,
-                          aq_duration retry_after) {
-  aq_trav_clock(t, now);
-  if (t->over || !t->initiator || !is_live(t) || !error) {
-    return;
-  }
-  t->cancel_due = 0; /* whoever sent it has forgotten us already */
-  t->requested = 0;
-  t->retry_after = aq_time_clamp(retry_after, 0, 60 * AQ_S);
-  char text[80];
-  snprintf(text, sizeof(text), "coordinator: %s", aq_error_text(error));
-  aq_trav_attempt_failed(t, error, text);
-}
-
-void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now) {
-  aq_trav_clock(t, now);
-  if (!t->over && !t->initiator) {
-    aq_trav_attempt_failed(t, AQ_ERR_CANCELLED, "the peer gave up");
-  }
-}
 
 /* ---- punches ---------------------------------------------------------------
  */
@@ -317,9 +139,9 @@ int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
                          const aq_addr *from, const aq_punch *p) {
   aq_trav_clock(t, now);
   int by_initiator = (p->flags & AQ_PUNCH_FLAG_INITIATOR) != 0;
-  if (t->over || !t->has_key || from->family == 0 || from->port == 0 ||
-      memcmp(p->session, t->session, sizeof(t->session)) != 0 ||
-      by_initiator == t->initiator || !hears_punches(t) ||
+  if (t->over || from->family == 0 || from->port == 0 ||
+      by_initiator == t->initiator || !aq_trav_key(t, p->session) ||
+      !hears_punches(t) || !aq_trav_settle(t, p->session) ||
       is_replay(t, p->seq)) {
     return 0;
   }
@@ -456,13 +278,7 @@ void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now,
   aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_DISCOVERED, &spare);
   e->addr = c->addr;
   e->cand = *r;
-  size_t first = t->npair;
   if (t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION) {
-    aq_trav_pairs_of(t, r);
-  }
-  for (size_t i = first; i < t->npair; i++) {
-    t->pair[i].state = AQ_PAIR_IN_PROGRESS;
-    t->pair[i].left = (uint8_t)t->punch.rounds;
-    aq_trav_pair_soon(t, &t->pair[i]);
+    aq_trav_pairs_more(t, r);
   }
 }

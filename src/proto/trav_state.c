@@ -104,8 +104,8 @@ static void leave(aq_trav *t, aq_phase to) {
   t->timer[AQ_TRAV_TIMER_PHASE] = AQ_NEVER;
   if (t->phase == AQ_PHASE_COORDINATION) {
     t->timer[AQ_TRAV_TIMER_REQUEST] = AQ_NEVER;
-    t->requested = 0;
-    aq_trav_drop(t, AQ_TRAV_REQUEST, 0);
+    t->timer[AQ_TRAV_TIMER_HEDGE] = AQ_NEVER;
+    aq_trav_asks_end(t, 0, AQ_ERR_CANCELLED, NULL);
   } else if (t->phase == AQ_PHASE_SYNCHRONIZATION) {
     t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER;
     t->timer[AQ_TRAV_TIMER_DECISION] = AQ_NEVER;
@@ -217,9 +217,9 @@ void aq_trav_blame(aq_trav *t, int error, const char *why) {
 
 static void close_all(aq_trav *t, aq_phase to, int error, const char *why) {
   aq_trav_hangup(t, 3, to == AQ_PHASE_CONNECTED ? AQ_ERR_DUPLICATE : error);
-  aq_trav_record_close(t, t->rec_coordinate, error, why);
+  aq_trav_asks_end(t, 0, error, why);
   aq_trav_record_close(t, t->rec_punch, error, why);
-  t->rec_coordinate = t->rec_punch = 0;
+  t->rec_punch = 0;
   if (t->step != AQ_TRAV_STEP_NONE) {
     aq_trav_step_done(t, error, why);
   }
@@ -308,7 +308,6 @@ void aq_trav_fail(aq_trav *t, int error, const char *why) {
   t->error = error;
   /* The other side need not go on. */
   aq_trav_cancel(t);
-  t->requested = 0;
   close_all(t, AQ_PHASE_FAILED, error, text);
   aq_event *e = aq_trav_tell(t, AQ_EVENT_TRAVERSAL_FAILED);
   e->error = error;

@@ -62,9 +62,11 @@ static void step_due(aq_trav *t) {
 }
 
 static void request_due(aq_trav *t) {
-  aq_trav_cancel(t);
-  t->requested = 0;
-  aq_trav_attempt_failed(t, AQ_ERR_TIMEOUT, "the coordinator did not answer");
+  int none = t->ask_error == AQ_OK;
+  int error = aq_trav_worse(AQ_ERR_TIMEOUT, t->ask_error);
+  const char *why = none ? "the coordinator did not answer" : t->ask_why;
+  aq_trav_asks_end(t, 1, AQ_ERR_TIMEOUT, "no answer");
+  aq_trav_attempt_failed(t, error, why);
 }
 
 static void fire(aq_trav *t, aq_trav_timer timer) {
@@ -82,8 +84,11 @@ static void fire(aq_trav *t, aq_trav_timer timer) {
   case AQ_TRAV_TIMER_REQUEST:
     request_due(t);
     break;
+  case AQ_TRAV_TIMER_HEDGE:
+    aq_trav_ask_more(t);
+    break;
   case AQ_TRAV_TIMER_RETRY:
-    aq_trav_request(t, 0, t->p.coordination_timeout);
+    aq_trav_request(t, NULL);
     break;
   case AQ_TRAV_TIMER_DECISION:
     aq_trav_decide(t, t->now, 1);

@@ -60,7 +60,7 @@ int aq_endpoint_remove_bootstrap(aq_endpoint *ep, aq_tstamp now,
       if (!l->reported && !l->user) {
         aq_link_close(l, 1, 0, "", 0);
       }
-      aq_session_coordinators(ep, l);
+      aq_session_coordinators(ep, l, NULL);
     }
     aq_profile_boots(ep);
     aq_ep_settle(ep);
@@ -89,6 +89,9 @@ size_t aq_endpoint_get_bootstrap(const aq_endpoint *ep, aq_bootstrap_info *out,
       o->rtt = b->rtt;
       o->coordination_count = b->coordination_count;
       o->failures = b->failures;
+      o->coordination_failures = b->coordination_failures;
+      o->unanswered = b->unanswered;
+      o->failed_at = b->failed_at;
       o->observed = b->observed;
       if (b->connected && b->link != NULL) {
         aq_conn_info info;
@@ -210,7 +213,7 @@ void aq_boot_up(aq_boot *b, aq_link *l) {
                                     AQ_CONTROL_FLAG_COORDINATES) != 0;
   boot_event(ep, b, AQ_EVENT_BOOTSTRAP_CONNECTED);
   aq_ctl_register(l);
-  aq_session_coordinators(ep, NULL);
+  aq_session_coordinators(ep, NULL, b);
   aq_link_touch(l);
 }
 
@@ -234,7 +237,7 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
     snprintf(e->text, sizeof(e->text), "%s", why);
   }
   b->link = NULL;
-  aq_session_coordinators(ep, l);
+  aq_session_coordinators(ep, l, b);
   aq_profile_boots(ep);
 }
 
@@ -252,11 +255,28 @@ void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m) {
   b->alternate_count = m->alternate_count;
   memcpy(b->alternate, m->alternate, sizeof(b->alternate));
   b->link->registered = 1;
-  aq_session_coordinators(ep, NULL);
+  aq_session_coordinators(ep, NULL, NULL);
   aq_profile_boots(ep);
 }
 
-aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried) {
+void aq_boot_unanswered(aq_endpoint *ep, aq_boot *b) {
+  b->coordination_failures++;
+  b->unanswered++;
+  b->failed_at = ep->now;
+}
+
+static int is_better(const aq_boot *a, const aq_boot *b, uint32_t used) {
+  int a_used = used >> a->index & 1, b_used = used >> b->index & 1;
+  if (a_used != b_used) {
+    return b_used;
+  }
+  if (a->unanswered != b->unanswered) {
+    return a->unanswered < b->unanswered;
+  }
+  return a->rtt < b->rtt;
+}
+
+aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used) {
   aq_boot *best = NULL;
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     aq_boot *b = &ep->boot[i];
@@ -265,17 +285,17 @@ aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried) {
       continue;
     }
     b->rtt = aq_link_rtt(b->link);
-    if (best == NULL || b->rtt < best->rtt) {
+    if (best == NULL || is_better(b, best, used)) {
       best = b;
     }
   }
   return best;
 }
 
-int aq_boot_hope(const aq_endpoint *ep) {
+int aq_boot_hope(const aq_endpoint *ep, uint32_t tried) {
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     const aq_boot *b = &ep->boot[i];
-    if (!b->used) {
+    if (!b->used || (tried & (1u << b->index))) {
       continue;
     }
     if (b->connected ? (aq_conn_has_control(b->link->c) &&

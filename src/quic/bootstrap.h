@@ -31,6 +31,8 @@ typedef struct aq_boot {
   aq_tstamp last_seen, woken;
   aq_duration rtt;
   uint32_t coordination_count, failures;
+  uint32_t coordination_failures, unanswered; /* in all; since an answer */
+  aq_tstamp failed_at;
   aq_addr observed;
   /* For observation datagrams, from its REGISTERED. */
   uint8_t observes;
@@ -50,10 +52,13 @@ void aq_boot_up(aq_boot *b, struct aq_link *l);
 void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why);
 /* A REGISTERED came on the node's connection. */
 void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m);
-/* The connected coordinator with the least rtt that is not in |tried|. */
-aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried);
-/* 1 when some node may still become a coordinator: it is being dialed, waits
- * for its turn, or has not said yet what it can do. */
-int aq_boot_hope(const aq_endpoint *ep);
+/* A request to it was given up without an answer. */
+void aq_boot_unanswered(aq_endpoint *ep, aq_boot *b);
+/* The best connected coordinator that is not in |tried|: one that is not in
+ * |used|, that answers, with the least rtt, in this order. */
+aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used);
+/* 1 when some node that is not in |tried| may still become a coordinator: it is
+ * being dialed, waits for its turn, or has not said yet what it can do. */
+int aq_boot_hope(const aq_endpoint *ep, uint32_t tried);
 
 #endif

@@ -23,7 +23,7 @@ static int is_active_phase(aq_phase p) {
 static void wake_waiting(aq_endpoint *ep) {
   aq_list_each(node, &ep->sessions) {
     aq_session *s = aq_list_entry(node, aq_session, node);
-    if (s->want_request) {
+    if (s->nwant > 0) {
       aq_session_touch(s);
     }
   }
@@ -43,7 +43,7 @@ static void set_active(aq_session *s, int active) {
   }
 }
 
-static int send_request(aq_session *s, aq_link *l) {
+static int send_request(aq_session *s, aq_link *l, uint32_t ask) {
   aq_endpoint *ep = s->ep;
   aq_ctl m;
   memset(&m, 0, sizeof(m));
@@ -52,93 +52,125 @@ static int send_request(aq_session *s, aq_link *l) {
   m.peer = s->peer;
   m.plan = s->plan;
   m.profile = ep->profile;
-  if (aq_crypto_random(&ep->env, m.nonce, sizeof(m.nonce)) != 0) {
-    return AQ_ERR_INTERNAL;
-  }
+  memcpy(m.nonce, s->nonce, sizeof(m.nonce));
   m.cand_count = aq_ep_published(ep, m.cand, AQ_MAX_CANDIDATES);
   s->request = m.request;
-  s->via = l->id;
   int rv = aq_ctl_send(l, &m);
   if (rv != 0) {
-    s->request = 0;
     return rv;
   }
   s->tried |= 1u << l->boot->index;
-  s->info.coordinator_addr = l->remote;
   ep->stats.coordinations_requested++;
-  aq_trav_handle_requested(s->trav, ep->now, l->pub, &l->remote, m.request);
+  aq_trav_handle_requested(s->trav, ep->now, ask, l->id, &l->remote,
+                           aq_link_rtt(l), m.request);
   return 0;
 }
 
-static aq_link *choose_coordinator(aq_session *s) {
+static aq_link *choose_coordinator(aq_session *s, aq_id via) {
   aq_endpoint *ep = s->ep;
-  if (s->want_via != 0) {
-    aq_link *l = aq_link_get(ep, s->want_via);
+  if (via != 0) {
+    aq_link *l = aq_link_get(ep, via);
     return l != NULL && l->boot != NULL && l->boot->connected ? l : NULL;
   }
-  aq_boot *b = aq_boot_best(ep, s->tried);
+  aq_boot *b = aq_boot_best(ep, s->tried, s->used);
   return b != NULL ? b->link : NULL;
 }
 
-static void try_request(aq_session *s) {
+/* Returns 1 when the wish |i| is no more. */
+static int try_request(aq_session *s, size_t i) {
   aq_endpoint *ep = s->ep;
-  if (aq_trav_phase(s->trav) != AQ_PHASE_COORDINATION) {
-    s->want_request = 0; /* it has given up waiting */
-    return;
+  uint32_t ask = s->want[i].ask;
+  if (!aq_trav_wants(s->trav, ask)) {
+    return 1; /* it has given up waiting */
   }
   if (!s->active && ep->nactive >= ep->shared.params.max_concurrent_attempts) {
-    return; /* woken when another session is done */
+    return 0; /* woken when another session is done */
   }
-  aq_link *l = choose_coordinator(s);
+  aq_link *l = choose_coordinator(s, s->want[i].via);
+  int rv = 0;
   if (l != NULL) {
-    s->want_request = 0;
     set_active(s, 1);
-    int rv = send_request(s, l);
-    if (rv != 0) {
-      aq_trav_handle_error(s->trav, ep->now, AQ_ERR_COORDINATION_FAILED, 0);
+    rv = send_request(s, l, ask) != 0 ? AQ_ERR_COORDINATION_FAILED : 0;
+  } else if (s->want[i].via != 0) {
+    rv = AQ_ERR_PEER_NOT_CONNECTED;
+  } else if (!s->want[i].wait || !aq_boot_hope(ep, s->tried)) {
+    rv = AQ_ERR_NO_BOOTSTRAP_NODES;
+  } else {
+    return 0;
+  }
+  if (rv != 0) {
+    aq_trav_handle_unasked(s->trav, ep->now, ask, rv);
+  }
+  return 1;
+}
+
+/* Returns 1 when something came of it, which may have led to more actions. */
+static int try_requests(aq_session *s) {
+  size_t n = s->nwant;
+  for (size_t i = n; i-- > 0;) {
+    if (try_request(s, i)) {
+      s->nwant--;
+      memmove(&s->want[i], &s->want[i + 1],
+              (s->nwant - i) * sizeof(s->want[0]));
     }
-  } else if (s->want_via != 0) {
-    s->want_request = 0;
-    aq_trav_handle_error(s->trav, ep->now, AQ_ERR_PEER_NOT_CONNECTED, 0);
-  } else if (!aq_boot_hope(ep)) {
-    s->want_request = 0;
-    aq_trav_handle_error(s->trav, ep->now, AQ_ERR_NO_BOOTSTRAP_NODES, 0);
+  }
+  return s->nwant != n;
+}
+
+static void want_request(aq_session *s, const aq_trav_action *a) {
+  if (s->attempt != a->attempt) {
+    s->attempt = a->attempt;
+    s->plan = a->plan;
+    s->tried = 0;
+    s->nwant = 0;
+    if (aq_crypto_random(&s->ep->env, s->nonce, sizeof(s->nonce)) != 0) {
+      aq_trav_handle_unasked(s->trav, s->ep->now, a->ask, AQ_ERR_INTERNAL);
+      return;
+    }
+  }
+  if (s->nwant == AQ_MAX_ASKED) { /* some that are wanted no more */
+    (void)try_requests(s);
+  }
+  if (s->nwant < AQ_MAX_ASKED) {
+    s->want[s->nwant].ask = a->ask;
+    s->want[s->nwant].via = a->conn;
+    s->want[s->nwant++].wait = a->wait;
   }
 }
 
-void aq_session_coordinators(aq_endpoint *ep, aq_link *lost) {
+void aq_session_coordinators(aq_endpoint *ep, const aq_link *lost,
+                             const aq_boot *again) {
   aq_list_each(node, &ep->sessions) {
     aq_session *s = aq_list_entry(node, aq_session, node);
     if (s->over) {
       continue;
     }
-    if (lost != NULL && s->via == lost->id && s->request != 0 &&
-        aq_trav_phase(s->trav) == AQ_PHASE_COORDINATION) {
-      s->request = 0;
-      s->want_request = 1;
-      aq_trav_handle_passed_on(s->trav, ep->now, AQ_ERR_PEER_NOT_CONNECTED);
+    if (again != NULL) {
+      s->tried &= ~(1u << again->index);
     }
-    if (s->want_request) {
+    if (lost != NULL) {
+      aq_trav_handle_lost(s->trav, ep->now, lost->id);
+      aq_session_touch(s);
+    } else if (s->nwant > 0) {
       aq_session_touch(s);
     }
   }
 }
 
-static void send_cancel(aq_session *s) {
-  aq_link *l = aq_link_get(s->ep, s->via);
-  if (s->request == 0 || l == NULL) {
+static void send_cancel(aq_session *s, const aq_trav_action *a) {
+  aq_link *l = aq_link_get(s->ep, a->conn);
+  if (l == NULL) {
     return;
+  }
+  if (a->error == AQ_ERR_TIMEOUT && l->boot != NULL) {
+    aq_boot_unanswered(s->ep, l->boot);
   }
   aq_ctl m;
   memset(&m, 0, sizeof(m));
   m.type = AQ_CTL_CANCEL;
-  m.request = s->request;
-  const uint8_t *id = aq_trav_session(s->trav);
-  if (id != NULL) {
-    memcpy(m.session, id, sizeof(m.session));
-  }
+  m.request = a->request;
+  memcpy(m.session, a->session, sizeof(m.session));
   (void)aq_ctl_send(l, &m);
-  s->request = 0;
 }
 
 static void send_veto(aq_link *l, const uint8_t *session, int error) {
@@ -228,7 +260,7 @@ static void punch(aq_session *s, const aq_trav_action *a) {
                            aq_guard_name(v));
     return;
   }
-  const uint8_t *key = aq_trav_key(s->trav);
+  const uint8_t *key = aq_trav_key(s->trav, a->punch.session);
   uint8_t buf[AQ_PUNCH_LEN];
   if (key == NULL ||
       aq_punch_format(buf, &a->punch, key, aq_crypto_mac16) != 0 ||
@@ -249,22 +281,23 @@ static void punch(aq_session *s, const aq_trav_action *a) {
   }
 }
 
-/* Keeps ep->punches in step with the session id in force. */
+/* Keeps ep->punches in step with the session ids that are agreed on. */
 static void rehash(aq_session *s) {
   aq_endpoint *ep = s->ep;
-  const uint8_t *id = s->trav != NULL ? aq_trav_session(s->trav) : NULL;
-  if (s->hashed &&
-      (id == NULL || memcmp(id, s->hash_key, sizeof(s->hash_key)) != 0)) {
-    if (aq_hash_get(&ep->punches, s->hash_key, sizeof(s->hash_key)) == s) {
-      aq_hash_remove(&ep->punches, s->hash_key, sizeof(s->hash_key));
+  const uint8_t *id;
+  for (size_t i = s->nhashed; i-- > 0;) {
+    if (s->trav == NULL || aq_trav_key(s->trav, s->hashed[i]) == NULL) {
+      aq_hash_remove(&ep->punches, s->hashed[i], sizeof(s->hashed[i]));
+      memcpy(s->hashed[i], s->hashed[--s->nhashed], sizeof(s->hashed[i]));
     }
-    s->hashed = 0;
   }
-  if (!s->hashed && id != NULL &&
-      aq_hash_get(&ep->punches, id, sizeof(s->hash_key)) == NULL &&
-      aq_hash_put(&ep->punches, id, sizeof(s->hash_key), s) == 0) {
-    memcpy(s->hash_key, id, sizeof(s->hash_key));
-    s->hashed = 1;
+  for (size_t i = 0; s->trav != NULL && s->nhashed < AQ_MAX_ASKED &&
+                     (id = aq_trav_session(s->trav, i)) != NULL;
+       i++) {
+    if (aq_hash_get(&ep->punches, id, AQ_CTL_SESSION_LEN) == NULL &&
+        aq_hash_put(&ep->punches, id, AQ_CTL_SESSION_LEN, s) == 0) {
+      memcpy(s->hashed[s->nhashed++], id, AQ_CTL_SESSION_LEN);
+    }
   }
 }
 
@@ -298,7 +331,7 @@ void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
     AQ_RECORD(ep, dropped(ep, NULL, d, &p, "unknown session"));
     return;
   }
-  const uint8_t *key = aq_trav_key(s->trav);
+  const uint8_t *key = aq_trav_key(s->trav, p.session);
   if (key == NULL || aq_punch_verify(data, len, key, aq_crypto_mac16) != 0) {
     ep->stats.punches_bad++;
     AQ_RECORD(ep, dropped(ep, s, d, &p, "wrong key"));
@@ -438,20 +471,16 @@ static void act(aq_session *s, const aq_trav_action *a) {
   aq_link *l;
   switch (a->kind) {
   case AQ_TRAV_REQUEST:
-    s->want_request = 1;
-    s->want_via = a->conn;
-    s->plan = a->plan;
-    s->tried = 0;
-    s->request = 0;
+    want_request(s, a);
     break;
   case AQ_TRAV_CANCEL:
-    send_cancel(s);
+    send_cancel(s, a);
     break;
   case AQ_TRAV_VETO:
     l = aq_link_get(s->ep, a->conn);
     s->ep->stats.offers_refused++;
     if (l != NULL) {
-      send_veto(l, s->via_session, a->error);
+      send_veto(l, a->session, a->error);
     }
     break;
   case AQ_TRAV_PUNCH:
@@ -515,28 +544,36 @@ static void tell(aq_session *s, const aq_event *from) {
     break;
   }
   case AQ_EVENT_COORDINATION_REQUESTED:
-  case AQ_EVENT_COORDINATION_SYNCHRONIZED:
-    e->addr = s->info.coordinator_addr;
+  case AQ_EVENT_COORDINATION_SYNCHRONIZED: {
+    const aq_link *l = aq_link_get(ep, e->conn);
+    if (l != NULL) {
+      e->addr = s->info.coordinator_addr = l->remote;
+    }
+    e->conn = l != NULL ? l->pub : 0;
     break;
+  }
   default:
     break;
   }
 }
 
+static void carry_out(aq_session *s) {
+  aq_trav_action a;
+  do {
+    while (aq_trav_poll_action(s->trav, s->ep->now, &a)) {
+      act(s, &a);
+    }
+  } while (try_requests(s));
+}
+
 void aq_session_drive(aq_session *s) {
   aq_endpoint *ep = s->ep;
-  aq_trav_action a;
   aq_event e;
   if (s->over) {
     return;
   }
   rehash(s);
-  while (aq_trav_poll_action(s->trav, ep->now, &a)) {
-    act(s, &a);
-  }
-  if (s->want_request) {
-    try_request(s);
-  }
+  carry_out(s);
   while (aq_trav_poll_event(s->trav, &e)) {
     tell(s, &e);
   }
@@ -545,10 +582,7 @@ void aq_session_drive(aq_session *s) {
     aq_trav_finish(s->trav, ep->now, AQ_ERR_TRAVERSAL_FAILED);
   }
   if (aq_trav_is_over(s->trav)) {
-    /* What was queued by the last arrivals: a CANCEL, hang-ups. */
-    while (aq_trav_poll_action(s->trav, ep->now, &a)) {
-      act(s, &a);
-    }
+    carry_out(s); /* what was queued last: CANCELs, hang-ups */
     aq_session_end(s);
     return;
   }
@@ -577,7 +611,7 @@ void aq_session_end_active(aq_session *s) {
 static aq_session *by_request(aq_link *l, uint64_t request) {
   aq_list_each(node, &l->ep->sessions) {
     aq_session *s = aq_list_entry(node, aq_session, node);
-    if (!s->over && s->request == request && s->via == l->id && request != 0) {
+    if (!s->over && aq_trav_is_asked(s->trav, l->id, request)) {
       return s;
     }
   }
@@ -587,13 +621,15 @@ static aq_session *by_request(aq_link *l, uint64_t request) {
 void aq_session_answer(aq_link *l, const aq_ctl *m) {
   aq_endpoint *ep = l->ep;
   aq_session *s = by_request(l, m->request);
+  l->boot->unanswered = 0; /* be it too late */
   if (s == NULL || aq_trav_phase(s->trav) != AQ_PHASE_COORDINATION) {
     return;
   }
-  aq_trav_handle_answer(s->trav, ep->now, m);
+  aq_trav_handle_answer(s->trav, ep->now, l->id, m);
   if (aq_trav_phase(s->trav) != AQ_PHASE_COORDINATION) {
     aq_session_info info;
     aq_trav_get_info(s->trav, &info);
+    s->used |= 1u << l->boot->index;
     ep->stats.coordinations_completed++;
     ep->stats.coordination_time_total_ns += info.coordination_time;
     l->boot->coordination_count++;
@@ -604,29 +640,21 @@ void aq_session_answer(aq_link *l, const aq_ctl *m) {
 void aq_session_error(aq_link *l, const aq_ctl *m) {
   aq_endpoint *ep = l->ep;
   aq_session *s = by_request(l, m->request);
+  l->boot->unanswered = 0;
   if (s == NULL) {
     return;
   }
-  int error = aq_ctl_error_code(m->error);
-  if (error == AQ_ERR_UNKNOWN_TARGET && s->want_via == 0 &&
-      aq_trav_phase(s->trav) == AQ_PHASE_COORDINATION &&
-      aq_boot_best(ep, s->tried) != NULL) {
-    s->request = 0;
-    s->want_request = 1; /* another coordinator may know it */
-    aq_trav_handle_passed_on(s->trav, ep->now, error);
-  } else {
-    uint64_t ms = m->retry_after_ms < 3600000 ? m->retry_after_ms : 3600000;
-    aq_trav_handle_error(s->trav, ep->now, error, ms * AQ_MS);
-  }
+  uint64_t ms = m->retry_after_ms < 3600000 ? m->retry_after_ms : 3600000;
+  aq_trav_handle_error(s->trav, ep->now, l->id, m->request,
+                       aq_ctl_error_code(m->error), ms * AQ_MS);
   aq_session_touch(s);
 }
 
 void aq_session_cancelled(aq_link *l, const aq_ctl *m) {
   aq_list_each(node, &l->ep->sessions) {
     aq_session *s = aq_list_entry(node, aq_session, node);
-    if (!s->over && s->offered && s->offer_via == l->id &&
-        memcmp(s->via_session, m->session, sizeof(m->session)) == 0) {
-      aq_trav_handle_cancel(s->trav, l->ep->now);
+    if (!s->over && aq_trav_key(s->trav, m->session) != NULL) {
+      aq_trav_handle_cancel(s->trav, l->ep->now, l->id, m->session);
       aq_session_touch(s);
       return;
     }
@@ -660,10 +688,7 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
              !aq_repair_wanted(k->exposed)) {
     refuse(l, m, AQ_ERR_OVERLOADED);
   } else if (s != NULL && !s->over) {
-    s->offered = 1;
-    s->offer_via = l->id;
-    memcpy(s->via_session, m->session, sizeof(m->session));
-    aq_trav_handle_offer(s->trav, ep->now, m, l->pub);
+    aq_trav_handle_offer(s->trav, ep->now, m, l->id);
     aq_session_touch(s);
   } else if (ep->ntargets >= AQ_MAX_TARGET_SESSIONS ||
              aq_session_accept(ep, k, l, m) != 0) {

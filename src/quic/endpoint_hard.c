@@ -79,7 +79,7 @@ void aq_hard_observed(aq_endpoint *ep, uint64_t owner, uint32_t socket,
 
 void aq_hard_hint(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
-  const uint8_t *id = aq_trav_session(s->trav);
+  const uint8_t *id = aq_trav_session(s->trav, 0);
   aq_link *l = aq_link_get(ep, a->conn);
   if (id == NULL || l == NULL) {
     return;
@@ -104,7 +104,7 @@ void aq_hard_hinted(aq_link *l, const aq_ctl *m) {
     return;
   }
   ep->stats.hints_received++;
-  aq_trav_handle_hint(s->trav, ep->now, l->pub, m);
+  aq_trav_handle_hint(s->trav, ep->now, l->id, m);
   aq_session_touch(s);
 }
 

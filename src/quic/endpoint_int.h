@@ -237,18 +237,22 @@ struct aq_session {
   aq_id id;
   aq_contact *contact;
   aq_peer_id peer;
-  uint8_t initiator, over, dirty, active, hashed, doomed;
-  uint8_t want_request; /* REQUEST waits for a slot or a coordinator */
-  uint8_t offered;      /* by a coordinator */
-  uint8_t repair;       /* for |conn|, whose path was lost; not told of */
-  uint8_t plan;         /* aq_plan of that REQUEST */
-  aq_id want_via;
+  uint8_t initiator, over, dirty, active, doomed;
+  uint8_t repair; /* for |conn|, whose path was lost; not told of */
+  uint8_t plan;   /* aq_plan of this attempt */
   uint32_t tried; /* boots asked in this attempt */
-  uint64_t request;
-  aq_id via;       /* link of the coordinator that was asked */
-  aq_id offer_via; /* of the one whose offer came last */
-  uint8_t via_session[AQ_CTL_SESSION_LEN]; /* of the offer, for VETO */
-  uint8_t hash_key[AQ_CTL_SESSION_LEN];
+  uint32_t used;  /* boots whose answer led to nothing so far */
+  uint32_t attempt;
+  uint8_t nonce[AQ_CTL_NONCE_LEN]; /* of this attempt's REQUESTs */
+  uint64_t request;                /* the newest that was sent */
+  size_t nwant; /* REQUESTs that wait for a slot or a coordinator */
+  struct {
+    uint32_t ask;
+    aq_id via;
+    uint8_t wait;
+  } want[AQ_MAX_ASKED];
+  size_t nhashed; /* session ids in ep->punches */
+  uint8_t hashed[AQ_MAX_ASKED][AQ_CTL_SESSION_LEN];
   uint64_t decision;
   aq_id conn; /* that came of it */
   aq_timer timer;
@@ -595,8 +599,10 @@ void aq_session_connected(aq_session *s, aq_link *l);
 aq_duration aq_session_first_rtt(const aq_endpoint *ep, const aq_addr *remote);
 void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
                         const uint8_t *data, size_t len);
-/* A coordinator came or went: requests that wait look again. */
-void aq_session_coordinators(aq_endpoint *ep, aq_link *lost);
+/* A coordinator came or went (|lost| may be NULL): requests that wait look
+ * again. |again| may be asked once more in the attempts that run; or NULL. */
+void aq_session_coordinators(aq_endpoint *ep, const aq_link *lost,
+                             const aq_boot *again);
 /* Gives back the slot of an attempt and the punch key's place. */
 void aq_session_end_active(aq_session *s);
 

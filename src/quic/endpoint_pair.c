@@ -480,7 +480,7 @@ static void lost(aq_link *l, const aq_notice *n) {
   if (b != NULL) {
     aq_boot_down(l->ep, b, n->error, n->text);
   }
-  aq_session_coordinators(l->ep, l);
+  aq_session_coordinators(l->ep, l, NULL);
   next_in_line(k);
   aq_contact_release(l->ep, k);
 }

@@ -103,7 +103,7 @@ void aq_repair_joined(aq_link *l, aq_session *s) {
 static int may_begin(const aq_link *l) {
   return l->boot == NULL && l->contact->session == NULL &&
          l->repair.next_at <= l->ep->now && aq_conn_has_control(l->c) &&
-         aq_boot_best(l->ep, 0) != NULL;
+         aq_boot_best(l->ep, 0, 0) != NULL;
 }
 
 static void begin(aq_link *l) {

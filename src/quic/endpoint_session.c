@@ -147,13 +147,10 @@ int aq_session_accept(aq_endpoint *ep, aq_contact *k, aq_link *via,
   } else {
     fill_params(s, &p);
   }
-  s->offered = 1;
-  s->offer_via = via->id;
-  memcpy(s->via_session, offer->session, sizeof(s->via_session));
   s->info.coordinator_addr = via->remote;
   ep->ntargets++;
   int ask = ep->shared.params.ask_accept && l == NULL;
-  aq_trav_init_target(s->trav, ep->now, &p, offer, via->pub, ask,
+  aq_trav_init_target(s->trav, ep->now, &p, offer, via->id, ask,
                       aq_time_add(ep->now, AQ_DECISION_WAIT));
   aq_trav_set_punch(s->trav, &ep->punch);
   if (ask) {
@@ -231,15 +228,17 @@ static void keep_steps(aq_session *s) {
   }
 }
 
-static void keep_info(aq_session *s) {
+static void fill_info(const aq_session *s, aq_session_info *out) {
   aq_addr coordinator = s->info.coordinator_addr;
-  aq_trav_get_info(s->trav, &s->info);
-  s->info.coordinator_addr = coordinator;
+  aq_trav_get_info(s->trav, out);
+  out->coordinator_addr = coordinator;
+  const aq_link *l = aq_link_get(s->ep, out->coordinator);
+  out->coordinator = l != NULL ? l->pub : 0;
 }
 
 void aq_session_end(aq_session *s) {
   aq_endpoint *ep = s->ep;
-  keep_info(s);
+  fill_info(s, &s->info);
   keep_steps(s);
   keep_pairs(s);
   if (s->repair) {
@@ -254,7 +253,7 @@ void aq_session_end(aq_session *s) {
   }
   s->over = 1;
   s->ended = ep->now;
-  s->want_request = 0;
+  s->nwant = 0;
   if (!s->initiator) {
     ep->ntargets--;
   }
@@ -451,18 +450,19 @@ int aq_session_dial(aq_endpoint *ep, aq_tstamp now, aq_id session,
 }
 
 int aq_session_coordinate(aq_endpoint *ep, aq_tstamp now, aq_id session,
-                          aq_id via, aq_duration timeout) {
+                          const aq_coordinate_step *step) {
   aq_session *s = running(ep, now, session);
   if (s == NULL) {
     return AQ_ERR_CLOSED;
   }
-  if (via != 0) {
-    const aq_link *l = aq_link_get(ep, via);
-    if (l == NULL || l->boot == NULL) {
+  /* One that is lost meanwhile is no reason not to ask the others. */
+  for (size_t i = 0; i < step->count && i < AQ_MAX_BOOTSTRAP; i++) {
+    const aq_link *l = aq_link_get(ep, step->via[i]);
+    if (l != NULL && l->boot == NULL) {
       return AQ_ERR_INVAL;
     }
   }
-  return stepped(s, aq_trav_step_coordinate(s->trav, ep->now, via, timeout));
+  return stepped(s, aq_trav_step_coordinate(s->trav, ep->now, step));
 }
 
 int aq_session_punch(aq_endpoint *ep, aq_tstamp now, aq_id session,
@@ -527,8 +527,7 @@ int aq_session_get_info(const aq_endpoint *ep, aq_id session,
     }
     return 0;
   }
-  aq_trav_get_info(s->trav, out);
-  out->coordinator_addr = s->info.coordinator_addr;
+  fill_info(s, out);
   return 0;
 }
 

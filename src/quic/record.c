@@ -147,8 +147,9 @@ static aq_record_entry *on_link(aq_link *l, aq_record_kind kind) {
 static aq_id session_of(const aq_link *l, const aq_ctl *m) {
   aq_list_each(node, &l->ep->sessions) {
     const aq_session *s = aq_list_entry(node, aq_session, node);
-    if (!s->over && m->request != 0 && s->request == m->request &&
-        s->via == l->id) {
+    if (!s->over && m->request != 0 &&
+        ((l->boot != NULL && s->request == m->request) ||
+         aq_trav_is_asked(s->trav, l->id, m->request))) {
       return s->id;
     }
   }

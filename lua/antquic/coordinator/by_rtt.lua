@@ -1,4 +1,5 @@
--- Coordinators by round-trip time: the nearest of those that worked last first.
+-- Coordinators by round-trip time: those that answer, and that could be reached,
+-- first, and of those the nearest.
 --
 -- SPDX-License-Identifier: MIT
 
@@ -8,7 +9,10 @@ return function(_, list)
     sorted[i] = node
   end
   table.sort(sorted, function(a, b)
-    if a.failures ~= b.failures then
+    local silent_a, silent_b = a.unanswered or 0, b.unanswered or 0
+    if silent_a ~= silent_b then
+      return silent_a < silent_b
+    elseif a.failures ~= b.failures then
       return a.failures < b.failures
     end
     local x, y = a.rtt or math.huge, b.rtt or math.huge

@@ -18,7 +18,7 @@ local BACKOFF, BACKOFF_MAX, JITTER = 1, 30, 0.199
 local balanced = { name = "balanced" }
 
 -- Why no coordinator could be asked, for the message.
-local function nobody(s)
+local function unreached(s)
   local tried = {}
   for i, node in ipairs(s.endpoint:bootstrap_nodes()) do
     tried[i] = ("%s (%d failures)"):format(node.address, node.failures)
@@ -29,25 +29,32 @@ local function nobody(s)
   return ("no bootstrap node answered: %s; is UDP blocked?"):format(table.concat(tried, ", "))
 end
 
--- One way through the coordinators, best first. Returns true, or nil, message
--- and the code of the last failure.
-local function attempt(s)
-  local coordinators = s.coordinators
-  local ok, plan, message, code
-  for i = 1, math.max(#coordinators, 1) do
-    local via = coordinators[i]
-    -- Without one the core waits for the first that is reached.
-    plan, message, code = s:coordinate({ via = via, timeout = via == nil and REACH or nil })
-    if plan then
-      ok, message, code = s:punch({ pairs = plan:pairs() })
-      if ok then
-        return true
-      end
-    elseif via == nil and (code == "TIMEOUT" or code == "NO_BOOTSTRAP_NODES") then
-      return nil, nobody(s), "NO_BOOTSTRAP_NODES"
-    elseif code == "REFUSED" or s:is_over() then
-      break
+-- Those whose plan came to nothing come last: the next attempt hears another.
+local function fresh_first(coordinators, used)
+  local fresh, stale = {}, {}
+  for _, node in ipairs(coordinators) do
+    local list = used[node.conn] and stale or fresh
+    list[#list + 1] = node
+  end
+  for _, node in ipairs(stale) do
+    fresh[#fresh + 1] = node
+  end
+  return fresh
+end
+
+-- One attempt: ask, punch. Returns true, or nil, message and code.
+local function attempt(s, used)
+  local via = fresh_first(s.coordinators, used)
+  local nobody = #via == 0
+  -- Without one the core waits for the first that is reached.
+  local plan, message, code = s:coordinate({ via = via, timeout = nobody and REACH or nil })
+  if plan then
+    if plan.coordinator then
+      used[plan.coordinator] = true
     end
+    return s:punch({ pairs = plan:pairs() })
+  elseif nobody and (code == "TIMEOUT" or code == "NO_BOOTSTRAP_NODES") then
+    return nil, unreached(s), "NO_BOOTSTRAP_NODES"
   end
   return nil, message, code
 end
@@ -72,9 +79,9 @@ function balanced.connect(s)
       return nil, message, code
     end
   end
-  local unknown, failures = 0, 0
+  local unknown, failures, used = 0, 0, {}
   while true do
-    local ok, message, code = attempt(s)
+    local ok, message, code = attempt(s, used)
     if ok then
       return true
     end

@@ -23,6 +23,7 @@ int alone_setup(void **state) {
 
 aq_ctl alone_message(uint64_t type, uint8_t mark) {
   aq_ctl m = {.type = type, .request = 1, .peer = P.peer};
+  memset(m.nonce, mark, sizeof(m.nonce));
   memset(m.session, mark, sizeof(m.session));
   memset(m.key, mark, sizeof(m.key));
   m.rtt_us = 50000;
@@ -43,7 +44,7 @@ void alone_add(aq_ctl *m, const char *text) {
 
 aq_punch alone_punch(uint8_t type, uint32_t seq, uint64_t echo) {
   aq_punch p = {.type = type, .seq = seq, .echo = echo};
-  memcpy(p.session, aq_trav_session(&T), sizeof(p.session));
+  memcpy(p.session, aq_trav_session(&T, 0), sizeof(p.session));
   p.flags = T.initiator ? 0 : AQ_PUNCH_FLAG_INITIATOR;
   return p;
 }
@@ -92,13 +93,31 @@ void alone_step_ended(uint64_t step, int error) {
   assert_int_equal(e->error, error);
 }
 
+const uint8_t *alone_key(void) {
+  return aq_trav_key(&T, aq_trav_session(&T, 0));
+}
+
+int alone_coordinate(aq_tstamp now, aq_id via, aq_duration timeout) {
+  aq_coordinate_step s;
+  aq_coordinate_step_init(&s);
+  s.via[0] = via;
+  s.count = via != 0;
+  s.timeout = timeout;
+  return aq_trav_step_coordinate(&T, now, &s);
+}
+
+void alone_requested(aq_tstamp now, aq_id conn, uint64_t request) {
+  aq_trav_handle_requested(&T, now, T.next_ask, conn, &COORDINATOR, 50 * AQ_MS,
+                           request);
+}
+
 void alone_coordinated(aq_tstamp now, const aq_ctl *answer) {
   aq_trav_init(&T, now, &P);
-  assert_int_equal(aq_trav_step_coordinate(&T, now, 7, 0), 0);
+  assert_int_equal(alone_coordinate(now, 7, 0), 0);
   alone_drain(now);
   assert_int_equal(alone_action(AQ_TRAV_REQUEST)->conn, 7);
-  aq_trav_handle_requested(&T, now, 7, &COORDINATOR, 1);
-  aq_trav_handle_answer(&T, now, answer);
+  alone_requested(now, 7, 1);
+  aq_trav_handle_answer(&T, now, 7, answer);
 }
 
 void alone_punching(aq_tstamp now, const aq_ctl *answer) {

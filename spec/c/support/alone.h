@@ -20,7 +20,7 @@ extern size_t nactions, nevents;
 /* For cmocka_unit_test_setup: parameters of steps, self < peer, one socket. */
 int alone_setup(void **state);
 /* An answer or offer with one verified candidate, 20.0.0.2:5000; |mark| fills
- * its session id and key. */
+ * its nonce, session id and key. */
 aq_ctl alone_message(uint64_t type, uint8_t mark);
 void alone_add(aq_ctl *m, const char *addr);
 /* A punch of the peer in the session that is in force. */
@@ -34,6 +34,12 @@ const aq_trav_action *alone_action(aq_trav_action_kind kind);
 const aq_event *alone_event(aq_event_kind kind);
 void alone_step_ended(uint64_t step, int error);
 
+/* The key in force. */
+const uint8_t *alone_key(void);
+/* A step that asks one coordinator, |via|, or the owner's choice (0); and its
+ * newest REQUEST is sent on |conn|, 50 ms away. */
+int alone_coordinate(aq_tstamp now, aq_id via, aq_duration timeout);
+void alone_requested(aq_tstamp now, aq_id conn, uint64_t request);
 /* As initiator, with an answer, at |now|: before the punch step, and in it. */
 void alone_coordinated(aq_tstamp now, const aq_ctl *answer);
 void alone_punching(aq_tstamp now, const aq_ctl *answer);

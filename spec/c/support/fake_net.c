@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const aq_addr coordinator_addr = {4, 9000, {198, 18, 0, 1}, 0};
-
 const fake_nat_kind
     FAKE_FULL_CONE = {"full_cone", FAKE_EI, FAKE_EI, 0, 0, 1},
     FAKE_ADDR_RESTR = {"addr_restr", FAKE_EI, FAKE_AD, 0, 0, 0},
@@ -26,7 +24,6 @@ const fake_nat_kind
 
 enum { PUNCH, INITIAL, REPLY, FINISH, REFUSE, RESEND, CONTROL };
 enum { COORDINATOR = 2 };
-static const char *const C_ADDR = "203.0.113.1:4433";
 
 aq_addr fake_addr(const char *text) {
   aq_addr a;
@@ -190,10 +187,8 @@ static fake_item *dispatch(fake_world *w, int who, const aq_addr *dst,
 }
 
 static int authentic(fake_world *w, const fake_item *it) {
-  const uint8_t *key = aq_trav_key(&w->peer[it->to].trav);
+  const uint8_t *key = aq_trav_key(&w->peer[it->to].trav, it->punch.session);
   return w->peer[it->to].alive && key &&
-         memcmp(aq_trav_session(&w->peer[it->to].trav), it->punch.session, 8) ==
-             0 &&
          memcmp(key, it->key, sizeof(it->key)) == 0;
 }
 
@@ -281,25 +276,43 @@ static void send_initial(fake_world *w, int who, uint32_t dial,
 /* ---- control messages -------------------------------------------------------
  */
 
-static aq_id conn_of(int who) {
-  return (aq_id)(100 + who);
+aq_id fake_conn(int who, int c) {
+  return (aq_id)(100 + 10 * c + who);
 }
 
-static void control(fake_world *w, int by, int to, const aq_ctl *m) {
+static int who_of(aq_id conn) {
+  return (int)(conn % 10);
+}
+
+static int coord_of(aq_id conn) {
+  return (int)((conn - 100) / 10);
+}
+
+static aq_addr coord_addr(int c) {
+  uint8_t ip[4] = {203, 0, 113, (uint8_t)(c + 1)};
+  return aq_addr_v4(ip, 4433);
+}
+
+static aq_duration way(const fake_peer *p, int c) {
+  return p->to_c + p->far[c];
+}
+
+static void control(fake_world *w, int by, int to, int via, const aq_ctl *m) {
   fake_peer *p = &w->peer[by == COORDINATOR ? to : by];
-  if (p->mute) {
+  if (p->mute || p->cut[via]) {
     return;
   }
-  aq_tstamp at = w->now + p->to_c + (by == COORDINATOR ? p->late : 0);
+  aq_tstamp at = w->now + way(p, via) + (by == COORDINATOR ? p->late : 0);
   fake_item *it = schedule(w, at, CONTROL, to);
   it->by = by;
+  it->via = via;
   it->ctl = *m;
 }
 
-static aq_coord_peer coord_peer(const fake_world *w, int who) {
+static aq_coord_peer coord_peer(const fake_world *w, int who, int c) {
   const fake_peer *p = &w->peer[who];
-  aq_coord_peer c = {conn_of(who), p->id, p->observed, 2 * p->to_c};
-  return c;
+  aq_coord_peer at = {fake_conn(who, c), p->id, p->observed, 2 * way(p, c)};
+  return at;
 }
 
 static void at_coordinator(fake_world *w, const fake_item *it) {
@@ -309,13 +322,17 @@ static void at_coordinator(fake_world *w, const fake_item *it) {
   for (size_t i = 0; i < sizeof(random); i++) {
     random[i] = (uint8_t)(w->rng = aq_mix64(w->rng + 1));
   }
-  aq_coord_peer from = coord_peer(w, it->by);
-  aq_coord_peer target = coord_peer(w, !it->by);
-  int known = aq_coord_lookup(w->coord, &it->ctl.peer) == target.conn;
-  size_t n = aq_coord_handle(w->coord, w->now, &from, &it->ctl,
-                             known ? &target : NULL, random, out, &stats);
+  aq_coord *c = w->coord[it->via];
+  if (w->dies[it->via] <= w->now) {
+    return;
+  }
+  aq_coord_peer from = coord_peer(w, it->by, it->via);
+  aq_coord_peer target = coord_peer(w, !it->by, it->via);
+  int known = aq_coord_lookup(c, &it->ctl.peer) == target.conn;
+  size_t n = aq_coord_handle(c, w->now, &from, &it->ctl, known ? &target : NULL,
+                             random, out, &stats);
   for (size_t i = 0; i < n; i++) {
-    control(w, COORDINATOR, (int)out[i].conn - 100, &out[i].m);
+    control(w, COORDINATOR, who_of(out[i].conn), it->via, &out[i].m);
   }
 }
 
@@ -339,16 +356,18 @@ static void params(fake_world *w, int who, aq_trav_params *p) {
 static void at_peer(fake_world *w, const fake_item *it) {
   fake_peer *p = &w->peer[it->to];
   const aq_ctl *m = &it->ctl;
+  aq_id conn = fake_conn(it->to, it->via);
   switch (m->type) {
   case AQ_CTL_ANSWER:
     trace(w, it->to, "has the coordinator's answer");
-    aq_trav_handle_answer(&p->trav, w->now, m);
+    aq_trav_handle_answer(&p->trav, w->now, conn, m);
     break;
   case AQ_CTL_ERROR:
     trace(w, it->to, "hears from the coordinator: %s",
           aq_error_text(aq_ctl_error_code(m->error)));
     if (p->alive) {
-      aq_trav_handle_error(&p->trav, w->now, aq_ctl_error_code(m->error),
+      aq_trav_handle_error(&p->trav, w->now, conn, m->request,
+                           aq_ctl_error_code(m->error),
                            m->retry_after_ms * AQ_MS);
     }
     break;
@@ -358,13 +377,12 @@ static void at_peer(fake_world *w, const fake_item *it) {
     }
     trace(w, it->to, "has an offer");
     if (p->alive) {
-      aq_trav_handle_offer(&p->trav, w->now, m, conn_of(it->to));
+      aq_trav_handle_offer(&p->trav, w->now, m, conn);
     } else {
       aq_trav_params tp;
       params(w, it->to, &tp);
       p->alive = 1;
-      aq_trav_init_target(&p->trav, w->now, &tp, m, conn_of(it->to), p->ask,
-                          AQ_NEVER);
+      aq_trav_init_target(&p->trav, w->now, &tp, m, conn, p->ask, AQ_NEVER);
       aq_trav_set_punch(&p->trav, &p->punch);
       aq_trav_handle_timeout(&p->trav, w->now);
       p->decide_at = p->ask ? w->now + p->think : AQ_NEVER;
@@ -373,7 +391,7 @@ static void at_peer(fake_world *w, const fake_item *it) {
   case AQ_CTL_CANCEL:
     trace(w, it->to, "hears that the other gave up");
     if (p->alive) {
-      aq_trav_handle_cancel(&p->trav, w->now);
+      aq_trav_handle_cancel(&p->trav, w->now, conn, m->session);
     }
     break;
   default:
@@ -384,26 +402,51 @@ static void at_peer(fake_world *w, const fake_item *it) {
 /* ---- what sessions ask for
  * ----------------------------------------------------- */
 
-static void act_request(fake_world *w, int who) {
+/* The coordinators in their order, each once in an attempt. */
+static int choose(fake_world *w, int who, const aq_trav_action *a) {
   fake_peer *p = &w->peer[who];
+  if (p->attempt != a->attempt) {
+    p->attempt = a->attempt;
+    p->tried = 0;
+  }
+  for (int c = 0; c < w->ncoord; c++) {
+    if (a->conn ? a->conn == fake_conn(who, c) : !(p->tried >> c & 1)) {
+      return c;
+    }
+  }
+  return -1;
+}
+
+static void act_request(fake_world *w, int who, const aq_trav_action *a) {
+  fake_peer *p = &w->peer[who];
+  int c = choose(w, who, a);
+  if (c < 0) {
+    aq_trav_handle_unasked(&p->trav, w->now, a->ask, AQ_ERR_NO_BOOTSTRAP_NODES);
+    return;
+  }
+  p->tried |= 1u << c;
   aq_ctl m = {.type = AQ_CTL_REQUEST, .request = ++p->next_request};
   m.peer = w->peer[!who].id;
-  trace(w, who, "asks the coordinator for %s", w->peer[!who].name);
-  aq_trav_handle_requested(&p->trav, w->now, conn_of(who), &coordinator_addr,
-                           m.request);
-  control(w, who, COORDINATOR, &m);
+  m.nonce[0] = (uint8_t)(who + 1);
+  m.nonce[1] = (uint8_t)a->attempt;
+  trace(w, who,
+        c ? "asks coordinator %d for %s" : "asks the coordinator%.0d for %s", c,
+        w->peer[!who].name);
+  aq_addr at = coord_addr(c);
+  aq_trav_handle_requested(&p->trav, w->now, a->ask, fake_conn(who, c), &at,
+                           2 * way(p, c), m.request);
+  control(w, who, COORDINATOR, c, &m);
 }
 
 static void act_session(fake_world *w, int who, uint64_t type,
                         const aq_trav_action *a) {
-  fake_peer *p = &w->peer[who];
-  aq_ctl m = {.type = type, .request = p->next_request};
+  aq_ctl m = {.type = type, .request = a->request};
   m.error = aq_ctl_error_wire(a->error);
-  if (aq_trav_session(&p->trav)) {
-    memcpy(m.session, aq_trav_session(&p->trav), sizeof(m.session));
-  }
+  memcpy(m.session, a->session, sizeof(m.session));
+  w->peer[who].cancels += type == AQ_CTL_CANCEL;
+  w->peer[who].silent += type == AQ_CTL_CANCEL && a->error == AQ_ERR_TIMEOUT;
   trace(w, who, type == AQ_CTL_VETO ? "refuses" : "tells that it gave up");
-  control(w, who, COORDINATOR, &m);
+  control(w, who, COORDINATOR, coord_of(a->conn), &m);
 }
 
 static void act_punch(fake_world *w, int who, const aq_trav_action *a) {
@@ -414,7 +457,8 @@ static void act_punch(fake_world *w, int who, const aq_trav_action *a) {
   fake_item *it = dispatch(w, who, &a->addr, a->ttl, PUNCH);
   if (it) {
     it->punch = a->punch;
-    memcpy(it->key, aq_trav_key(&w->peer[who].trav), sizeof(it->key));
+    const uint8_t *key = aq_trav_key(&w->peer[who].trav, a->punch.session);
+    memcpy(it->key, key, key ? sizeof(it->key) : 0);
   }
 }
 
@@ -423,7 +467,7 @@ static void act(fake_world *w, int who, const aq_trav_action *a) {
   char text[AQ_ADDR_STRLEN];
   switch (a->kind) {
   case AQ_TRAV_REQUEST:
-    act_request(w, who);
+    act_request(w, who, a);
     break;
   case AQ_TRAV_CANCEL:
     act_session(w, who, AQ_CTL_CANCEL, a);
@@ -472,6 +516,11 @@ void fake_drain(fake_world *w, int who) {
       } else if (e.kind == AQ_EVENT_STEP_DONE) {
         p->step_error[e.value] = e.error;
         p->steps++;
+        if (e.value == AQ_TRAV_STEP_COORDINATE && !e.error) {
+          (void)aq_trav_step_punch(&p->trav, w->now, NULL);
+        } else if (e.error) {
+          aq_trav_finish(&p->trav, w->now, e.error);
+        }
       }
     }
     if (!aq_trav_poll_action(&p->trav, w->now, &a)) {
@@ -484,10 +533,10 @@ void fake_drain(fake_world *w, int who) {
 /* ---- the world
  * ------------------------------------------------------------------ */
 
-static void register_peer(fake_world *w, int who) {
+static void register_peer(fake_world *w, int who, int c) {
   fake_peer *p = &w->peer[who];
-  aq_addr c = fake_addr(C_ADDR);
-  p->observed = nat_out(p->nat, &p->host, &c);
+  aq_addr at = coord_addr(c);
+  p->observed = nat_out(p->nat, &p->host, &at);
   if (p->mute) {
     return;
   }
@@ -497,8 +546,8 @@ static void register_peer(fake_world *w, int who) {
   aq_coord_msg out[AQ_COORD_OUT_MAX];
   aq_statistics stats = {0};
   uint8_t random[AQ_CTL_SESSION_LEN + AQ_PUNCH_KEY_LEN] = {7};
-  aq_coord_peer from = coord_peer(w, who);
-  aq_coord_handle(w->coord, 0, &from, &m, NULL, random, out, &stats);
+  aq_coord_peer from = coord_peer(w, who, c);
+  aq_coord_handle(w->coord[c], 0, &from, &m, NULL, random, out, &stats);
 }
 
 fake_world *fake_world_new(const fake_nat_kind *i, const fake_nat_kind *t) {
@@ -507,9 +556,16 @@ fake_world *fake_world_new(const fake_nat_kind *i, const fake_nat_kind *t) {
   aq_coord_params_init(&cp);
   cp.allow_reserved = 1;
   cp.max_registrations = 64;
-  if (!w || aq_coord_new(&w->coord, &cp, NULL)) {
+  if (!w) {
     abort();
   }
+  for (int c = 0; c < FAKE_COORDS; c++) {
+    if (aq_coord_new(&w->coord[c], &cp, NULL)) {
+      abort();
+    }
+    w->dies[c] = AQ_NEVER;
+  }
+  w->ncoord = 1;
   w->between = 25 * AQ_MS;
   w->lan = AQ_MS;
   for (int k = 0; k < 2; k++) {
@@ -529,6 +585,7 @@ fake_world *fake_world_new(const fake_nat_kind *i, const fake_nat_kind *t) {
     p->initiates = k == 0;
     p->accept = 1;
     p->timeout = 30 * AQ_S;
+    aq_coordinate_step_init(&p->asks);
     p->decide_at = AQ_NEVER;
     aq_punch_step_init(&p->punch);
   }
@@ -536,7 +593,9 @@ fake_world *fake_world_new(const fake_nat_kind *i, const fake_nat_kind *t) {
 }
 
 void fake_world_del(fake_world *w) {
-  aq_coord_del(w->coord);
+  for (int c = 0; c < FAKE_COORDS; c++) {
+    aq_coord_del(w->coord[c]);
+  }
   free(w);
 }
 
@@ -547,6 +606,9 @@ static void begin(fake_world *w, int who) {
   p->began = p->alive = 1;
   aq_trav_init(&p->trav, w->now, &tp);
   aq_trav_set_punch(&p->trav, &p->punch);
+  if (p->strategy == AQ_STRATEGY_STEPS) {
+    (void)aq_trav_step_coordinate(&p->trav, w->now, &p->asks);
+  }
 }
 
 static aq_tstamp next_of(const fake_world *w, int who) {
@@ -578,7 +640,7 @@ static void deliver(fake_world *w, fake_item *it) {
   if (it->kind == CONTROL) {
     if (it->to == COORDINATOR) {
       at_coordinator(w, it);
-    } else {
+    } else if (!w->peer[it->to].cut[it->via]) {
       at_peer(w, it);
       fake_drain(w, it->to);
     }
@@ -596,9 +658,11 @@ static void deliver(fake_world *w, fake_item *it) {
 }
 
 void fake_world_run(fake_world *w, aq_tstamp until) {
-  if (w->now == 0 && aq_coord_count(w->coord) == 0) {
-    register_peer(w, 0);
-    register_peer(w, 1);
+  for (int c = 0; w->now == 0 && c < w->ncoord; c++) {
+    if (aq_coord_count(w->coord[c]) == 0) {
+      register_peer(w, 0, c);
+      register_peer(w, 1, c);
+    }
   }
   for (;;) {
     size_t first = w->nitem;

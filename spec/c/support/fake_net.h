@@ -1,5 +1,5 @@
 /* fake_net.h - a small world in virtual time: peers with sessions, NATs between
- * them, one coordinator. Deterministic; nothing waits.
+ * them, coordinators that may die. Deterministic; nothing waits.
  *
  * A dial is one round trip: "initial", "reply", and a "finish" that tells the
  * dialed side. Punches count as authentic when both ends hold one key.
@@ -25,6 +25,7 @@ typedef struct fake_nat_kind {
 extern const fake_nat_kind FAKE_FULL_CONE, FAKE_ADDR_RESTR, FAKE_PORT_RESTR,
     FAKE_LINUX, FAKE_LINUX_OPEN, FAKE_SYMMETRIC, FAKE_SYM_EIF, FAKE_FIREWALL;
 
+#define FAKE_COORDS 4
 #define FAKE_FLOWS 128
 typedef struct fake_flow {
   aq_addr inside, remote;
@@ -46,14 +47,17 @@ typedef struct fake_peer {
   fake_nat *nat;
   aq_addr host; /* private, or public without a NAT */
   aq_tstamp start;
-  aq_duration to_c;  /* one way */
-  aq_duration late;  /* of messages from the coordinator, once more */
-  int initiates;     /* asks for the other */
-  int ask, accept;   /* the decision as a target */
-  aq_duration think; /* before it decides */
-  int refuses_quic;  /* answers dials with this error */
-  int mute; /* the coordinator can't reach it, nor it the coordinator */
+  aq_duration to_c;     /* one way */
+  aq_duration late;     /* of messages from the coordinator, once more */
+  int initiates;        /* asks for the other */
+  int ask, accept;      /* the decision as a target */
+  aq_duration think;    /* before it decides */
+  int refuses_quic;     /* answers dials with this error */
+  int mute;             /* no coordinator can reach it, nor it a coordinator */
+  int cut[FAKE_COORDS]; /* the same of one coordinator */
+  aq_duration far[FAKE_COORDS]; /* one way, beyond to_c */
   uint8_t strategy;
+  aq_coordinate_step asks; /* with AQ_STRATEGY_STEPS: this, then a punch */
   size_t nknown;
   aq_addr known[8];
   aq_duration timeout;
@@ -62,7 +66,10 @@ typedef struct fake_peer {
   int began, alive;
   aq_trav trav;
   uint64_t next_request;
-  aq_addr observed; /* by the coordinator */
+  uint32_t attempt, tried; /* coordinators that this attempt asked */
+  uint32_t cancels;        /* it sent */
+  uint32_t silent;         /* of those, to who had kept silent */
+  aq_addr observed;        /* by the coordinator */
   aq_tstamp connected_at, over_at;
   int error;
   uint32_t done;
@@ -75,7 +82,8 @@ typedef struct fake_peer {
 typedef struct fake_item {
   aq_tstamp at;
   uint64_t order;
-  int kind, to, by; /* |to| 2 is the coordinator */
+  int kind, to, by; /* 2 is coordinator |via| */
+  int via;
   aq_addr src, dst;
   aq_punch punch;
   uint8_t key[AQ_PUNCH_KEY_LEN];
@@ -90,7 +98,9 @@ typedef struct fake_world {
   aq_duration lan;     /* one way behind one NAT */
   fake_nat nat[2];
   fake_peer peer[2];
-  aq_coord *coord;
+  int ncoord; /* 1 unless changed before the start */
+  aq_coord *coord[FAKE_COORDS];
+  aq_tstamp dies[FAKE_COORDS]; /* without a word; AQ_NEVER */
   uint64_t rng, order;
   size_t nitem;
   fake_item item[FAKE_QUEUE];
@@ -110,5 +120,7 @@ void fake_world_run(fake_world *w, aq_tstamp until);
 /* Drains the actions and events of a peer; fake_world_run does it. */
 void fake_drain(fake_world *w, int who);
 aq_addr fake_addr(const char *text);
+/* The connection of |who| to coordinator |c|. */
+aq_id fake_conn(int who, int c);
 
 #endif

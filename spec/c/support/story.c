@@ -416,7 +416,7 @@ world *story_forged_punch(void) {
   from_here(w);
   const aq_contact *k = aq_contact_find(w->node[B]->ep, &w->node[A]->id);
   uint8_t bad[AQ_PUNCH_LEN] = {0x01, 0x01, 0x01};
-  memcpy(bad + 4, aq_trav_session(k->session->trav), 8);
+  memcpy(bad + 4, aq_trav_session(k->session->trav, 0), 8);
   aq_addr from = util_addr("198.19.0.1:5000");
   world_inject(w, &from, &w->node[B]->bound, bad, sizeof(bad));
   world_flush(w);
