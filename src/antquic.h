@@ -371,7 +371,7 @@ typedef struct aq_endpoint_params {
   const aq_identity *identity;
   aq_role role;
   uint8_t can_coordinate;
-  uint8_t enable_symmetric_nat;  /* no effect in this version */
+  uint8_t enable_symmetric_nat;  /* ports may be guessed, for us and by us */
   uint8_t enable_relay_fallback; /* no effect but for the check of the role */
   uint8_t accept;                /* take connections of others */
   uint8_t allow_reserved; /* 198.18/15, 100.64/10, 2001:db8::/32 as candidates*/
@@ -653,7 +653,8 @@ typedef struct aq_hard_step {
   aq_punch_step punch; /* openers and their TTL; of fresh the whole schedule */
 } aq_hard_step;
 void aq_hard_step_init(aq_hard_step *step);
-/* |plan| is not AQ_PLAN_PUNCH. */
+/* |plan| is not AQ_PLAN_PUNCH. AQ_ERR_NOT_ALLOWED: enable_symmetric_nat is off,
+ * and ports would be guessed. */
 int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
                     const aq_hard_step *step);
 /* aq_session_finish ends a session that no step connected. |error| is what

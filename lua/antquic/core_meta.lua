@@ -484,6 +484,20 @@ function Endpoint:session_coordinate(session, via, timeout, hedge) end
 ---@return string? code
 function Endpoint:session_punch(session, step) end
 
+---@class antquic.core.HardStep: antquic.core.PunchStep
+---@field via? antquic.Id connection to a coordinator; nil: the core's choice
+---@field sockets? integer new ones of ours; nil: what the plan needs
+---@field probes? integer guessed ports; nil: what the plan needs
+
+--- A step with new sockets, from the request to its end.
+---@param session antquic.Id
+---@param plan "fresh"|"predict"|"birthday"
+---@param step antquic.core.HardStep
+---@return true|nil
+---@return string? message
+---@return string? code NOT_ALLOWED: enable_symmetric_nat is off
+function Endpoint:session_hard(session, plan, step) end
+
 --- Ends a session that no step connected; traversal_failed carries |error|.
 ---@param session antquic.Id
 ---@param error? string a code, default "TRAVERSAL_FAILED"
@@ -497,6 +511,17 @@ function Endpoint:session_finish(session, error) end
 ---@return string? message
 ---@return string? code
 function Endpoint:session_cancel(session) end
+
+--- What is known of the NAT in front of a peer; what isn't is absent.
+---@class antquic.core.Profile
+---@field mapping? "none"|"endpoint_independent"|"address_dependent"|"address_and_port_dependent"
+---@field filtering? string as mapping; "none": nothing ever came in
+---@field allocation? "preserving"|"sequential"|"random"|"block"
+---@field step? integer from one port to the next
+---@field block_base? integer
+---@field block_size? integer
+---@field hairpin? boolean
+---@field external_count? integer addresses that it has
 
 ---@class antquic.core.SessionInfo
 ---@field peer antquic.PeerId
@@ -512,6 +537,9 @@ function Endpoint:session_cancel(session) end
 ---@field punches_received integer
 ---@field initials_sent integer
 ---@field same_nat boolean
+---@field plan "punch"|"fresh"|"predict"|"birthday"|"repair"
+---@field local_profile antquic.core.Profile
+---@field remote_profile antquic.core.Profile
 ---@field steps_lost integer steps that explain() has no room for
 ---@field remote antquic.core.Candidate[]
 

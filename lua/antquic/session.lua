@@ -211,6 +211,8 @@ end
 ---@field coordinator integer? connection
 ---@field coordination_time number? seconds
 ---@field same_nat boolean both have the same public address
+---@field local table what is known of our NAT, docs/policy.md
+---@field remote table ... and of the peer's
 local plan_methods = {}
 local Plan = { __index = plan_methods, __name = "antquic.Plan" }
 
@@ -294,6 +296,8 @@ function methods:coordinate(what)
     coordinator = i.coordinator,
     coordination_time = i.coordination_time,
     same_nat = i.same_nat,
+    ["local"] = i.local_profile or {},
+    remote = i.remote_profile or {},
   }, Plan)
 end
 
@@ -346,6 +350,80 @@ function methods:punch(what)
     return nil, message, code
   end
   return true
+end
+
+-- What the steps with new sockets take, beside the schedule of s:punch.
+local HARD = { via = { type = "table|integer" } }
+for _, name in ipairs({ "rounds", "spacing", "openers", "opener_ttl", "opener_lead", "timeout" }) do
+  HARD[name] = PUNCH[name]
+end
+
+local function hard(self, name, most, what)
+  local who = "session:" .. name
+  local schema = { sockets = { type = "integer", min = 1, max = most } }
+  if name ~= "fresh" then
+    schema.probes = { type = "integer", min = 1, max = 1024 }
+  end
+  for key, rule in pairs(HARD) do
+    schema[key] = rule
+  end
+  local given = options.check(who, schema, what)
+  local via, message, code = connections(given.via)
+  if message then
+    return nil, message, code
+  end
+  local schedule = self._ep:_punch_schedule(self._policy, self.peer_id)
+  for key, value in pairs(given) do
+    schedule[key] = value
+  end
+  schedule.via = via and via[1]
+  local ok
+  ok, message, code = step(self, name, "session_hard", name, schedule)
+  if not ok then
+    return nil, message, code
+  end
+  return true
+end
+
+--- Both sides open a new socket, learn from the coordinator how it is seen, and
+--- punch between the two. For NATs that a failed punch has spoilt, and with more
+--- sockets for those that have several addresses.
+---@async
+---@param what table? via, sockets (1 to 8), and the schedule of punch
+---@return true?
+---@return string? message
+---@return string? code
+function methods:fresh(what)
+  return hard(self, "fresh", 8, what)
+end
+
+--- Guesses the next ports of a NAT that gives them in sequence, or from a block.
+---@async
+---@param what table? via, sockets (1 to 25), probes (1 to 1024), openers, opener_ttl, timeout
+---@return true?
+---@return string? message
+---@return string? code
+function methods:predict(what)
+  return hard(self, "predict", 25, what)
+end
+
+--- Guesses one of many random ports: 256 sockets wait behind the NAT that gives
+--- them, and the other side tries up to 1024 ports, 1000 a second.
+---@async
+---@param what table? via, sockets (1 to 256), probes (1 to 1024), openers, opener_ttl, timeout
+---@return true?
+---@return string? message
+---@return string? code
+function methods:birthday(what)
+  return hard(self, "birthday", 256, what)
+end
+
+--- What is known of our NAT and of the peer's, by the last agreement.
+---@return table mine
+---@return table theirs
+function methods:profiles()
+  local i = info(self) or {}
+  return i.local_profile or {}, i.remote_profile or {}
 end
 
 --- Seconds until the session's time is up.

@@ -109,6 +109,7 @@ local VERBS = {
   "session_dial",
   "session_coordinate",
   "session_punch",
+  "session_hard",
   "session_finish",
   "session_cancel",
   "decide",

@@ -31,6 +31,8 @@ describe("policies", function()
         peer = PEER,
         phase = "discovery",
         state = "connecting",
+        local_profile = { mapping = "endpoint_independent" },
+        remote_profile = { mapping = "endpoint_independent" },
         remote = {
           { addr = "192.168.1.5:1", source = "local", priority = 9, verified = false },
           { addr = "198.18.0.9:2", source = "observed", priority = 8, verified = true },
@@ -44,8 +46,8 @@ describe("policies", function()
       return true
     end
     for name, answer in pairs(script or {}) do
-      inner.answers["session_" .. name] = function(self, id, step)
-        local code = answer(self, step)
+      inner.answers["session_" .. name] = function(self, id, step, more)
+        local code = answer(self, step, more)
         if code == nil then
           self.sessions[id].phase = name == "coordinate" and "synchronization" or "connected"
         end
@@ -68,6 +70,10 @@ describe("policies", function()
 
   local function never()
     return "UNREACHABLE"
+  end
+
+  local function fails()
+    return "PUNCHING_FAILED"
   end
 
   local function works() end
@@ -104,6 +110,7 @@ describe("policies", function()
         punched = punched + 1
         return punched < 3 and "PUNCHING_FAILED" or nil
       end,
+      hard = fails,
     })
     inner.nodes = {
       { addr = "a:1", connected = true, can_coordinate = true, conn = 3, rtt = 0.08, failures = 0 },
@@ -114,7 +121,11 @@ describe("policies", function()
     antquic.run(function()
       assert(ep:connect(HEX))
     end)
-    assert.same({ { 4, 3 }, { 3, 4 }, { 4, 3 } }, asked)
+    assert.same({ { 4, 3 }, { 4 }, { 3, 4 }, { 3 }, { 4, 3 } }, asked)
+    local hard = inner:called("session_hard")
+    assert.equal(2, #hard)
+    assert.equal("fresh", hard[1][2])
+    assert.equal(4, hard[1][3].via)
   end)
 
   it("balanced: backs off between attempts and ends in time", function()
@@ -125,6 +136,7 @@ describe("policies", function()
         times[#times + 1] = core.clock
         return "PUNCHING_FAILED"
       end,
+      hard = fails,
     })
     antquic.run(function()
       local begun = antquic.now()
@@ -139,6 +151,100 @@ describe("policies", function()
       local pause = times[i] - times[i - 1]
       assert.is_true(pause >= 2 ^ (i - 2) and pause <= 2 ^ (i - 2) + 0.2, tostring(pause))
     end
+  end)
+
+  -- What balanced does between two NATs: the steps, the punches' rounds and
+  -- time-outs, and how it ends.
+  local function between(mine, theirs, script)
+    local did = {}
+    local function note(answer)
+      return function(self, name, more)
+        local punch = type(name) == "table" and name or nil
+        did[#did + 1] = punch
+            and ("punch %s %s"):format(tostring(punch.rounds), tostring(punch.timeout))
+          or name
+        return answer(self, name, more)
+      end
+    end
+    script = script or {}
+    start(nil, {
+      coordinate = function(self)
+        self.sessions[5].coordinator = 3
+        self.sessions[5].local_profile = mine
+        self.sessions[5].remote_profile = theirs
+      end,
+      punch = note(script.punch or fails),
+      hard = note(script.hard or fails),
+    })
+    local message, code, seconds
+    antquic.run(function()
+      local begun = antquic.now()
+      local _
+      _, message, code = ep:connect(HEX, { timeout = 0.9 })
+      seconds = antquic.now() - begun
+    end)
+    ep:close()
+    ep = nil
+    return did, message, code, seconds
+  end
+
+  local function nat(mapping, filtering, allocation)
+    return { mapping = mapping, filtering = filtering, allocation = allocation }
+  end
+  local EI, APD = "endpoint_independent", "address_and_port_dependent"
+
+  it("balanced: guesses at once where the profiles say so", function()
+    local cone = nat(EI, APD, "random")
+    for _, how in ipairs({ "random", "sequential", "block" }) do
+      local hard = nat(APD, APD, how)
+      local step = how == "random" and "birthday" or "predict"
+      assert.same({ step }, (between(hard, cone, { hard = works })))
+      assert.same({ step }, (between(cone, hard, { hard = works })))
+    end
+  end)
+
+  it("balanced: what can't be is tried shortly, and explained", function()
+    local hard = nat(APD, APD, "random")
+    local did, message, code = between(hard, hard)
+    assert.same({ "punch 4 nil" }, did)
+    assert.equal("PUNCHING_FAILED", code)
+    assert.matches("both NATs give each destination another port", message)
+  end)
+
+  it("balanced: nobody may guess: a punch, and new sockets", function()
+    local cone, hard = nat(EI, APD, "random"), nat(APD, APD, "random")
+    local did = between(hard, cone, {
+      hard = function(_, name)
+        return name == "birthday" and "NOT_ALLOWED" or "PUNCHING_FAILED"
+      end,
+    })
+    assert.same({ "birthday", "punch 4 nil", "birthday", "fresh" }, did)
+  end)
+
+  it("balanced: unknown NATs: a punch, then what has been learnt, or new sockets", function()
+    assert.same({ "punch 6 1", "fresh" }, (between({}, {})))
+    local did = between({}, {}, {
+      punch = function(self)
+        self.sessions[5].remote_profile = nil
+        inner.answers.session_coordinate = function(core_, id)
+          core_.sessions[id].local_profile = nat(APD, APD, "random")
+          core_.sessions[id].remote_profile = nat(EI)
+          core_.sessions[id].phase = "synchronization"
+          core_:push({ kind = "step_done", session = id, step = "coordinate" })
+          return true
+        end
+        return "PUNCHING_FAILED"
+      end,
+      hard = works,
+    })
+    assert.same({ "punch 6 1", "birthday" }, did)
+  end)
+
+  it("balanced: a NAT with several addresses gets several sockets", function()
+    local pool = nat(APD, APD, "preserving")
+    pool.mapping, pool.external_count = EI, 2
+    between(pool, nat(EI), {})
+    assert.equal(8, inner:called("session_hard")[1][3].sockets)
   end)
 
   it("balanced: gives up soon when no coordinator is there", function()

@@ -112,6 +112,8 @@ void laq_push_event(lua_State *L, const aq_endpoint *ep, const aq_event *e);
 /* laq_punch_step reads the table at |arg| (may be nil) over the defaults.
  * Returns as laq_opt_addrs. */
 int laq_punch_step(lua_State *L, int arg, aq_punch_step *step);
+/* What is known of a NAT, but for addresses and ports. */
+void laq_push_profile(lua_State *L, const aq_nat_profile *p);
 
 /* The methods, by file. */
 extern const luaL_Reg laq_endpoint_methods[];

@@ -33,34 +33,14 @@ static void set_quic(lua_State *L, const aq_record_entry *e) {
   laq_set_int(L, "mark", e->mark);
 }
 
-/* Only what is known. */
-static void set_profile(lua_State *L, const aq_nat_profile *p) {
-  lua_createtable(L, 0, 4);
-  if (p->mapping != 0) {
-    laq_set_string(L, "mapping", aq_nat_rule_name((aq_nat_rule)p->mapping));
-  }
-  if (p->filtering != 0) {
-    laq_set_string(L, "filtering", aq_nat_rule_name((aq_nat_rule)p->filtering));
-  }
-  if (p->allocation != 0) {
-    laq_set_string(L, "allocation",
-                   aq_nat_allocation_name((aq_nat_allocation)p->allocation));
-  }
-  if (p->step != 0) {
-    lua_pushinteger(L, p->step);
-    lua_setfield(L, -2, "step");
-  }
-  set_some(L, "block_size", p->block_size);
-  lua_setfield(L, -2, "profile");
-}
-
 static void set_control(lua_State *L, const aq_record_entry *e) {
   set_some(L, "request", e->request);
   set_some(L, "count", e->count);
   laq_set_text(L, "plan", e->plan != NULL ? e->plan : "");
   if (e->profile.mapping != 0 || e->profile.filtering != 0 ||
       e->profile.allocation != 0) {
-    set_profile(L, &e->profile);
+    laq_push_profile(L, &e->profile);
+    lua_setfield(L, -2, "profile");
   }
   if (e->delay != 0) {
     laq_set_time(L, "delay", e->delay);

@@ -128,6 +128,39 @@ static int session_punch(lua_State *L) {
                     "cannot punch");
 }
 
+static aq_plan check_plan(lua_State *L, int arg) {
+  const char *name = luaL_checkstring(L, arg);
+  for (int i = 0; i < AQ_PLAN__COUNT; i++) {
+    if (strcmp(name, aq_plan_name((aq_plan)i)) == 0) {
+      return (aq_plan)i;
+    }
+  }
+  luaL_argerror(L, arg, "not a plan");
+  return AQ_PLAN_PUNCH;
+}
+
+static int session_hard(lua_State *L) {
+  laq_endpoint *e = laq_check(L);
+  aq_id id = laq_check_id(L, 2);
+  aq_plan plan = check_plan(L, 3);
+  aq_hard_step step;
+  aq_hard_step_init(&step);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  lua_settop(L, 4);
+  if (laq_punch_step(L, 4, &step.punch) < 0) {
+    return 3;
+  }
+  if (laq_field(L, 4, "via") != LUA_TNIL) {
+    step.via = laq_check_id(L, 5);
+  }
+  laq_field(L, 4, "sockets");
+  laq_field(L, 4, "probes");
+  step.sockets = (uint32_t)laq_opt_range(L, 6, 0, 0, UINT32_MAX);
+  step.probes = (uint32_t)laq_opt_range(L, 7, 0, 0, UINT32_MAX);
+  return laq_result(L, aq_session_hard(e->ep, NOW(e), id, plan, &step),
+                    aq_plan_name(plan));
+}
+
 static int set_punch_defaults(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_punch_step step;
@@ -166,6 +199,22 @@ static int session_cancel(lua_State *L) {
                     "cannot cancel the session");
 }
 
+/* Only what is known. */
+static void set_profile(lua_State *L, const char *name,
+                        const aq_nat_profile *p) {
+  laq_push_profile(L, p);
+  if (p->block_size != 0) {
+    laq_set_int(L, "block_base", p->block_base);
+  }
+  if (p->hairpin != 0) {
+    laq_set_bool(L, "hairpin", p->hairpin == 2);
+  }
+  if (p->external_count != 0) {
+    laq_set_int(L, "external_count", p->external_count);
+  }
+  lua_setfield(L, -2, name);
+}
+
 static int session_info(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_session_info s;
@@ -189,6 +238,9 @@ static int session_info(lua_State *L) {
   laq_set_int(L, "punches_received", s.punches_received);
   laq_set_int(L, "initials_sent", s.initials_sent);
   laq_set_bool(L, "same_nat", s.same_nat != 0);
+  laq_set_string(L, "plan", aq_plan_name(s.plan));
+  set_profile(L, "local_profile", &s.local_profile);
+  set_profile(L, "remote_profile", &s.remote_profile);
   laq_set_int(L, "steps_lost", s.steps_lost);
   laq_push_candidates(L, s.remote,
                       s.remote_count < AQ_MAX_CANDIDATES ? s.remote_count
@@ -279,6 +331,7 @@ const luaL_Reg laq_session_methods[] = {
     {"session_dial", session_dial},
     {"session_coordinate", session_coordinate},
     {"session_punch", session_punch},
+    {"session_hard", session_hard},
     {"session_finish", session_finish},
     {"session_cancel", session_cancel},
     {"session_info", session_info},

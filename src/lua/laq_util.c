@@ -196,3 +196,24 @@ static const luaL_Reg functions[] = {
 void laq_open_util(lua_State *L) {
   laq_setfuncs(L, functions, 0);
 }
+
+void laq_push_profile(lua_State *L, const aq_nat_profile *p) {
+  lua_createtable(L, 0, 8);
+  if (p->mapping != 0) {
+    laq_set_string(L, "mapping", aq_nat_rule_name((aq_nat_rule)p->mapping));
+  }
+  if (p->filtering != 0) {
+    laq_set_string(L, "filtering", aq_nat_rule_name((aq_nat_rule)p->filtering));
+  }
+  if (p->allocation != 0) {
+    laq_set_string(L, "allocation",
+                   aq_nat_allocation_name((aq_nat_allocation)p->allocation));
+  }
+  if (p->step != 0) {
+    lua_pushinteger(L, p->step);
+    lua_setfield(L, -2, "step");
+  }
+  if (p->block_size != 0) {
+    laq_set_int(L, "block_size", p->block_size);
+  }
+}

@@ -130,7 +130,7 @@ static void take_another(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
   if (!t->decided) {
     return;
   }
-  if (t->phase == AQ_PHASE_PUNCHING &&
+  if (t->plan == AQ_PLAN_PUNCH && t->phase == AQ_PHASE_PUNCHING &&
       aq_time_since(t->now, t->phase_since) < AQ_TRAV_SAME_START) {
     for (size_t i = 0; i < t->nremote; i++) {
       aq_trav_pairs_more(t, &t->remote[i]);
@@ -141,7 +141,8 @@ static void take_another(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
                        "the peer asked another coordinator");
   t->rec_punch = 0;
   aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "a newer offer came");
-  aq_trav_arm(t, &t->schedule);
+  aq_trav_hard_end(t);
+  aq_trav_begin(t);
   aq_trav_kick(t);
 }
 

@@ -676,7 +676,7 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
     refuse(l, m, AQ_ERR_REFUSED);
     return;
   }
-  if (!aq_session_allowed(ep, &m->peer)) {
+  if (!aq_session_allowed(ep, &m->peer) || !aq_hard_allowed(ep, m->plan)) {
     refuse(l, m, AQ_ERR_NOT_ALLOWED);
     return;
   }

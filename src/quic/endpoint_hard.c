@@ -108,12 +108,20 @@ void aq_hard_hinted(aq_link *l, const aq_ctl *m) {
   aq_session_touch(s);
 }
 
+int aq_hard_allowed(const aq_endpoint *ep, uint64_t plan) {
+  return ep->shared.params.enable_symmetric_nat ||
+         (plan != AQ_PLAN_PREDICT && plan != AQ_PLAN_BIRTHDAY);
+}
+
 int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
                     const aq_hard_step *step) {
   aq_ep_enter(ep, now);
   aq_session *s = aq_session_get(ep, session);
   if (s == NULL || s->over) {
     return AQ_ERR_CLOSED;
+  }
+  if (!aq_hard_allowed(ep, plan)) {
+    return AQ_ERR_NOT_ALLOWED;
   }
   if (step->via != 0 && coordinator_of(ep, step->via) == NULL) {
     return AQ_ERR_INVAL;

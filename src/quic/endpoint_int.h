@@ -435,6 +435,8 @@ void aq_hard_opened(aq_endpoint *ep, uint64_t owner, uint32_t index,
 void aq_hard_observed(aq_endpoint *ep, uint64_t owner, uint32_t socket,
                       uint64_t cookie, const aq_addr *addr);
 void aq_hard_hinted(aq_link *l, const aq_ctl *m);
+/* May a session, ours or a peer's, follow |plan|? */
+int aq_hard_allowed(const aq_endpoint *ep, uint64_t plan);
 
 /* ---- endpoint_profile.c: the NAT in front of us ----------------------------
  */

@@ -4,6 +4,7 @@
 -- SPDX-License-Identifier: MIT
 
 local by_rtt = require("antquic.coordinator.by_rtt")
+local plans = require("antquic.policy.plan")
 
 -- A known address answers within this, or the coordinator is asked meanwhile.
 local KNOWN = 0.3
@@ -42,7 +43,81 @@ local function fresh_first(coordinators, used)
   return fresh
 end
 
--- One attempt: ask, punch. Returns true, or nil, message and code.
+-- A punch of which not much is hoped is over in 0.2 s; one whose NATs nobody
+-- knows yet gets 1 s, by then they are measured.
+local HOPELESS = { rounds = 4 }
+local UNKNOWN = { timeout = 1 }
+-- So many new sockets show all addresses of a NAT that has several.
+local SOCKETS = 8
+
+local function has_failed(ok, code)
+  return not ok and (code == "PUNCHING_FAILED" or code == "UNSUPPORTED" or code == "LIMIT")
+end
+
+-- A step that guesses, where the plan asks for one and it is allowed.
+local function guess(s, how, via)
+  if how ~= "predict" and how ~= "birthday" then
+    return false
+  end
+  local ok, message, code = s[how](s, { via = via })
+  return ok or code ~= "NOT_ALLOWED", ok, message, code
+end
+
+local function punch(s, plan, extra)
+  local step = { pairs = plan:pairs() }
+  for key, value in pairs(extra) do
+    step[key] = value
+  end
+  return s:punch(step)
+end
+
+-- A punch has failed: what has been learnt of the NATs meanwhile, or new sockets.
+local function insist(s, plan)
+  local again, message, code = s:coordinate({ via = plan.coordinator })
+  if not again then
+    return nil, message, code
+  end
+  local mine, theirs = again["local"], again.remote
+  local taken, ok
+  taken, ok, message, code = guess(s, plans.choose(mine, theirs), again.coordinator)
+  if taken then
+    return ok, message, code
+  end
+  local several = (mine.external_count or 1) > 1 or (theirs.external_count or 1) > 1
+  return s:fresh({ via = again.coordinator, sockets = several and SOCKETS or nil })
+end
+
+-- What the profiles advise. Returns true, or nil, message, code; and whether
+-- another attempt would be the same.
+local function reach(s, plan)
+  local how, sure = plans.choose(plan["local"], plan.remote)
+  local ok, message, code, taken, why
+  if sure == true then
+    taken, ok, message, code = guess(s, how, plan.coordinator)
+    if taken then
+      return ok, message, code
+    end
+  end
+  local known = plan["local"].mapping and plan.remote.mapping
+  ok, message, code = punch(s, plan, how ~= "punch" and HOPELESS or known and {} or UNKNOWN)
+  if not has_failed(ok, code) or s:is_over() then
+    return ok, message, code
+  elseif not how then
+    return nil, sure, "PUNCHING_FAILED", true
+  elseif taken == nil then
+    taken, ok, why, code = guess(s, how, plan.coordinator)
+    if taken then
+      return ok, why, code
+    end
+  end
+  ok, why, code = insist(s, plan)
+  if has_failed(ok, code) then
+    return nil, message, "PUNCHING_FAILED"
+  end
+  return ok, why, code
+end
+
+-- One attempt: ask, and go there. Returns as reach.
 local function attempt(s, used)
   local via = fresh_first(s.coordinators, used)
   local nobody = #via == 0
@@ -52,7 +127,7 @@ local function attempt(s, used)
     if plan.coordinator then
       used[plan.coordinator] = true
     end
-    return s:punch({ pairs = plan:pairs() })
+    return reach(s, plan)
   elseif nobody and (code == "TIMEOUT" or code == "NO_BOOTSTRAP_NODES") then
     return nil, unreached(s), "NO_BOOTSTRAP_NODES"
   end
@@ -81,9 +156,11 @@ function balanced.connect(s)
   end
   local unknown, failures, used = 0, 0, {}
   while true do
-    local ok, message, code = attempt(s, used)
+    local ok, message, code, final = attempt(s, used)
     if ok then
       return true
+    elseif final then
+      return nil, message, code
     end
     local pause
     if code == "UNKNOWN_TARGET" and unknown + 1 < UNKNOWN_TRIES then
