@@ -417,7 +417,7 @@ static void an_attempt_without_addresses_says_so(void **state) {
   m.cand[0].addr = util_addr("192.168.7.7:5000"); /* not our network */
   m.cand[0].verified = 0;
   in_coordination();
-  aq_trav_handle_answer(&T, 0, &m);
+  aq_trav_handle_answer(&T, 0, 7, &m);
   look(0);
   assert_int_equal(aq_trav_step_punch(&T, 0, NULL), 0);
   look(0);
@@ -427,7 +427,8 @@ static void an_attempt_without_addresses_says_so(void **state) {
 static void a_coordinator_that_fails_ends_the_step(void **state) {
   (void)state;
   in_coordination();
-  aq_trav_handle_error(&T, AQ_MS, aq_ctl_error_code(AQ_CTL_ERR_INTERNAL), 0);
+  aq_trav_handle_error(&T, AQ_MS, 7, 1, aq_ctl_error_code(AQ_CTL_ERR_INTERNAL),
+                       0);
   look(AQ_MS);
   alone_step_ended(1, AQ_ERR_COORDINATION_FAILED);
 }
