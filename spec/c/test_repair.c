@@ -94,19 +94,22 @@ static void flow_read(world *w, flow *f) {
   }
 }
 
-/* Runs for |d|; |every| 10 ms the flow gets |len| bytes. */
-static void flow_run(world *w, flow *f, aq_duration d, size_t len) {
+/* Runs for |d|; every 10 ms each of |n| flows gets |len| bytes. */
+static void flow_run(world *w, flow *f, int n, aq_duration d, size_t len) {
   aq_tstamp until = w->now + d;
   while (w->now < until) {
-    if (len > 0) {
-      flow_write(w, f, len);
+    for (int i = 0; i < n && len > 0; i++) {
+      flow_write(w, &f[i], len);
     }
     aq_tstamp step = w->now + 10 * AQ_MS;
-    while (world_turn(w, step)) {
-      flow_read(w, f);
-    }
+    int more;
+    do {
+      more = world_turn(w, step);
+      for (int i = 0; i < n; i++) {
+        flow_read(w, &f[i]);
+      }
+    } while (more);
     world_flush(w);
-    flow_read(w, f);
   }
 }
 
@@ -117,20 +120,20 @@ static aq_statistics stats(world *w, int n) {
 }
 
 /* What was written is there, in order, within |d|. */
-static void flow_settles(world *w, flow *f, aq_duration d) {
-  flow_run(w, f, d, 0);
-  if (f->read != f->written) {
-    world_dump(w->node[A]);
-    fprintf(stderr, "--\n");
-    world_dump(w->node[B]);
+static void flow_settles(world *w, flow *f, int n, aq_duration d) {
+  flow_run(w, f, n, d, 0);
+  for (int i = 0; i < n; i++) {
+    if (f[i].read != f[i].written) {
+      world_dump(w->node[A]);
+      fprintf(stderr, "--\n");
+      world_dump(w->node[B]);
+    }
+    assert_int_equal(f[i].read, f[i].written);
   }
-  assert_int_equal(f->read, f->written);
   for (int i = A; i <= B; i++) {
     assert_null(world_find(w->node[i], AQ_EVENT_CONNECTION_LOST));
   }
 }
-
-static int verbose;
 
 /* ---- rebinding and renumbering --------------------------------------------
  */
@@ -147,43 +150,244 @@ static void rebind(world *w, int who, int renumber) {
   }
 }
 
-static void lives_on(uint64_t seed, world_nat *a, world_nat *b, int who,
-                     int renumber, int from, size_t len) {
+/* Streams of |len| bytes each 10 ms from A (1), B (2) or both (3) go on when
+ * the NAT of |who| forgets or gets another address. Gives the longest silence.
+ */
+static aq_duration lives_on(uint64_t seed, world_nat *a, world_nat *b, int who,
+                            int renumber, int from, size_t len) {
   world *w = start(seed, a, b);
-  flow f = flow_open(w, from, from == A ? B : A);
-  flow_run(w, &f, AQ_S, len);
-  assert_true(f.read > 0);
-  f.gap = 0;
-  rebind(w, who, renumber);
-  flow_run(w, &f, 4 * AQ_S, len);
-  print_message("seed %d who %d renumber %d from %d len %d: gap %d ms\n",
-                (int)seed, who, renumber, from, (int)len, (int)(f.gap / AQ_MS));
-  flow_settles(w, &f, 5 * AQ_S);
-  if (verbose) {
-    world_dump(w->node[A]);
-    fprintf(stderr, "--\n");
-    world_dump(w->node[B]);
+  flow f[2];
+  int n = 0;
+  if (from & 1) {
+    f[n++] = flow_open(w, A, B);
   }
-  assert_true(stats(w, A).repairs_completed <= 2);
-  assert_true(f.gap < 3 * AQ_S);
+  if (from & 2) {
+    f[n++] = flow_open(w, B, A);
+  }
+  flow_run(w, f, n, AQ_S, len);
+  for (int i = 0; i < n; i++) {
+    assert_true(f[i].read > 0);
+    f[i].gap = 0;
+  }
+  rebind(w, who, renumber);
+  flow_run(w, f, n, 4 * AQ_S, len);
+  flow_settles(w, f, n, 5 * AQ_S);
+  aq_duration gap = f[0].gap > f[n - 1].gap ? f[0].gap : f[n - 1].gap;
+  assert_true(gap < 3 * AQ_S);
+  assert_true(stats(w, A).repairs_started <= 3);
   world_del(w);
+  return gap;
 }
 
 static void two_cones(void **state) {
   (void)state;
-  for (int from = A; from <= B; from++) {
+  static const size_t lens[] = {500, 2000, 4096};
+  for (int from = 1; from <= 3; from++) {
     for (int who = BOTH; who <= B; who++) {
-      for (int renumber = 0; renumber < 2 && who != 0; renumber++) {
-        lives_on(10, cone(A), cone(B), who, renumber, from, 500);
-        lives_on(10, cone(A), cone(B), who, renumber, from, 4096);
+      for (int i = 0; i < 6 && who != 0; i++) {
+        lives_on((uint64_t)(10 + i), cone(A), cone(B), who, i & 1, from,
+                 lens[i / 2]);
       }
     }
   }
 }
 
+/* It happens again and again to one connection. */
+static void again_and_again(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 6; seed++) {
+    world *w = start(seed, cone(A), cone(B));
+    w->delay = 12 * AQ_MS;
+    flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+    flow_run(w, f, 2, AQ_S, 2000);
+    for (int i = 0; i < 12; i++) {
+      f[0].gap = f[1].gap = 0;
+      f[0].last = f[1].last = w->now;
+      rebind(w, i % 3 == 2 ? BOTH : A + i % 3, 0);
+      flow_run(w, f, 2, 4 * AQ_S, 2000);
+      assert_true(f[0].gap < 3 * AQ_S && f[1].gap < 3 * AQ_S);
+    }
+    flow_settles(w, f, 2, 5 * AQ_S);
+    world_del(w);
+  }
+}
+
+/* What the application sees of it. */
+static void told(void **state) {
+  (void)state;
+  world *w = start(3, cone(A), cone(B));
+  flow f = flow_open(w, A, B);
+  flow_run(w, &f, 1, AQ_S, 500);
+  rebind(w, BOTH, 1);
+  flow_run(w, &f, 1, 2 * AQ_S, 500);
+  for (int i = A; i <= B; i++) {
+    world_node *n = w->node[i];
+    aq_id conn = world_only_conn(n);
+    const aq_event *e = world_find(n, AQ_EVENT_SESSION_STATE_CHANGED);
+    assert_non_null(e);
+    assert_int_equal(e->conn, conn);
+    assert_int_equal(e->from, AQ_STATE_CONNECTED);
+    assert_int_equal(e->to, AQ_STATE_MIGRATING);
+    assert_int_equal(world_count(n, AQ_EVENT_SESSION_STATE_CHANGED), 2);
+    while (++e < n->event + n->nevent &&
+           e->kind != AQ_EVENT_SESSION_STATE_CHANGED) {
+    }
+    assert_int_equal(e->from, AQ_STATE_MIGRATING);
+    assert_int_equal(e->to, AQ_STATE_CONNECTED);
+    assert_int_equal(e->reason, AQ_REASON_MIGRATION_COMPLETE);
+    assert_int_equal(world_count(n, AQ_EVENT_PATH_CHANGED), 1);
+    /* The attempt is no session of the application's. */
+    assert_null(world_find(n, AQ_EVENT_TRAVERSAL_SUCCEEDED));
+    assert_null(world_find(n, AQ_EVENT_STEP_DONE));
+    assert_int_equal(stats(w, i).repairs_completed, 1);
+    assert_int_equal(stats(w, i).total_attempts, i == A);
+    assert_int_equal(n->ep->nextra, 1);
+    aq_step_record r[AQ_MAX_STEPS];
+    size_t steps = aq_explain(n->ep, conn, r, AQ_MAX_STEPS), repair = 0;
+    for (size_t k = 0; k < steps; k++) {
+      repair += r[k].step == 2 + AQ_PLAN_REPAIR && r[k].won;
+    }
+    assert_int_equal(repair, 1);
+    assert_true(r[0].step != 2 + AQ_PLAN_REPAIR); /* what made it comes first */
+  }
+  flow_settles(w, &f, 1, AQ_S);
+  world_del(w);
+}
+
+/* Nothing is asked that nobody waits for. */
+static void idle_is_quiet(void **state) {
+  (void)state;
+  world *w = start(4, cone(A), cone(B));
+  world_run(w, 20 * AQ_S);
+  aq_statistics a = stats(w, A);
+  world_run(w, 60 * AQ_S);
+  aq_statistics b = stats(w, A);
+  /* Two connections, a keep-alive and its answer each 15 s, from both ends. */
+  assert_true(b.datagrams_sent - a.datagrams_sent <= 2 * 5 * 2);
+  assert_int_equal(b.repairs_started, 0);
+  /* A stream that pauses: 0.3, 0.6, 1.2, 2.4 and 4.8 s after its last byte. */
+  flow f = flow_open(w, A, B);
+  flow_run(w, &f, 1, AQ_S, 500);
+  a = stats(w, B);
+  flow_run(w, &f, 1, 60 * AQ_S, 0);
+  b = stats(w, B);
+  assert_in_range(b.datagrams_sent - a.datagrams_sent, 5, 2 * 5 * 2 + 10);
+  assert_int_equal(b.repairs_started, 0);
+  world_del(w);
+}
+
+static int nothing_passes(world *w, const aq_addr *from, const aq_addr *to,
+                          uint8_t *data, size_t *len) {
+  (void)w, (void)from, (void)to, (void)data, (void)len;
+  return 0;
+}
+
+/* Nothing passes for a while, and the NATs forget nothing. */
+static void black_hole(void **state) {
+  (void)state;
+  static const size_t lens[] = {500, 4096};
+  for (int i = 0; i < 4; i++) {
+    aq_duration hole = i & 1 ? 20 * AQ_S : 5 * AQ_S;
+    world *w = start(5, cone(A), cone(B));
+    flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+    flow_run(w, f, 2, AQ_S, lens[i / 2]);
+    w->tap = nothing_passes;
+    flow_run(w, f, 2, hole, lens[i / 2]);
+    w->tap = NULL;
+    f[0].gap = f[1].gap = 0;
+    f[0].last = f[1].last = w->now;
+    flow_run(w, f, 2, 5 * AQ_S, lens[i / 2]);
+    flow_settles(w, f, 2, 5 * AQ_S);
+    assert_true(f[0].gap < 2 * AQ_S && f[1].gap < 2 * AQ_S);
+    world_del(w);
+  }
+}
+
+/* ---- lies -----------------------------------------------------------------
+ */
+
+static const uint8_t KEY[AQ_PUNCH_KEY_LEN] = {1, 2, 3};
+static const char VICTIM[] = "203.0.113.7:7000";
+static uint32_t punches, challenges;
+
+/* Whoever is there knows the key of the punches, and answers them. */
+static int liar_answers(world *w, const aq_addr *from, const aq_addr *to,
+                        uint8_t *data, size_t *len) {
+  aq_addr victim = util_addr(VICTIM);
+  if (!aq_addr_equal(to, &victim)) {
+    return 1;
+  }
+  aq_punch p;
+  if (*len != AQ_PUNCH_LEN || aq_punch_peek(&p, data, *len) != 0) {
+    challenges++;
+    return 1;
+  }
+  punches++;
+  uint8_t buf[AQ_PUNCH_LEN];
+  p.type = AQ_PUNCH_ANSWER;
+  p.flags ^= AQ_PUNCH_FLAG_INITIATOR;
+  p.seq = punches;
+  assert_int_equal(aq_punch_format(buf, &p, KEY, aq_crypto_mac16), 0);
+  world_inject(w, &victim, from, buf, sizeof(buf));
+  return 1;
+}
+
+static void say(world *w, int to, const aq_ctl *m) {
+  aq_endpoint *ep = w->node[C]->ep;
+  aq_link *l = aq_link_get(ep, aq_endpoint_find_conn(ep, &w->node[to]->id));
+  assert_int_equal(aq_ctl_send(l, m), 0);
+  aq_ep_settle(ep);
+}
+
+/* A coordinator wants a connection moved to somebody who is not the peer. */
+static void a_lie_moves_nothing(void **state) {
+  (void)state;
+  world *w = start(6, cone(A), cone(B));
+  flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+  flow_run(w, f, 2, AQ_S, 500);
+  aq_conn_info before, after;
+  world_node *a = w->node[A];
+  assert_int_equal(aq_conn_get_info(a->ep, world_only_conn(a), &before), 0);
+  assert_int_equal(before.outgoing, 1); /* its client, who could be moved */
+  w->tap = liar_answers;
+  punches = challenges = 0;
+  for (int i = 0; i < 3; i++) {
+    aq_ctl m = {.type = AQ_CTL_OFFER, .expiry_ms = 10000, .rtt_us = 40000};
+    memset(m.session, 7 + i, sizeof(m.session));
+    memcpy(m.key, KEY, sizeof(m.key));
+    m.peer = w->node[B]->id;
+    m.plan = AQ_PLAN_REPAIR;
+    m.observed = a->nat->addr[0];
+    say(w, A, &m);
+    flow_run(w, f, 2, 200 * AQ_MS, 500);
+    aq_ctl h = {.type = AQ_CTL_HINT, .plan = AQ_PLAN_REPAIR, .count = 1};
+    memcpy(h.session, m.session, sizeof(h.session));
+    h.cookie = 1;
+    h.observed = util_addr(VICTIM);
+    say(w, A, &h);
+    f[0].gap = f[1].gap = 0;
+    flow_run(w, f, 2, 6 * AQ_S, 500);
+    assert_true(f[0].gap < 100 * AQ_MS && f[1].gap < 100 * AQ_MS);
+  }
+  /* Tried, and not gone. */
+  aq_addr victim = util_addr(VICTIM);
+  const world_seen *s = world_seen_at(w, &victim);
+  assert_true(punches > 0 && challenges > 0);
+  assert_in_range(s->packets - challenges, 1, 3 * 20);
+  assert_in_range(challenges, 3, 3 * 8);
+  assert_int_equal(aq_conn_get_info(a->ep, world_only_conn(a), &after), 0);
+  assert_true(aq_addr_equal(&before.remote, &after.remote));
+  assert_true(aq_addr_equal(&before.local, &after.local));
+  assert_int_equal(after.state, AQ_STATE_CONNECTED);
+  flow_settles(w, f, 2, AQ_S);
+  world_del(w);
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(two_cones),
+      cmocka_unit_test(two_cones),  cmocka_unit_test(again_and_again),
+      cmocka_unit_test(told),       cmocka_unit_test(idle_is_quiet),
+      cmocka_unit_test(black_hole), cmocka_unit_test(a_lie_moves_nothing),
   };
   if (argc > 1) {
     cmocka_set_test_filter(argv[1]);

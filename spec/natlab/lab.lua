@@ -232,6 +232,23 @@ function Lab:forget(nat)
   self.agent:check(nat, "", self.agent.tool, "flush", table.unpack(state))
 end
 
+--- Gives the NAT its other public address in place of the one it has; flows and mappings are
+--- forgotten with it. Not for types whose network is routed.
+function Lab:renumber(nat)
+  assert(not nat.spec.public and not nat.up, "natlab: only a NAT of its own can be renumbered")
+  local one, two = nat.addresses[1], nat.addresses[2]
+  nat.addresses, nat.address = { two, one }, two
+  local lines = {
+    "addr flush dev wan",
+    ("addr add %s/24 dev wan"):format(two),
+    ("route add default via %s"):format(nat.gateway),
+  }
+  self.agent:check(nat, table.concat(lines, "\n") .. "\n", "ip", "-batch", "-")
+  self.agent:check(nat, types.rules(nat.kind, nat.addresses), "nft", "-f", "-")
+  self:forget(nat)
+  self.agent:need("ready", nat.id, nat.gateway, 3)
+end
+
 --- Holds every packet that inet forwards: { ms =, jitter = ms, loss = permille }.
 function Lab:delay(options)
   local agent = self.agent

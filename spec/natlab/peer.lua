@@ -7,6 +7,8 @@
 --   peer.lua serve COORDINATOR... [OPTION=VALUE...]     one endpoint, echoes until killed
 --   peer.lua both COORDINATOR... [OPTION=VALUE...]      dials the id it reads, and is dialled
 --   peer.lua talk PEERID COORDINATOR... [OPTION=VALUE]  one endpoint, an echo every 100 ms
+--   peer.lua pour COORDINATOR... [OPTION=VALUE...]      "accept" or "connect PEERID", then "go BYTES",
+--                                                       "mark", "stop"; a stream each way
 --
 -- Options are the endpoint's, such as idle_timeout=5 or bind=[::]:0, and register_wait=SECONDS.
 --
@@ -15,6 +17,7 @@
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 
 local antquic = require "antquic"
+local core = require "antquic.core"
 local json = require "json"
 
 local register_wait = 1.5 -- seconds; who has no coordinator by then goes on without
@@ -271,6 +274,105 @@ function modes.both()
       outgoing = conn.outgoing,
     })
     antquic.sleep(5)
+  end)
+end
+
+local function hex(digest)
+  return (digest:gsub(".", function(c)
+    return ("%02x"):format(c:byte())
+  end))
+end
+
+-- What a stream of the peer brings: its hash, and the longest time without any of it since the
+-- last mark, looked at every 5 ms.
+local function drain(stream, seen)
+  local hash = core.sha256_new()
+  while true do
+    local text, message, code = stream:read(nil, 120)
+    if not text then
+      emit("drained", {
+        bytes = seen.bytes,
+        sha256 = hex(hash:digest()),
+        error = code and tostring(message),
+        code = code and tostring(code),
+      })
+      return
+    end
+    hash:update(text)
+    local now = antquic.now()
+    seen.bytes = seen.bytes + #text
+    seen.gap = math.max(seen.gap, now - seen.last)
+    seen.last = now
+  end
+end
+
+local function pour_into(stream, todo)
+  local hash, n, bytes = core.sha256_new(), 0, 0
+  while not todo.stop do
+    n = n + 1
+    local text = ("%08d"):format(n):rep(todo.size // 8)
+    hash:update(text)
+    local ok, message, code = stream:write(text)
+    if not ok then
+      emit("poured", { error = tostring(message), code = tostring(code), bytes = bytes })
+      return
+    end
+    bytes = bytes + #text
+    antquic.sleep(0.01)
+  end
+  stream:finish()
+  emit("poured", { bytes = bytes, sha256 = hex(hash:digest()) })
+end
+
+-- A stream each way over one connection, by commands from standard input.
+function modes.pour()
+  antquic.run(function()
+    local ep = open(parse(arg, 2))
+    emit("ready", { id = ep.peer_id:hex(), registered = register(ep) })
+    local line = antquic.input.line()
+    local conn, message, code
+    if line == "accept" then
+      conn, message, code = ep:accept(30)
+    else
+      conn, message, code = ep:connect(line:match "^connect (%x+)$", { timeout = 10 })
+    end
+    if not conn then
+      emit("lost", failure(message, code))
+      return
+    end
+    emit("connected", { path = describe(conn:path()) })
+    local seen, todo = { bytes = 0, gap = 0, last = antquic.now() }, {}
+    antquic.spawn(function()
+      drain(assert(conn:accept_stream()), seen)
+    end)
+    ep:on("session_state_changed", function(ev)
+      emit("state", { from = ev.old_state, to = ev.new_state, reason = ev.reason, text = ev.text })
+    end)
+    ep:on("connection_lost", function(ev)
+      emit("lost", { error = tostring(ev.text), code = tostring(ev.error) })
+    end)
+    while true do
+      local command = antquic.input.line()
+      if not command then
+        return
+      end
+      if command:match "^go" then
+        todo.size = tonumber(command:match "%d+")
+        antquic.spawn(pour_into, assert(conn:open_stream { uni = true }), todo)
+      elseif command == "mark" then
+        seen.gap, seen.last = 0, antquic.now()
+      elseif command == "gap" then
+        emit("gap", {
+          gap = math.max(seen.gap, antquic.now() - seen.last),
+          bytes = seen.bytes,
+          path = describe(conn:path() or {}),
+          repairs = ep:statistics().repairs_completed,
+          tried = ep:statistics().repairs_started,
+        })
+      elseif command == "stop" then
+        todo.stop = true
+      end
+    end
   end)
 end
 

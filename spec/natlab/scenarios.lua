@@ -364,6 +364,9 @@ list[#list + 1] = {
     lab:close()
   end,
 }
+for _, entry in ipairs(require("repairs")(check, need)) do
+  list[#list + 1] = entry
+end
 
 function scenarios.names()
   local names = {}

@@ -440,7 +440,7 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
   aq_conn_settle(c);
   int here = socket == c->socket && aq_addr_equal(remote, &c->remote);
   if (heard && !here) {
-    c->probe_due = 2; /* to answer on another path */
+    c->challenged = 1;
   }
   aq_conn_note_due(c, info.bytes_in_flight, heard && here);
   return AQ_CONN_OK;
@@ -453,7 +453,6 @@ void aq_conn_handle_timeout(aq_conn *c, aq_tstamp now) {
   }
   int rv = ngtcp2_conn_handle_expiry(c->q, c->now);
   c->dirty = 1;
-  c->probe_due |= 1;
   if (rv != 0) {
     aq_conn_on_liberr(c, rv);
   }

@@ -120,8 +120,10 @@ struct aq_conn {
    * one that it only claims, until its validation is over. */
   aq_addr proven;
   /* The path is suspected: probes are saved, see aq_conn_spare. */
-  uint8_t sparing, probe_due;
-  aq_tstamp probed;
+  uint8_t sparing;
+  uint8_t challenged; /* ... and the peer wants an answer on another one */
+  aq_tstamp probe_at; /* the next packet for the path in use */
+  aq_duration probe_gap;
   uint8_t moving; /* client: the path that it wants to move to is validated */
   uint32_t socket;
   ngtcp2_cid odcid; /* server: what the client made up for us */
@@ -165,8 +167,8 @@ void aq_conn_fault(aq_conn *c, int err, uint64_t code, const char *text);
 void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
                        uint32_t socket, const aq_addr *local,
                        const aq_addr *remote);
-/* How many packets may be written now, for a connection that is sparing. */
-size_t aq_conn_spared(aq_conn *c);
+/* How many packets may be written now; less than all when it is sparing. */
+size_t aq_conn_may_write(aq_conn *c);
 /* After packets went out or came in, on the path in use: is an answer owed? */
 void aq_conn_note_due(aq_conn *c, uint64_t in_flight, int heard);
 

@@ -78,20 +78,28 @@ int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
  */
 
 void aq_conn_spare(aq_conn *c, int on) {
+  if (c->sparing == (on != 0)) {
+    return;
+  }
   c->sparing = (uint8_t)(on != 0);
+  c->challenged = 0;
   c->dirty |= !c->sparing;
+  /* Probe time-outs double, so that one comes before the silence has. */
+  aq_duration silence = c->due != 0 ? aq_time_since(c->now, c->due) : 0;
+  c->probe_gap = aq_time_add(silence, aq_conn_pto(c));
+  c->probe_at = aq_time_add(c->now, c->probe_gap);
 }
 
-size_t aq_conn_spared(aq_conn *c) {
-  if (!c->sparing || c->moving || c->probe_due > 1 ||
+size_t aq_conn_may_write(aq_conn *c) {
+  if (!c->sparing || c->moving || c->challenged ||
       ngtcp2_conn_get_cwnd_left2(c->q) > 0) {
     return SIZE_MAX;
   }
-  if (c->probe_due == 0 || aq_time_since(c->now, c->probed) < aq_conn_pto(c)) {
+  if (c->now < c->probe_at) {
     return 0;
   }
-  c->probe_due = 0;
-  c->probed = c->now;
+  c->probe_gap = aq_time_mul(c->probe_gap, 2);
+  c->probe_at = aq_time_add(c->now, c->probe_gap);
   return 1;
 }
 

@@ -206,7 +206,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
   if (room < mtu) {
     return 0; /* the caller's buffer is smaller than documented */
   }
-  size_t packets = aq_conn_spared(c);
+  size_t packets = aq_conn_may_write(c);
   if (packets == 0) {
     c->dirty = 0;
     return 0;
@@ -223,7 +223,6 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
   }
   if (n == 0) {
     c->dirty = 0;
-    c->probe_due &= 1;
     return 0;
   }
   note_sent(c);

@@ -46,6 +46,11 @@ static aq_tstamp suspect_at(const aq_link *l) {
   return due == AQ_NEVER ? due : aq_time_add(due, patience(l));
 }
 
+static aq_tstamp wary_at(const aq_link *l) {
+  aq_tstamp due = aq_conn_due_since(l->c);
+  return due == AQ_NEVER ? due : aq_time_add(due, patience(l) / 2);
+}
+
 static aq_tstamp ask_at(const aq_link *l) {
   if (l->repair.flows == 0 || aq_conn_due_since(l->c) != AQ_NEVER) {
     return AQ_NEVER;
@@ -214,7 +219,6 @@ static void heard_again(aq_link *l) {
   aq_repair *r = &l->repair;
   aq_session *s = aq_session_get(l->ep, r->session);
   r->suspected = r->hurry = 0;
-  aq_conn_spare(l->c, 0);
   r->failures = 0;
   r->back = is_home(l) || r->session == 0;
   if (s != NULL && !s->over && s->initiator && is_home(l) && r->dial == 0) {
@@ -232,7 +236,6 @@ static void suspect(aq_link *l) {
   if (!r->suspected) {
     r->suspected = 1;
     r->back = 0;
-    aq_conn_spare(l->c, 1);
     r->since = ep->now;
   }
   if (aq_time_since(ep->now, r->pinged) >= tick_of(l)) {
@@ -285,7 +288,9 @@ void aq_repair_look(aq_link *l) {
   if (!r->suspected && r->session == 0) {
     r->told = 0;
   }
-  r->check_at = aq_time_min(suspect_at(l), ask_at(l));
+  int wary = r->suspected || wary_at(l) <= l->ep->now;
+  aq_conn_spare(l->c, wary);
+  r->check_at = aq_time_min(wary ? suspect_at(l) : wary_at(l), ask_at(l));
   if (r->suspected) {
     r->check_at = aq_time_add(r->pinged, tick_of(l));
     if (may_begin(l)) {
