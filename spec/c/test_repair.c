@@ -353,11 +353,16 @@ static void a_lie_moves_nothing(void **state) {
   punches = challenges = 0;
   for (int i = 0; i < 3; i++) {
     aq_ctl m = {.type = AQ_CTL_OFFER, .expiry_ms = 10000, .rtt_us = 40000};
+    memset(m.nonce, 7 + i, sizeof(m.nonce)); /* another attempt */
     memset(m.session, 7 + i, sizeof(m.session));
     memcpy(m.key, KEY, sizeof(m.key));
     m.peer = w->node[B]->id;
     m.plan = AQ_PLAN_REPAIR;
     m.observed = a->nat->addr[0];
+    m.cand_count = 1;
+    m.cand[0].addr = util_addr(VICTIM);
+    m.cand[0].source = AQ_SOURCE_OBSERVED;
+    m.cand[0].verified = 1;
     say(w, A, &m);
     flow_run(w, f, 2, 200 * AQ_MS, 500);
     aq_ctl h = {.type = AQ_CTL_HINT, .plan = AQ_PLAN_REPAIR, .count = 1};
