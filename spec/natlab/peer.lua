@@ -53,12 +53,17 @@ local function open(options)
 end
 
 --- Waits until a coordinator is connected and has said how it sees us: from then on a peer can
---- be asked for. Returns whether that happened in time.
+--- be asked for; and until the NAT in front is measured. Returns whether the first happened in
+--- time.
 local function register(ep)
+  local started = antquic.now()
   local seen = ep:subscribe { "address_observed" }
   local node = ep:wait_bootstrap(register_wait)
   local observed = node and seen:next(register_wait)
   seen:close()
+  while observed and not ep:nat_profile().complete and antquic.now() < started + register_wait do
+    antquic.sleep(0.02)
+  end
   return observed ~= nil
 end
 
@@ -198,6 +203,7 @@ function modes.dial()
     result.packets = stats.datagrams_sent - before
     result.punches = stats.punches_sent
     result.openers = stats.openers_sent
+    result.guesses = stats.guesses_sent
     emit("done", result)
   end)
 end

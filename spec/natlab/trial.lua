@@ -161,7 +161,7 @@ local function one(pair, sides, n, timeout)
     local proc = sides[mode]
     if not proc or proc.status then
       local node = mode == "listen" and pair.host_b or pair.host_a
-      proc = trial.command(lab, node, mode, pair.coordinator_address)
+      proc = trial.command(lab, node, mode, table.unpack(pair.coordinators))
       sides[mode] = proc
       local ready, why = trial.expect(proc, "started", 10)
       if not ready then
@@ -208,8 +208,12 @@ end
 local function run(pair, options)
   local sides, results = {}, {}
   local v6 = pair.nat_a.spec.v6 and pair.nat_b.spec.v6
-  local _
-  _, pair.coordinator_address = trial.coordinator(pair.lab, pair.first, v6)
+  -- Two: who has one alone can't tell a mapping by address from one for all.
+  pair.coordinators = {}
+  for i, site in ipairs { pair.first, pair.second } do
+    local _
+    _, pair.coordinators[i] = trial.coordinator(pair.lab, site, v6)
+  end
   results.rtt_ms = pair.rtt and pair.rtt * 1e3
   for n = 1, options.trials do
     results[n] = one(pair, sides, n, options.timeout)

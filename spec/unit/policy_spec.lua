@@ -193,6 +193,49 @@ describe("policies", function()
   end
   local EI, APD = "endpoint_independent", "address_and_port_dependent"
 
+  it("know which plan brings two NATs together", function()
+    antquic = fake.load()
+    local choose = require("antquic.policy.plan").choose
+    local AD = "address_dependent"
+    local pool = nat(APD, APD, "preserving")
+    pool.external_count = 2
+    local cases = {
+      { nat(EI, APD), nat(EI, APD), "punch", true },
+      { nat("none", APD), nat(EI, EI), "punch", true },
+      { {}, {}, "punch", false },
+      { nat(EI, APD), {}, "punch", false },
+      { nat(APD, APD, "random"), nat(EI, APD), "birthday", true },
+      { nat(AD, AD, "random"), nat(EI, APD), "birthday", true },
+      { nat(APD, APD), nat(EI, APD), "birthday", true },
+      { nat(APD, APD, "sequential"), nat("none", APD), "predict", true },
+      { nat(APD, APD, "block"), nat(EI, APD), "predict", true },
+      { nat(APD, APD, "random"), nat(EI), "birthday", false },
+      { nat(APD, APD, "random"), {}, "birthday", false },
+      { nat(APD, APD, "random"), nat(EI, AD), "punch", true },
+      { nat(APD, APD, "random"), nat(EI, EI), "punch", true },
+      { nat(APD, EI, "random"), nat(APD, APD, "random"), "punch", true },
+      { nat(APD, APD, "sequential"), nat(APD, APD, "sequential"), "predict", true },
+      { nat(APD, APD, "sequential"), nat(APD, APD), "punch", false },
+      { nat(APD, APD, "sequential"), nat(APD, APD, "random") },
+      { nat(APD, APD, "random"), nat(AD, APD, "random") },
+      { pool, nat(EI, APD), "fresh", true },
+      { pool, pool, "fresh", true },
+      { pool, nat(EI, EI), "punch", true },
+      { pool, nat(APD, APD, "random") },
+    }
+    for i, case in ipairs(cases) do
+      for _, order in ipairs({ { case[1], case[2] }, { case[2], case[1] } }) do
+        local how, sure = choose(order[1], order[2])
+        assert.equal(case[3], how, "case " .. i)
+        if how then
+          assert.equal(case[4], sure, "case " .. i)
+        else
+          assert.matches("nothing that could be guessed", sure)
+        end
+      end
+    end
+  end)
+
   it("balanced: guesses at once where the profiles say so", function()
     local cone = nat(EI, APD, "random")
     for _, how in ipairs({ "random", "sequential", "block" }) do
@@ -206,7 +249,7 @@ describe("policies", function()
   it("balanced: what can't be is tried shortly, and explained", function()
     local hard = nat(APD, APD, "random")
     local did, message, code = between(hard, hard)
-    assert.same({ "punch 4 nil" }, did)
+    assert.same({ "punch 4 0.7" }, did)
     assert.equal("PUNCHING_FAILED", code)
     assert.matches("both NATs give each destination another port", message)
   end)
@@ -218,7 +261,7 @@ describe("policies", function()
         return name == "birthday" and "NOT_ALLOWED" or "PUNCHING_FAILED"
       end,
     })
-    assert.same({ "birthday", "punch 4 nil", "birthday", "fresh" }, did)
+    assert.same({ "birthday", "punch 4 0.7", "birthday", "fresh" }, did)
   end)
 
   it("balanced: unknown NATs: a punch, then what has been learnt, or new sockets", function()

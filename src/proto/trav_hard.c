@@ -45,6 +45,9 @@ static const char *plan_of(aq_trav *t, uint32_t *sockets, uint32_t *guesses) {
     return aq_trav_guess_plan(t, sockets, guesses);
   }
   uint32_t n = t->initiator ? h->step.sockets : 0;
+  if (n == 0 && t->p.profile.external_count > 1) {
+    n = AQ_HARD_MAX_LOOKS; /* so that all our addresses are seen */
+  }
   h->role = AQ_HARD_MEET;
   h->guess.count = *guesses = 0;
   *sockets = n < 1 ? 1 : n > AQ_HARD_MAX_LOOKS ? AQ_HARD_MAX_LOOKS : n;

@@ -43,9 +43,9 @@ local function fresh_first(coordinators, used)
   return fresh
 end
 
--- A punch of which not much is hoped is over in 0.2 s; one whose NATs nobody
--- knows yet gets 1 s, by then they are measured.
-local HOPELESS = { rounds = 4 }
+-- A punch of which not much is hoped, and one whose NATs nobody knows yet: when
+-- it is over, they are measured.
+local HOPELESS = { rounds = 4, timeout = 0.7 }
 local UNKNOWN = { timeout = 1 }
 -- So many new sockets show all addresses of a NAT that has several.
 local SOCKETS = 8
@@ -54,12 +54,16 @@ local function has_failed(ok, code)
   return not ok and (code == "PUNCHING_FAILED" or code == "UNSUPPORTED" or code == "LIMIT")
 end
 
--- A step that guesses, where the plan asks for one and it is allowed.
-local function guess(s, how, via)
-  if how ~= "predict" and how ~= "birthday" then
+-- A step with new sockets, where the plan asks for one and it is allowed.
+local function follow(s, how, plan)
+  if not how or how == "punch" then
     return false
   end
-  local ok, message, code = s[how](s, { via = via })
+  local step = { via = plan.coordinator }
+  if how == "fresh" and (plan["local"].external_count or 1) > 1 then
+    step.sockets = SOCKETS
+  end
+  local ok, message, code = s[how](s, step)
   return ok or code ~= "NOT_ALLOWED", ok, message, code
 end
 
@@ -77,14 +81,16 @@ local function insist(s, plan)
   if not again then
     return nil, message, code
   end
-  local mine, theirs = again["local"], again.remote
-  local taken, ok
-  taken, ok, message, code = guess(s, plans.choose(mine, theirs), again.coordinator)
-  if taken then
-    return ok, message, code
+  local how, sure = plans.choose(again["local"], again.remote)
+  if not how then
+    return nil, sure, "PUNCHING_FAILED", true
   end
-  local several = (mine.external_count or 1) > 1 or (theirs.external_count or 1) > 1
-  return s:fresh({ via = again.coordinator, sockets = several and SOCKETS or nil })
+  local taken, ok
+  taken, ok, message, code = follow(s, how ~= "punch" and how or "fresh", again)
+  if not taken then -- nobody may guess
+    return select(2, follow(s, "fresh", again))
+  end
+  return ok, message, code
 end
 
 -- What the profiles advise. Returns true, or nil, message, code; and whether
@@ -93,7 +99,7 @@ local function reach(s, plan)
   local how, sure = plans.choose(plan["local"], plan.remote)
   local ok, message, code, taken, why
   if sure == true then
-    taken, ok, message, code = guess(s, how, plan.coordinator)
+    taken, ok, message, code = follow(s, how, plan)
     if taken then
       return ok, message, code
     end
@@ -105,16 +111,17 @@ local function reach(s, plan)
   elseif not how then
     return nil, sure, "PUNCHING_FAILED", true
   elseif taken == nil then
-    taken, ok, why, code = guess(s, how, plan.coordinator)
+    taken, ok, why, code = follow(s, how, plan)
     if taken then
       return ok, why, code
     end
   end
-  ok, why, code = insist(s, plan)
-  if has_failed(ok, code) then
+  local final
+  ok, why, code, final = insist(s, plan)
+  if has_failed(ok, code) and not final then
     return nil, message, "PUNCHING_FAILED"
   end
-  return ok, why, code
+  return ok, why, code, final
 end
 
 -- One attempt: ask, and go there. Returns as reach.

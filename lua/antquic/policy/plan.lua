@@ -16,8 +16,16 @@ local function lets_in(profile)
   return profile.filtering == "endpoint_independent"
 end
 
---- What to try: "punch", "predict" or "birthday"; nil and a sentence when
---- nothing can help. Second result: whether the profiles say enough to be sure.
+-- Keeps ports, but takes any of several addresses for each destination?
+local function is_pool(profile)
+  return (profile.external_count or 1) > 1 and profile.allocation == "preserving"
+end
+
+local HOPELESS = "both NATs give each destination another port, and not in sequence: "
+  .. "there is nothing that could be guessed"
+
+--- What to try: "punch", "fresh", "predict" or "birthday"; nil and a sentence
+--- when nothing can help. Second result: whether the profiles say enough to be sure.
 ---@param mine table? NAT profile
 ---@param theirs table? NAT profile
 ---@return string? how
@@ -25,23 +33,22 @@ end
 function plan.choose(mine, theirs)
   mine, theirs = mine or {}, theirs or {}
   local hard, easy = mine, theirs
-  if not VARIES[mine.mapping] then
+  if not VARIES[mine.mapping] or is_pool(mine) then
     hard, easy = theirs, mine
   end
   local known = mine.mapping ~= nil and theirs.mapping ~= nil
-  if not VARIES[hard.mapping] then
+  local pool = is_pool(mine) or is_pool(theirs)
+  if lets_in(mine) or lets_in(theirs) then
     return "punch", known
-  elseif lets_in(mine) or lets_in(theirs) then
-    return "punch", known
-  elseif VARIES[easy.mapping] then
+  elseif not VARIES[hard.mapping] or is_pool(hard) then
+    return pool and "fresh" or "punch", known
+  elseif pool or VARIES[easy.mapping] then
     if mine.allocation == "sequential" and theirs.allocation == "sequential" then
       return "predict", true
     elseif not mine.allocation or not theirs.allocation then
       return "punch", false
     end
-    return nil,
-      "both NATs give each destination another port, and not in sequence: "
-        .. "there is nothing that could be guessed"
+    return nil, HOPELESS
   elseif easy.filtering == "address_dependent" then
     return "punch", known -- it doesn't mind our port
   end
