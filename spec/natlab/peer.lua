@@ -7,7 +7,7 @@
 --   peer.lua serve COORDINATOR... [OPTION=VALUE...]     one endpoint, echoes until killed
 --   peer.lua both COORDINATOR... [OPTION=VALUE...]      dials the id it reads, and is dialled
 --   peer.lua talk PEERID COORDINATOR... [OPTION=VALUE]  one endpoint, an echo every 100 ms
---   peer.lua pour COORDINATOR... [OPTION=VALUE...]      "accept" or "connect PEERID", then "go BYTES"
+--   peer.lua pour COORDINATOR... [OPTION=VALUE...]     "accept" or "connect PEERID"; "go BYTES",
 --                                                       "mark", "stop"; a stream each way
 --
 -- Options are the endpoint's, such as idle_timeout=5 or bind=[::]:0, and register_wait=SECONDS.
