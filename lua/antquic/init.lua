@@ -6,8 +6,8 @@
 local core = require("antquic.core")
 
 ---@class antquic
----@field policy table the policies: balanced, lan_first, extend(base, changes)
----@field coordinator table ways of ranking coordinators: by_rtt, in_order
+---@field policy table the policies: balanced, lan_first, patient, quick, extend(base, changes)
+---@field coordinator table ways of choosing coordinators: by_rtt, in_order, sticky(), health{}
 ---@field errors table<string, string> every code
 ---@field identity table load(path), generate(), from_seed(seed)
 ---@field files table send(stream, path), receive(stream, dir): resumed and verified

@@ -318,6 +318,52 @@ describe("policies", function()
     assert.equal(1, #inner:called("session_coordinate"))
   end)
 
+  it("quick: one round and no more", function()
+    start(function()
+      return antquic.policy.quick
+    end, { coordinate = works, punch = fails })
+    antquic.run(function()
+      local begun = antquic.now()
+      assert.equal("PUNCHING_FAILED", select(3, ep:connect(HEX, { timeout = 30 })))
+      assert.is_true(antquic.now() - begun < 0.5)
+    end)
+    local punches = inner:called("session_punch")
+    assert.equal(1, #punches)
+    assert.equal(5, punches[1][2].rounds)
+  end)
+
+  it("quick: a peer that nobody knows is not waited for", function()
+    start(function()
+      return antquic.policy.quick
+    end, {
+      coordinate = function()
+        return "UNKNOWN_TARGET"
+      end,
+    })
+    antquic.run(function()
+      assert.equal("UNKNOWN_TARGET", select(3, ep:connect(HEX, { timeout = 30 })))
+    end)
+    assert.equal(1, #inner:called("session_coordinate"))
+  end)
+
+  it("patient: goes on where balanced gives up", function()
+    local asked = 0
+    start(function()
+      return antquic.policy.patient
+    end, {
+      coordinate = function()
+        asked = asked + 1
+        return "UNKNOWN_TARGET"
+      end,
+    })
+    antquic.run(function()
+      local _, _, code = ep:connect(HEX, { timeout = 4 })
+      assert.equal("UNKNOWN_TARGET", code)
+    end)
+    assert.equal(3, asked) -- after 0, 1 and 3 s; the next would be after 6 s
+    assert.equal(10, antquic.policy.patient.punch().rounds)
+  end)
+
   it("lan_first: private pairs come first", function()
     start(function()
       return antquic.policy.lan_first

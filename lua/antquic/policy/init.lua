@@ -136,14 +136,17 @@ function policy.choose(ep, p, which, view, arg)
   return fallback(view, arg)
 end
 
+-- antquic.policy.balanced and the others load when they are named.
+local SHIPPED = { balanced = true, lan_first = true, patient = true, quick = true }
+
 return setmetatable(policy, {
-  -- antquic.policy.balanced and the others load when they are named.
   __index = function(_, name)
-    if name == "balanced" or name == "lan_first" then
+    if SHIPPED[name] then
       local p = require("antquic.policy." .. name)
       policy[name] = p
       return p
     end
-    error("antquic.policy has no '" .. tostring(name) .. "' (there are balanced, lan_first)", 2)
+    local known = "balanced, lan_first, patient, quick"
+    error(("antquic.policy has no '%s' (there are %s)"):format(tostring(name), known), 2)
   end,
 })

@@ -1,0 +1,31 @@
+-- A policy for hard NATs, bad links and peers that come and go: more rounds, two
+-- openers, longer waits. It uses all the time that the caller gives; give it some
+-- (ep:connect(id, { timeout = 60 })).
+--
+-- SPDX-License-Identifier: MIT
+
+local balanced = require("antquic.policy.balanced")
+local strategy = require("antquic.policy.strategy")
+
+local patient = {}
+for key, value in pairs(balanced) do
+  patient[key] = value
+end
+patient.name = "patient"
+
+patient.connect = strategy.make({
+  known = 1,
+  reach = 15,
+  unknown_pause = 1,
+  unknown_tries = 10,
+  backoff_max = 10,
+  punch = { rounds = 10, timeout = 8 },
+  hopeless = { rounds = 8, timeout = 3 },
+  unmeasured = { rounds = 10, timeout = 4 },
+})
+
+function patient.punch()
+  return { rounds = 10, spacing = 0.03, openers = 2, opener_ttl = 2 }
+end
+
+return patient

@@ -1,0 +1,218 @@
+-- The strategy that the policies of this folder share: the addresses that are
+-- known, then a coordinator and the plan that both NATs call for, again after a
+-- pause. What differs between the policies are the numbers.
+--
+-- SPDX-License-Identifier: MIT
+
+local plans = require("antquic.policy.plan")
+
+local strategy = {}
+
+-- Back-off between attempts: 1 s, doubled, and 0..199 ms more.
+local BACKOFF, JITTER = 1, 0.199
+
+local DEFAULT = {
+  -- A known address answers within this, or the coordinator is asked meanwhile.
+  known = 0.3,
+  -- So long a start waits for the first coordinator to be reached. Three
+  -- handshake retransmissions fit; without UDP there is no point in waiting more.
+  reach = 3,
+  -- A target that no coordinator knows may be registering right now.
+  unknown_pause = 0.4,
+  unknown_tries = 3,
+  attempts = math.huge,
+  backoff_max = 30,
+  -- A punch when the profiles say that it works, one of which not much is hoped,
+  -- and one whose NATs nobody knows yet: when it is over, they are measured.
+  punch = {},
+  hopeless = { rounds = 4, timeout = 0.7 },
+  unmeasured = { timeout = 1 },
+  -- Whether a punch that failed is followed by one from new sockets at once.
+  insist = true,
+}
+
+-- Why no coordinator could be asked, for the message.
+local function unreached(s)
+  local tried = {}
+  for i, node in ipairs(s.endpoint:bootstrap_nodes()) do
+    tried[i] = ("%s (%d failures)"):format(node.address, node.failures)
+  end
+  if #tried == 0 then
+    return "the endpoint has no bootstrap nodes"
+  end
+  return ("no bootstrap node answered: %s; is UDP blocked?"):format(table.concat(tried, ", "))
+end
+
+-- Those whose plan came to nothing come last: the next attempt hears another.
+local function fresh_first(coordinators, used)
+  local fresh, stale = {}, {}
+  for _, node in ipairs(coordinators) do
+    local list = used[node.conn] and stale or fresh
+    list[#list + 1] = node
+  end
+  for _, node in ipairs(stale) do
+    fresh[#fresh + 1] = node
+  end
+  return fresh
+end
+
+-- So many new sockets show all addresses of a NAT that has several.
+local SOCKETS = 8
+
+local function has_failed(ok, code)
+  return not ok and (code == "PUNCHING_FAILED" or code == "UNSUPPORTED" or code == "LIMIT")
+end
+
+-- A step with new sockets, where the plan asks for one and it is allowed.
+local function follow(s, how, plan)
+  if not how or how == "punch" then
+    return false
+  end
+  local step = { via = plan.coordinator }
+  if how == "fresh" and (plan["local"].external_count or 1) > 1 then
+    step.sockets = SOCKETS
+  end
+  local ok, message, code = s[how](s, step)
+  return ok or code ~= "NOT_ALLOWED", ok, message, code
+end
+
+local function punch(s, plan, extra)
+  local step = { pairs = plan:pairs() }
+  for key, value in pairs(extra) do
+    step[key] = value
+  end
+  return s:punch(step)
+end
+
+-- A punch has failed: what has been learnt of the NATs meanwhile, or new sockets.
+local function insist(s, plan)
+  local again, message, code = s:coordinate({ via = plan.coordinator })
+  if not again then
+    return nil, message, code
+  end
+  local how, sure = plans.choose(again["local"], again.remote)
+  if not how then
+    return nil, sure, "PUNCHING_FAILED", true
+  end
+  local taken, ok
+  taken, ok, message, code = follow(s, how ~= "punch" and how or "fresh", again)
+  if not taken then -- nobody may guess
+    return select(2, follow(s, "fresh", again))
+  end
+  return ok, message, code
+end
+
+-- What the profiles advise. Returns true, or nil, message, code; and whether
+-- another attempt would be the same.
+local function reach(s, plan, c)
+  local how, sure = plans.choose(plan["local"], plan.remote)
+  local ok, message, code, taken, why
+  if sure == true then
+    taken, ok, message, code = follow(s, how, plan)
+    if taken then
+      return ok, message, code
+    end
+  end
+  local known = plan["local"].mapping and plan.remote.mapping
+  ok, message, code =
+    punch(s, plan, how ~= "punch" and c.hopeless or known and c.punch or c.unmeasured)
+  if not has_failed(ok, code) or s:is_over() then
+    return ok, message, code
+  elseif not how then
+    return nil, sure, "PUNCHING_FAILED", true
+  elseif taken == nil then
+    taken, ok, why, code = follow(s, how, plan)
+    if taken then
+      return ok, why, code
+    end
+  end
+  if not c.insist then
+    return nil, message, code
+  end
+  local final
+  ok, why, code, final = insist(s, plan)
+  if has_failed(ok, code) and not final then
+    return nil, message, "PUNCHING_FAILED"
+  end
+  return ok, why, code, final
+end
+
+-- One attempt: ask, and go there. Returns as reach.
+local function attempt(s, used, c)
+  local via = fresh_first(s.coordinators, used)
+  local nobody = #via == 0
+  -- Without one the core waits for the first that is reached.
+  local plan, message, code = s:coordinate({ via = via, timeout = nobody and c.reach or nil })
+  if plan then
+    if plan.coordinator then
+      used[plan.coordinator] = true
+    end
+    return reach(s, plan, c)
+  elseif nobody and (code == "TIMEOUT" or code == "NO_BOOTSTRAP_NODES") then
+    return nil, unreached(s), "NO_BOOTSTRAP_NODES"
+  end
+  return nil, message, code
+end
+
+-- What a moment's patience may mend.
+local PASSING = {
+  PUNCHING_FAILED = true,
+  RATE_LIMITED = true,
+  EXPIRED = true,
+  OVERLOADED = true,
+  PEER_NOT_CONNECTED = true,
+}
+
+local function connect(s, c)
+  if #s.known > 0 then
+    -- With nobody to ask, the known addresses have all the time.
+    local alone = #s.endpoint:bootstrap_nodes() == 0
+    local ok, message, code = s:dial({ s.known, timeout = alone and s:remaining() or c.known })
+    if ok then
+      return true
+    elseif alone then
+      return nil, message, code
+    end
+  end
+  local unknown, failures, used = 0, 0, {}
+  while true do
+    local ok, message, code, final = attempt(s, used, c)
+    if ok then
+      return true
+    elseif final then
+      return nil, message, code
+    end
+    local pause
+    if code == "UNKNOWN_TARGET" and unknown + 1 < c.unknown_tries then
+      unknown = unknown + 1
+      pause = c.unknown_pause * unknown
+    elseif PASSING[code] and failures + 1 < c.attempts then
+      failures = failures + 1
+      pause = math.min(BACKOFF * 2 ^ (failures - 1), c.backoff_max) + JITTER * s:random()
+    end
+    if not pause or s:remaining() <= pause or not s:sleep(pause) then
+      return nil, message, code
+    end
+  end
+end
+
+--- A strategy with some of the numbers changed.
+---@param changes table
+---@return fun(s: antquic.Session): boolean?, string?, string?
+function strategy.make(changes)
+  local c = {}
+  for key, value in pairs(DEFAULT) do
+    c[key] = value
+  end
+  for key, value in pairs(changes) do
+    if c[key] == nil then
+      error("strategy.make: there is no number '" .. tostring(key) .. "'", 2)
+    end
+    c[key] = value
+  end
+  return function(s)
+    return connect(s, c)
+  end
+end
+
+return strategy
