@@ -756,6 +756,28 @@ static void a_target_that_is_wanted_tries_itself(void **state) {
   assert_true(aq_trav_is_over(&T));
 }
 
+/* The peer agrees on a plain punch with a delay, then on new sockets: the first
+ * agreement's start is not the second one's. */
+static void a_plan_forgets_the_start_of_the_last(void **state) {
+  (void)state;
+  aq_ctl m = alone_message(AQ_CTL_OFFER, 9);
+  m.start_delay_us = 500000;
+  aq_trav_init_target(&T, 0, &P, &m, 7, 0, AQ_NEVER);
+  m = alone_message(AQ_CTL_OFFER, 8);
+  m.plan = AQ_PLAN_FRESH;
+  aq_trav_handle_offer(&T, AQ_MS, &m, 7);
+  alone_drain(AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->count, 1);
+  aq_ctl hint = {.type = AQ_CTL_HINT, .plan = AQ_PLAN_FRESH, .count = 1};
+  memcpy(hint.session, m.session, sizeof(hint.session));
+  hint.observed = util_addr("20.0.0.2:6000");
+  aq_trav_handle_hint(&T, 2 * AQ_MS, 7, &hint);
+  aq_trav_handle_timeout(&T, AQ_S);
+  alone_drain(AQ_S);
+  assert_int_equal(nactions, 0);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_SYNCHRONIZATION);
+}
+
 /* ---- crossing, by hand
  * ------------------------------------------------------------------ */
 
@@ -869,6 +891,7 @@ int main(void) {
       TEST(a_refusal_is_of_one_socket),
       TEST(candidates_tell_what_became_of_them),
       TEST(pairs_tell_what_became_of_them),
+      TEST(a_plan_forgets_the_start_of_the_last),
       TEST(the_larger_id_becomes_the_target),
       TEST(the_smaller_id_goes_on_but_opens_its_nat),
       TEST(candidates_come_and_go_while_it_works),

@@ -61,6 +61,10 @@ typedef struct world {
   int done, poll;
   uint32_t dials[64]; /* polled and neither hung up nor ended */
   size_t ndial;
+  uint32_t asked; /* sockets of the last OPEN that were not reported */
+  uint8_t allowed;
+  uint32_t next_socket;
+  uint64_t guesses; /* probes to guessed ports in one plan */
 } world;
 
 static void dial_gone(world *w, uint32_t dial) {
@@ -87,6 +91,8 @@ static void check_action(world *w, const aq_trav_action *a) {
   case AQ_TRAV_PUNCH:
     MUST(a->addr.family != 0 && a->addr.port != 0);
     MUST(a->ttl <= 9);
+    w->guesses += a->guess;
+    MUST(w->guesses <= AQ_HARD_PROBES + AQ_MAX_EXTRA_SOCKETS);
     MUST(a->punch.type >= AQ_PUNCH_PROBE && a->punch.type <= AQ_PUNCH_OPENER);
     break;
   case AQ_TRAV_CANCEL:
@@ -94,6 +100,23 @@ static void check_action(world *w, const aq_trav_action *a) {
     break;
   case AQ_TRAV_VETO:
     MUST(aq_trav_key(&w->t, a->session) != NULL);
+    break;
+  case AQ_TRAV_OPEN:
+    MUST(a->count <= AQ_MAX_EXTRA_SOCKETS && a->guesses <= AQ_HARD_PROBES);
+    MUST(a->addr.family != 0);
+    w->asked = a->count;
+    w->allowed = 0;
+    w->guesses = 0;
+    break;
+  case AQ_TRAV_OBSERVE:
+    MUST(a->socket >= AQ_MAX_SOCKETS);
+    break;
+  case AQ_TRAV_HINT:
+    MUST(a->hint.plan != AQ_PLAN_PUNCH && a->hint.plan < AQ_PLAN__COUNT);
+    MUST(a->hint.cookie != 0 && a->hint.count <= AQ_MAX_EXTRA_SOCKETS);
+    break;
+  case AQ_TRAV_CLOSE:
+    w->asked = 0;
     break;
   case AQ_TRAV_DONE:
     MUST(aq_trav_is_over(&w->t));
@@ -150,6 +173,11 @@ static void check(world *w) {
   MUST(t->action_count <= AQ_TRAV_MAX_ACTIONS);
   MUST(t->event_count <= AQ_TRAV_MAX_EVENTS);
   MUST(t->nrecord <= AQ_MAX_STEPS);
+  MUST(t->hard.nsock <= AQ_MAX_EXTRA_SOCKETS);
+  MUST(t->hard.nlook <= AQ_HARD_MAX_LOOKS &&
+       t->hard.nhint <= AQ_HARD_MAX_LOOKS);
+  MUST(t->hard.stage != AQ_HARD_RUNNING || t->hard.role != AQ_HARD_SPRAYER ||
+       t->hard.guess.next <= t->hard.guess.count);
   MUST(aq_trav_dials(t, 2) <= AQ_TRAV_DIALS_AT_ONCE);
   MUST(t->dials_used <= AQ_TRAV_MAX_DIALS);
   MUST(t->phase < AQ_PHASE__COUNT);
@@ -174,8 +202,24 @@ static void check(world *w) {
   for (size_t i = 0; i < AQ_TRAV_MAX_DIALS; i++) {
     const aq_trav_dial *d = &t->dial[i];
     MUST(!d->id || d->known || d->pair < t->npair);
-    MUST(!d->id || t->initiator);
+    MUST(!d->id || t->initiator || (t->p.repair && t->p.mover));
   }
+}
+
+static aq_nat_profile some_profile(void) {
+  aq_nat_profile p;
+  memset(&p, 0, sizeof(p));
+  uint8_t b = u8();
+  p.mapping = b & 3;
+  p.filtering = b >> 2 & 3;
+  p.allocation = (b >> 4) % AQ_NAT_ALLOC__COUNT;
+  if (u8() & 1) {
+    p.step = (int16_t)u64();
+    p.block_base = (uint16_t)u64();
+    p.block_size = (uint16_t)u64();
+  }
+  p.last = some_addr();
+  return p;
 }
 
 static aq_ctl some_ctl(world *w, uint64_t type) {
@@ -195,6 +239,12 @@ static aq_ctl some_ctl(world *w, uint64_t type) {
   m.start_delay_us = b & 16 ? u64() : 0;
   m.expiry_ms = b & 32 ? u64() : 10000;
   m.observed = some_addr();
+  m.plan = w->t.plan;
+  b = u8();
+  if (b & 1) {
+    m.plan = (b >> 1) % AQ_PLAN__COUNT; /* the codec refuses others */
+    m.profile = some_profile();
+  }
   m.cand_count = u8() % (AQ_MAX_CANDIDATES + 1);
   for (size_t i = 0; i < m.cand_count; i++) {
     uint8_t c = u8();
@@ -218,6 +268,69 @@ static void some_punch(world *w) {
     memcpy(p.session, session, sizeof(p.session));
   }
   aq_trav_handle_punch(&w->t, w->now, u8() & 3, &from, &p);
+}
+
+/* What is heard of new sockets: allowed or not, open or not, seen where. */
+static void some_socket(world *w) {
+  aq_trav *t = &w->t;
+  aq_addr a = some_addr();
+  uint8_t b = u8();
+  switch (b & 7) {
+  case 0:
+    aq_trav_handle_allowed(t, w->now, b & 8 ? "a limit" : NULL);
+    break;
+  case 1:
+    aq_trav_handle_allowed(t, w->now, NULL);
+    w->allowed = 1;
+    break;
+  case 2:
+  case 3: /* all that were asked for, some of which can't be had */
+    for (uint32_t i = 0; w->allowed && i < w->asked; i++) {
+      a.port = (uint16_t)(20000 + i);
+      aq_trav_handle_opened(t, w->now, AQ_MAX_SOCKETS + w->next_socket++ % 256,
+                            b >> 3 && i % (b >> 3) == 0 ? NULL : &a);
+    }
+    w->asked = 0;
+    break;
+  case 4: /* one too many, or of another time */
+    aq_trav_handle_opened(t, w->now, AQ_MAX_SOCKETS + (b >> 3), &a);
+    break;
+  case 5:
+    aq_trav_handle_unobserved(t, w->now, AQ_ERR_UNSUPPORTED);
+    break;
+  default:
+    if (t->hard.nsock) {
+      aq_trav_handle_observed(t, w->now,
+                              t->hard.sock[(b >> 3) % t->hard.nsock].index,
+                              u64() | 1, &a);
+    }
+    break;
+  }
+}
+
+static void some_hint(world *w) {
+  aq_ctl m = some_ctl(w, AQ_CTL_HINT);
+  uint8_t b = u8();
+  const uint8_t *session = aq_trav_session(&w->t, b >> 3 & 1);
+  if (session) {
+    memcpy(m.session, session, sizeof(m.session));
+  }
+  m.count = b & 1 ? u64() : 1;
+  m.step = b & 2 ? (int64_t)u64() : 1;
+  aq_trav_handle_hint(&w->t, w->now, b & 4 ? 1 : w->t.agreed[0].coordinator,
+                      &m);
+}
+
+static void some_hard_step(world *w) {
+  aq_hard_step s;
+  aq_hard_step_init(&s);
+  uint8_t b = u8();
+  if (b & 1) {
+    s.sockets = (uint32_t)u64();
+    s.probes = (uint32_t)u64();
+  }
+  s.via = b & 2 ? 7 : 0;
+  aq_trav_step_hard(&w->t, w->now, (aq_plan)(b >> 2 & 7), &s);
 }
 
 static aq_punch_step some_step(void) {
@@ -287,7 +400,7 @@ static void operate(world *w) {
   aq_addr a;
   aq_id conn;
   uint8_t b; /* one call takes one byte: compilers differ in the order */
-  switch (u8() % 22) {
+  switch (u8() % 27) {
   case 0:
     memset(&d, 0, sizeof(d));
     d.count = u8() % 10;
@@ -381,6 +494,16 @@ static void operate(world *w) {
   case 17:
     w->poll = u8() & 1;
     break;
+  case 20:
+    some_hard_step(w);
+    break;
+  case 21:
+  case 22:
+    some_socket(w);
+    break;
+  case 23:
+    some_hint(w);
+    break;
   case 18:
     aq_trav_want(t, w->now, u8() & 1 ? AQ_S + u64() % (60 * AQ_S) : 0);
     break;
@@ -421,6 +544,10 @@ static void begin(void) {
     p.known[i] = some_addr();
   }
   p.max_attempts = u8() & 3;
+  uint8_t kind = u8();
+  p.repair = kind & 1;
+  p.mover = kind >> 1 & 1;
+  p.profile = some_profile();
   p.seed = b;
   memset(&W, 0, sizeof(W));
   W.now = AQ_S;

@@ -78,6 +78,7 @@ void aq_trav_hard_begin(aq_trav *t) {
                            why ? why : "the coordinator does not see the peer");
     return;
   }
+  t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER; /* of an agreement before */
   t->timer[AQ_TRAV_TIMER_PHASE] = aq_time_add(t->now, AQ_TRAV_SYNC_TIMEOUT);
   aq_trav_action *a = aq_trav_push(t, AQ_TRAV_OPEN);
   if (a) {
@@ -411,6 +412,9 @@ static void parallel(aq_trav *t) {
 }
 
 void aq_trav_hard_pairs(aq_trav *t) {
+  if (t->hard.nsock == 0) {
+    return;
+  }
   if (t->hard.nhint && t->hard.role == AQ_HARD_MEET) {
     meet(t);
   } else if (t->hard.nhint && t->hard.role == AQ_HARD_PARALLEL) {
