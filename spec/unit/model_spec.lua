@@ -31,7 +31,6 @@ local ITEMS = {
 local ABSENT = {
   ["relayed_connections"] = "there is no relay",
   ["a relay where nothing else helps"] = "there is no relay",
-  ["CandidateSource::Predicted"] = "port prediction is to come",
 }
 
 local function read(path)
