@@ -212,7 +212,7 @@ static void transfer(sim_pair *w, size_t len) {
         break;
       }
     }
-    sim_wait(w, SIM_B, AQ_EVENT__COUNT - 1, 1, AQ_MS);
+    sim_run(w, AQ_MS);
     if (in == 0) {
       aq_stream_accept(b, aq_endpoint_find_conn(b, &w->id[SIM_A]), &in);
     }

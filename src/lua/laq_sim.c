@@ -636,8 +636,8 @@ static int sim_udp_open(lua_State *L) {
   if (laq_check_addr(L, 3, &bind, &text) != 0) {
     return laq_bad_addr(L, text);
   }
-  return push_node(L, aq_sim_udp_open(s, node, &bind, &id), id,
-                   "cannot open the socket");
+  int rc = aq_sim_udp_open(s, node, &bind, &id);
+  return push_node(L, rc, id, "cannot open the socket");
 }
 
 static int sim_udp_close(lua_State *L) {
