@@ -123,8 +123,11 @@ void aq_coord_del(aq_coord *c) {
   }
   aq_hash_free(&c->by_peer);
   aq_hash_free(&c->by_conn);
-  if (c->attempts) {
-    aq_mem_wipe(c->attempts, c->nattempt * sizeof(attempt));
+  /* One that is not in use was never, or was wiped when it ended. */
+  for (uint32_t i = 0; c->attempts && i < c->nattempt; i++) {
+    if (c->attempts[i].used) {
+      aq_mem_wipe(&c->attempts[i], sizeof(attempt));
+    }
   }
   aq_mem_free(&c->mem, c->attempts);
   aq_mem_free(&c->mem, c->pairs);
