@@ -154,6 +154,10 @@ static void the_trace_tells_the_way(void **state) {
               kinds[AQ_SIM_KIND_ONE_RTT] > 0 && kinds[AQ_SIM_KIND_PROBE] > 0 &&
               kinds[AQ_SIM_KIND_OPENER] > 0);
   assert_int_equal(kinds[AQ_SIM_KIND_OTHER], 0);
+  /* The peers looked at their NATs, by sockets that they asked for. */
+  aq_statistics st;
+  aq_endpoint_get_statistics(sim_core(&w, SIM_A), &st);
+  assert_true(kinds[AQ_SIM_KIND_OBSERVE] > 0 && st.extra_sockets_opened > 0);
   assert_true(fates[AQ_SIM_FATE_SENT] >= fates[AQ_SIM_FATE_DELIVERED]);
   assert_true(fates[AQ_SIM_FATE_TTL] > 0);
   ok(aq_sim_set_trace(w.s, 0));
