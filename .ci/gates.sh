@@ -176,6 +176,7 @@ gate_valgrind() {
 busted_with() {
   some "Lua spec" spec/unit/*_spec.lua
   some "Lua spec of the schedulers" spec/sched/*_spec.lua
+  some "Lua spec in virtual time" spec/sim/*_spec.lua
   some "Lua spec over loopback" spec/net/*_spec.lua
   ANTQUIC_BUILD=$root/build/$1 busted --lua=/usr/bin/lua5.4 -o TAP \
     >"$logs/busted.out" 2>&1 || fail "$(grep -v -e '^ok ' -e '^# .*lua @ ' "$logs/busted.out")"

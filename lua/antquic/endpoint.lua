@@ -72,7 +72,7 @@ end
 ---@return string? code
 function endpoint.new(given, where)
   local s = sched.current()
-  where = where or s.world or world
+  where = where or (s.world and s.world()) or world
   local core_options, me, p = config.read(given, where)
   if not core_options then
     return nil, me, p
@@ -85,7 +85,7 @@ function endpoint.new(given, where)
     open_second(core, core_options.second_port)
   end
   local self = compat.setmetatable({
-    peer_id = me.peer_id,
+    peer_id = peer_id.intern(core:peer_id()),
     identity = me,
     role = core_options.role,
     _core = core,
@@ -113,6 +113,9 @@ function endpoint.new(given, where)
       end
     end,
   })
+  if where.made then
+    where.made(self)
+  end
   self:_apply_policy()
   return self
 end

@@ -78,13 +78,27 @@ end
 
 --- Is anybody interested in this kind?
 function Hub:wants(kind)
-  return self._by_kind[kind] ~= nil or (self._tap ~= nil and known[kind] == true)
+  return self._by_kind[kind] ~= nil or (self._taps ~= nil and known[kind] == true)
 end
 
---- Calls fn(event) at once for every event, before anybody else; nil ends it.
---- It may not wait.
+--- Calls fn(event) at once for every event, before anybody else. It may not wait.
+--- Returns the function that ends it.
+---@param fn fun(event: table)
+---@return fun()
 function Hub:tap(fn)
-  self._tap = fn
+  local taps = self._taps or {}
+  self._taps = taps
+  taps[#taps + 1] = fn
+  return function()
+    for i = #taps, 1, -1 do
+      if taps[i] == fn then
+        table.remove(taps, i)
+      end
+    end
+    if #taps == 0 and self._taps == taps then
+      self._taps = nil
+    end
+  end
 end
 
 local function add(hub, subscription)
@@ -126,8 +140,11 @@ end
 
 --- Gives an event to everybody who wants its kind.
 function Hub:emit(event)
-  if self._tap then
-    self._tap(event)
+  local taps = self._taps
+  if taps then
+    for i = 1, #taps do
+      taps[i](event)
+    end
   end
   local list = self._by_kind[event.kind]
   if list then

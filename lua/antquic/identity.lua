@@ -50,6 +50,19 @@ function identity.from_seed(seed)
   return wrap(core.identity_from_seed(seed))
 end
 
+--- For simulations, where keys are shown and not proved: from any 32 bytes. No
+--- live endpoint takes it.
+---@param key string
+---@return antquic.Identity
+function identity.simulated(key)
+  local inner = {}
+  function inner.public_key()
+    return key
+  end
+  local id = peer_id.intern(assert(core.sim_peer_id(key)))
+  return setmetatable({ _core = inner, peer_id = id }, Identity)
+end
+
 --- Reads a key file. It is created, readable by its owner alone, where it is
 --- missing, unless options.create is false.
 ---@param path string

@@ -11,6 +11,7 @@ local core = require("antquic.core")
 ---@field errors table<string, string> every code
 ---@field identity table load(path), generate(), from_seed(seed)
 ---@field files table send(stream, path), receive(stream, dir): resumed and verified
+---@field sim fun(options: table?): antquic.Sim a simulation; docs/sim.md
 ---@field input table line(timeout), read(timeout): standard input for tasks
 local antquic = {}
 
@@ -24,6 +25,7 @@ local LAZY = {
   sched = "antquic.sched",
   files = "antquic.files",
   input = "antquic.input",
+  sim = "antquic.sim",
 }
 
 --- Makes an endpoint. Without options: any port, any peer, a fresh identity.

@@ -97,6 +97,21 @@ local function refuse(rule, name, value)
   end
 end
 
+-- Schema -> name, default, name, default, ... of the rules that have one.
+local defaults_of = setmetatable({}, { __mode = "k" })
+
+local function remember_defaults(schema)
+  local list = {}
+  for name, rule in pairs(schema) do
+    if rule.default ~= nil then
+      list[#list + 1] = name
+      list[#list + 1] = rule.default
+    end
+  end
+  defaults_of[schema] = list
+  return list
+end
+
 --- Checks |given| (nil is an empty table) against |schema| and returns a new
 --- table with the defaults filled in. |who| names the function in messages.
 --- A rule is { type = "string|table", default =, min =, max =, unit =,
@@ -135,9 +150,11 @@ function options.check(who, schema, given, level, soft)
     end
     out[name] = value
   end
-  for name, rule in pairs(schema) do
+  local defaults = defaults_of[schema] or remember_defaults(schema)
+  for i = 1, #defaults, 2 do
+    local name = defaults[i]
     if out[name] == nil then
-      out[name] = rule.default
+      out[name] = defaults[i + 1]
     end
   end
   return out

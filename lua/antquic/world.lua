@@ -1,5 +1,5 @@
--- What an endpoint takes from outside: the real world. A simulation has another
--- one, in the field `world` of its scheduler.
+-- What an endpoint takes from outside: the real world. In a simulation each host
+-- is one; its scheduler's `world` tells which.
 --
 -- SPDX-License-Identifier: MIT
 
@@ -10,6 +10,7 @@ local identity = require("antquic.identity")
 ---@field endpoint fun(options: antquic.core.Options): antquic.core.Endpoint?
 ---@field random fun(count: integer): string random bytes
 ---@field identity fun(): antquic.Identity? for an endpoint that was given none
+---@field made fun(ep: antquic.Endpoint)? told of each endpoint
 
 ---@type antquic.World
 return {

@@ -1,7 +1,8 @@
 -- Command lines: each command declares its arguments and options; help and
 -- errors come from the declaration.
 --
--- A command is { name =, summary =, about =, args = { { "PEER", "text" } },
+-- A command is { name =, summary =, about =, args = { { "PEER", "text" } }, or
+-- { "[FILE]", "text" } for one that may be left out,
 -- options = { { "--key", "FILE", "text" }, { "--json", nil, "text" } },
 -- examples = { "antquic id" } }. "FILE..." as the value, or as the last of args:
 -- may be repeated.
@@ -85,12 +86,12 @@ function parse.read(command, argv, first)
     end
     i = i + 1
   end
-  local wanted = #command.args
-  local last = command.args[wanted]
-  if #out < wanted then
-    return nil, ("%s is missing: %s"):format(command.args[#out + 1][1], command.args[#out + 1][2])
-  elseif #out > wanted and not (last and last[1]:find("%.%.%.$")) then
-    return nil, ("'%s' is one argument too many"):format(out[wanted + 1])
+  local most = #command.args
+  local missing, last = command.args[#out + 1], command.args[most]
+  if missing and missing[1]:sub(1, 1) ~= "[" then
+    return nil, ("%s is missing: %s"):format(missing[1], missing[2])
+  elseif #out > most and not (last and last[1]:find("%.%.%.$")) then
+    return nil, ("'%s' is one argument too many"):format(out[most + 1])
   end
   return out
 end

@@ -433,7 +433,7 @@ function methods:close()
       ep._core:record(false)
     end
     ep._recorder = nil
-    ep._hub:tap(nil)
+    self._untap()
     if not self._failure then
       local out = stamp(self, ep._sched.now(), "end")
       out.left_out = self._left_out > 0 and self._left_out or nil
@@ -462,7 +462,7 @@ function Recorder.__tostring(self)
 end
 
 local function random()
-  local a, b = core.random(2):byte(1, 2)
+  local a, b = ep._world.random(2):byte(1, 2)
   return (a * 256 + b) / 65536
 end
 
@@ -522,7 +522,7 @@ function record.start(ep, sink, given)
     _ncookies = 0,
   }, Recorder)
   ep._recorder = self
-  ep._hub:tap(function(ev)
+  self._untap = ep._hub:tap(function(ev)
     self:event(ev)
   end)
   header(self)

@@ -17,8 +17,8 @@
 --   run(fn, ...) -> ...         drive tasks until fn returned (own loop only)
 --   turn(max) -> boolean        one turn, waiting at most |max| seconds
 --   on_error                    function(message) for errors in tasks
---   world                       what endpoints made under it live in, where that
---                               isn't the real world (antquic.world)
+--   world() -> antquic.World    what an endpoint that is made now lives in, where
+--                               that isn't the real world
 -- A slot is any table; the adapter keeps its own fields in it.
 --
 -- SPDX-License-Identifier: MIT

@@ -384,6 +384,11 @@ local function new(clock)
     return source_count, count
   end
 
+  --- The task that runs, nil outside of one.
+  function loop.task()
+    return current
+  end
+
   --- Is a task running?
   function loop.in_task()
     return current ~= nil and running() == current.co

@@ -1,0 +1,64 @@
+-- Many attempts: pairs of NAT types, each with so many seeds.
+--
+-- SPDX-License-Identifier: MIT
+
+local options = require("antquic.options")
+local pairing = require("antquic.sim.pairs")
+local report = require("antquic.sim.report")
+local trial = require("antquic.sim.trial")
+
+local matrix = {}
+
+local SCHEMA = {
+  pairs = { type = "string|table", default = "quick" },
+  trials = { type = "integer", default = 20, min = 1, max = 1e6 },
+  seed = { type = "integer", default = 1, min = 0, max = 2 ^ 52 },
+  timeout = { type = "number", default = 10, min = 0.1, unit = "seconds" },
+  policy = { type = "table" },
+  link = { type = "table" },
+  link_a = { type = "table" },
+  link_b = { type = "table" },
+  on_row = { type = "callable" },
+}
+
+--- Runs it: |trials| attempts for each pair, the first with the seed |seed|, the
+--- next with the next one, so that each can be run again alone. Options: pairs
+--- ("quick", "all", "a:b,c:d", or a list of { a, b }), trials (20), seed (1),
+--- timeout (10), policy of both peers, link of each host, link_a and link_b of the
+--- one who dials and of the other; on_row(row) is called for each pair.
+---@param given table?
+---@return table[] rows of antquic.sim.report
+function matrix.run(given)
+  local o = options.check("sim.matrix", SCHEMA, given, 2)
+  local list = o.pairs
+  if type(list) == "string" then
+    local message
+    list, message = pairing.parse(list)
+    if not list then
+      error("sim.matrix: option 'pairs': " .. message, 2)
+    end
+  end
+  local rows = {}
+  for i, pair in ipairs(list) do
+    local results = {}
+    for n = 1, o.trials do
+      results[n] = trial.run({
+        a = pair[1],
+        b = pair[2],
+        seed = o.seed + n - 1,
+        policy = o.policy,
+        link = o.link,
+        link_a = o.link_a,
+        link_b = o.link_b,
+        timeout = o.timeout,
+      })
+    end
+    rows[i] = report.row(pair[1], pair[2], results)
+    if o.on_row then
+      o.on_row(rows[i])
+    end
+  end
+  return rows
+end
+
+return matrix

@@ -1,0 +1,101 @@
+-- One attempt: two peers behind two NATs, fresh ones, and two coordinators.
+--
+-- SPDX-License-Identifier: MIT
+
+local simulation = require("antquic.sim")
+
+local trial = {}
+
+---@class antquic.sim.Setup
+---@field a string|table NAT of the one who dials
+---@field b string|table
+---@field seed integer
+---@field policy antquic.Policy? of both peers
+---@field link table? of each host
+---@field link_a table? of the one who dials alone
+---@field link_b table?
+---@field timeout number seconds
+---@field trace boolean?
+
+-- So long a peer may take to register; who has no coordinator by then goes on
+-- without.
+local REGISTER = 1.5
+
+local function round_trip(a, b)
+  return 2 * (a:distance() + b:distance())
+end
+
+-- Sends a line through a stream and back.
+local function echo(conn, timeout)
+  local stream, message, code = conn:open_stream({ timeout = timeout })
+  if not stream then
+    return nil, message, code
+  end
+  stream:write("hello\n")
+  local line
+  line, message, code = stream:read("l", timeout)
+  stream:close()
+  if line == "hello" then
+    return true
+  end
+  return nil, message or "something else came back", code or "FORMAT"
+end
+
+local function attempt(sim, a, b, timeout)
+  b:echo()
+  local opened = sim:now()
+  sim:ready(REGISTER)
+  local sent_a, sent_b = a:sent(), b:sent()
+  local start = sim:now()
+  local conn, message, code = a.ep:connect(b.id, { timeout = timeout })
+  local connected = sim:now()
+  local result = {
+    ok = false,
+    seed = sim.seed,
+    ms = (connected - start) * 1e3,
+    total_ms = (connected - opened) * 1e3,
+    rtt_ms = round_trip(a, b) * 1e3,
+    packets = a:sent() - sent_a,
+    packets_target = b:sent() - sent_b,
+    code = code,
+    error = message,
+  }
+  if not conn then
+    return result
+  elseif conn.peer_id ~= b.id then
+    result.code, result.error = "WRONG_PEER", "connected to somebody else"
+    return result
+  end
+  result.remote = conn.address
+  result.ok, result.error, result.code = echo(conn, timeout)
+  result.ok = result.ok == true
+  return result
+end
+
+--- Runs one and gives what came of it; with |setup.trace| the simulation too.
+---@param setup antquic.sim.Setup
+---@return antquic.sim.Result
+---@return antquic.Sim? sim for the caller to close
+function trial.run(setup)
+  local sim = simulation.new({
+    seed = setup.seed,
+    link = setup.link,
+    trace = setup.trace or false,
+  })
+  -- Two: whether a mapping depends on the address shows nothing less.
+  sim:coordinator("c")
+  sim:coordinator("d")
+  local a = sim:peer("a", { nat = setup.a, policy = setup.policy, link = setup.link_a })
+  local b = sim:peer("b", { nat = setup.b, policy = setup.policy, link = setup.link_b })
+  local ok, result = pcall(sim.run, sim, attempt, sim, a, b, setup.timeout)
+  if not ok then
+    result = { ok = false, seed = setup.seed, code = "INTERNAL", error = result, packets = 0 }
+  end
+  if setup.trace then
+    return result, sim
+  end
+  sim:close()
+  return result
+end
+
+return trial

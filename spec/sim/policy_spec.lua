@@ -1,0 +1,148 @@
+-- SPDX-License-Identifier: MIT
+--
+-- A policy is the same file here and in a live endpoint.
+
+local antquic = require("antquic")
+
+local MINE = [[
+local antquic = require("antquic")
+return antquic.policy.extend(antquic.policy.balanced, {
+  name = "mine",
+  connect = function(s)
+    local plan, why, code = s:coordinate({ via = s.coordinators[1] })
+    if not plan then return nil, why, code end
+    if s:punch({ pairs = plan:pairs(), rounds = 3 }) then return true end
+    return s:dial({ s.known, timeout = 1 })
+  end,
+})
+]]
+
+local function policy_file()
+  local path = os.tmpname()
+  local f = assert(io.open(path, "w"))
+  f:write(MINE)
+  f:close()
+  return path
+end
+
+local function couple(sim, policy)
+  sim:coordinator("carol")
+  return sim:peer("alice", { nat = "port_restr", policy = policy }),
+    sim:peer("bob", { nat = "linux" }):echo()
+end
+
+-- The steps that were taken, from an explanation.
+local function steps(object)
+  local list = {}
+  for i, entry in ipairs(object:explain()) do
+    list[i] = entry.step
+  end
+  return table.concat(list, " ")
+end
+
+describe("a policy", function()
+  local path
+  before_each(function()
+    path = policy_file()
+  end)
+  after_each(function()
+    os.remove(path)
+  end)
+
+  it("from a file works here and live", function()
+    local mine = dofile(path)
+    local sim <close> = antquic.sim({ delay = 0.02 })
+    local alice, bob = couple(sim, mine)
+    sim:run(function()
+      sim:ready()
+      local conn = alice:must_reach(bob)
+      assert.matches("^coordinate punch", steps(conn))
+    end)
+    antquic.run(function()
+      local c <close> = assert(antquic.endpoint({ bind = "127.0.0.1:0", role = "bootstrap" }))
+      local nodes = { c:local_addresses()[1] }
+      local function peer(policy)
+        return assert(antquic.endpoint({
+          bind = "127.0.0.1:0",
+          bootstrap_nodes = nodes,
+          policy = policy,
+        }))
+      end
+      local a <close> = peer(mine)
+      local b <close> = peer()
+      assert(a:wait_bootstrap(5))
+      assert(b:wait_bootstrap(5))
+      local conn = assert(a:connect(b.peer_id, { timeout = 5 }))
+      assert.matches("^coordinate punch", steps(conn))
+    end)
+  end)
+
+  it("can be replaced while a connection is being made", function()
+    local sim <close> = antquic.sim({ delay = 0.05 })
+    local alice, bob = couple(sim)
+    local asked = {}
+    local function named(name)
+      return antquic.policy.extend(antquic.policy.balanced, {
+        name = name,
+        order = function(_, list)
+          asked[#asked + 1] = name
+          return list
+        end,
+      })
+    end
+    sim:run(function()
+      sim:ready()
+      alice.ep:set_policy(named("old"))
+      local session = assert(alice.ep:start_traversal(bob.id))
+      antquic.sleep(0.02) -- the coordinator was asked, its answer is on its way
+      alice.ep:set_policy(named("new"))
+      assert(session:wait(5))
+      assert.same({ "old" }, asked)
+      session.connection:close()
+      antquic.sleep(1)
+      assert(alice:connect(bob))
+      assert.same({ "old", "new" }, asked)
+    end)
+  end)
+
+  it("that fails is an event, and the default decides", function()
+    local sim <close> = antquic.sim({ delay = 0.02 })
+    local alice, bob = couple(
+      sim,
+      antquic.policy.extend(antquic.policy.balanced, {
+        name = "broken",
+        connect = function()
+          error("not today")
+        end,
+      })
+    )
+    sim:run(function()
+      local errors = alice.ep:subscribe({ "policy_error" })
+      sim:ready()
+      alice:must_reach(bob)
+      local ev = assert(errors:next(0))
+      assert.equal("connect", ev.choice)
+      assert.matches("not today", ev.text)
+    end)
+    sim:must_tell("alice's policy broken fails in connect: ...not today")
+  end)
+
+  it("may back off and sleep, in virtual time", function()
+    local sim <close> = antquic.sim()
+    sim:coordinator("carol")
+    local alice = sim:peer("alice", { nat = "linux" })
+    sim:peer("bob", { nat = "linux" })
+    local nobody = antquic.peer_id(("5"):rep(64))
+    sim:run(function()
+      sim:ready()
+      local begun = antquic.now()
+      local conn, message, code = alice.ep:connect(nobody, { timeout = 20 })
+      assert.is_nil(conn)
+      assert.equal("UNKNOWN_TARGET", code, message)
+      -- Three tries, 0.4 and 0.8 s apart.
+      assert.is_true(antquic.now() - begun >= 1.2)
+    end)
+    local asked = select(2, sim:trace():gsub("alice asks carol", ""))
+    assert.equal(3, asked)
+  end)
+end)
