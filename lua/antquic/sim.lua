@@ -206,7 +206,7 @@ local function with_endpoint(self, who, name, given, defaults)
       for_endpoint[key] = value
     else
       error(
-        ("%s: unknown option '%s' (known: address, link, nat, and those of antquic.endpoint)"):format(
+        ("%s: unknown option '%s' (known: address, link, nat, those of antquic.endpoint)"):format(
           who,
           tostring(key)
         ),

@@ -26,10 +26,7 @@ io.write(sim:trace({ datagrams = "all" }), sim:hash(), "\n")
 local function run(seed)
   local path = os.tmpname()
   local f = assert(io.open(path, "w"))
-  f:write(
-    ("package.path = %q\npackage.cpath = %q\n"):format(package.path, package.cpath),
-    PROGRAM
-  )
+  f:write(("package.path = %q\npackage.cpath = %q\n"):format(package.path, package.cpath), PROGRAM)
   f:close()
   local pipe = assert(io.popen(("lua5.4 %s %d 2>&1"):format(path, seed)))
   local text = pipe:read("a")

@@ -461,7 +461,7 @@ function Recorder.__tostring(self)
   )
 end
 
-local function random()
+local function random(ep)
   local a, b = ep._world.random(2):byte(1, 2)
   return (a * 256 + b) / 65536
 end
@@ -510,7 +510,9 @@ function record.start(ep, sink, given)
     _ep = ep,
     _sink = out,
     _file = file,
-    _names = names.new(random),
+    _names = names.new(function()
+      return random(ep)
+    end),
     _start = now,
     _flushed = now,
     _max = opts.max_bytes,

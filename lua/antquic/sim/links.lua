@@ -10,7 +10,7 @@ local options = require("antquic.options")
 
 local links = {}
 
-local function link(rate, rtt, jitter, loss, burst)
+local function rung(rate, rtt, jitter, loss, burst)
   return {
     rate = rate,
     delay = rtt / 2,
@@ -24,15 +24,15 @@ end
 ---@type table<string, table>
 links.by_name = {
   perfect = {},
-  good_wifi = link(100e6, 0.016, 0, 0.001, 5),
-  congested_wifi = link(25e6, 0.040, 0.012, 0.01, 6),
-  weak_4g = link(8e6, 0.090, 0.015, 0.02, 8),
-  slow_3g = link(3e6, 0.200, 0.030, 0.03, 10),
-  congested_cellular = link(1.5e6, 0.300, 0.040, 0.05, 12),
-  very_bad_cellular = link(8e5, 0.450, 0.060, 0.08, 20),
-  satellite = link(25e6, 0.600, 0.040, 0.015, 6),
-  barely_usable = link(5e5, 0.450, 0.080, 0.12, 25),
-  absurd = link(2.56e5, 0.800, 0.150, 0.25, 40),
+  good_wifi = rung(100e6, 0.016, 0, 0.001, 5),
+  congested_wifi = rung(25e6, 0.040, 0.012, 0.01, 6),
+  weak_4g = rung(8e6, 0.090, 0.015, 0.02, 8),
+  slow_3g = rung(3e6, 0.200, 0.030, 0.03, 10),
+  congested_cellular = rung(1.5e6, 0.300, 0.040, 0.05, 12),
+  very_bad_cellular = rung(8e5, 0.450, 0.060, 0.08, 20),
+  satellite = rung(25e6, 0.600, 0.040, 0.015, 6),
+  barely_usable = rung(5e5, 0.450, 0.080, 0.12, 25),
+  absurd = rung(2.56e5, 0.800, 0.150, 0.25, 40),
 }
 
 --- The nine of the ladder, good to bad.
