@@ -167,7 +167,13 @@ function modes.listen()
       return
     end
     message, code = serve(conn)
-    emit("done", { trial = n, ok = true, ended = tostring(message), code = tostring(code) })
+    emit("done", {
+      trial = n,
+      ok = true,
+      ended = tostring(message),
+      code = tostring(code),
+      guesses = ep:statistics().guesses_sent,
+    })
   end)
 end
 

@@ -39,6 +39,9 @@ local function sorted_values(results, field, ok)
   return list
 end
 
+--- What takes longer than this does not count where guessing is needed.
+report.IN_TIME_MS = 3000
+
 --- One row: what happened in the trials of a pair.
 function report.row(a, b, results)
   local ms = sorted_values(results, "ms", true)
@@ -55,9 +58,14 @@ function report.row(a, b, results)
     rtts = json.null,
     packets = quantile(sorted_values(results, "packets", true), 0.5) or json.null,
     fail_max_ms = sorted_values(results, "total_ms", false)[#results - #ms] or json.null,
+    guesses = quantile(sorted_values(results, "guesses", true), 1) or json.null,
+    in_time = 0,
     failures = {},
     examples = {},
   }
+  for _, took in ipairs(ms) do
+    row.in_time = row.in_time + (took <= report.IN_TIME_MS and 1 or 0)
+  end
   row.wilson_low, row.wilson_high = wilson(#ms, #results)
   if results.rtt_ms and #ms > 0 then
     row.rtts = row.p50_ms / results.rtt_ms
@@ -72,6 +80,8 @@ function report.row(a, b, results)
 end
 
 local SLOWEST_REFUSAL_MS = 5000
+local MOST_GUESSES = 1024
+local MOSTLY = 0.95
 local GRACE_MS = 15
 
 --- What is wrong with a row: a list of sentences, empty when all is as it must be.
@@ -90,6 +100,16 @@ function report.complaints(row)
       add("%s: %s", code, text)
     end
     return list
+  elseif matrix.must_mostly(row.a, row.b) then
+    if row.in_time < math.floor(MOSTLY * row.trials) then
+      add("%d of %d connected within %.0f s", row.in_time, row.trials, report.IN_TIME_MS / 1e3)
+      for code, text in pairs(row.examples) do
+        add("%s: %s", code, text)
+      end
+    end
+    if row.guesses ~= json.null and row.guesses > MOST_GUESSES then
+      add("%d guesses", row.guesses)
+    end
   elseif matrix.must_not(row.a, row.b) and row.direct > 0 then
     add("is not punchable, yet %d of %d claim success", row.direct, row.trials)
   end
@@ -98,7 +118,7 @@ function report.complaints(row)
       add("%s: %s", code, row.examples[code])
     end
   end
-  if blocked and row.direct < row.trials then
+  if (blocked or matrix.must_not(row.a, row.b)) and row.direct < row.trials then
     if row.fail_max_ms == json.null or row.fail_max_ms >= SLOWEST_REFUSAL_MS then
       add("took %s ms to fail, at most %d are allowed", row.fail_max_ms, SLOWEST_REFUSAL_MS)
     end
@@ -122,7 +142,7 @@ local function number(value, format)
   return value == json.null and "-" or format:format(value)
 end
 
-report.head = ("%-14s %-14s %s %7s %8s %8s %6s %7s"):format(
+report.head = ("%-14s %-14s %s %7s %8s %8s %6s %7s %7s"):format(
   "initiator",
   "target",
   " ",
@@ -130,7 +150,8 @@ report.head = ("%-14s %-14s %s %7s %8s %8s %6s %7s"):format(
   "p50 ms",
   "p95 ms",
   "RTTs",
-  "packets"
+  "packets",
+  "guesses"
 )
 
 --- A row for people.
@@ -146,7 +167,7 @@ function report.line(row)
   if #codes > 0 and row.fail_max_ms ~= json.null then
     codes[#codes + 1] = ("within %.1f s"):format(row.fail_max_ms / 1e3)
   end
-  local text = ("%-14s %-14s %s %3d/%-3d %8s %8s %6s %7s  %s"):format(
+  local text = ("%-14s %-14s %s %3d/%-3d %8s %8s %6s %7s %7s  %s"):format(
     row.a,
     row.b,
     row.expected,
@@ -156,6 +177,7 @@ function report.line(row)
     number(row.p95_ms, "%.1f"),
     number(row.rtts, "%.2f"),
     number(row.packets, "%.0f"),
+    row.guesses == 0 and "-" or number(row.guesses, "%.0f"),
     table.concat(codes, ", ")
   )
   return (text:gsub("%s+$", ""))

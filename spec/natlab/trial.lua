@@ -191,6 +191,8 @@ local function one(pair, sides, n, timeout)
       sides.listen:kill(9)
       sides.listen = nil
       result.note = "the target never heard the end: " .. why
+    elseif result.guesses and done.guesses then
+      result.guesses = math.max(result.guesses, done.guesses)
     end
     if not result.same_peer then
       result.ok, result.code, result.error = false, "WRONG_PEER", "connected to somebody else"
@@ -205,6 +207,29 @@ local function one(pair, sides, n, timeout)
   return result
 end
 
+-- What others behind a NAT that counts do meanwhile: every 20 ms they open as many flows at once.
+local BURST = 0.02
+
+local function others(pair, count, over)
+  local lab = pair.lab
+  local sockets = {}
+  for _, host in ipairs { pair.host_a, pair.host_b } do
+    if host.nat.spec.ports == "sequential" then
+      sockets[#sockets + 1] = lab:udp(host)
+    end
+  end
+  local port = 0
+  while not over() and #sockets > 0 do
+    for _ = 1, count do
+      port = port % 20000 + 1
+      for _, socket in ipairs(sockets) do
+        socket:send(pair.second.address, 20000 + port, "x")
+      end
+    end
+    lab.agent:sleep(BURST)
+  end
+end
+
 local function run(pair, options)
   local sides, results = {}, {}
   local v6 = pair.nat_a.spec.v6 and pair.nat_b.spec.v6
@@ -215,17 +240,35 @@ local function run(pair, options)
     _, pair.coordinators[i] = trial.coordinator(pair.lab, site, v6)
   end
   results.rtt_ms = pair.rtt and pair.rtt * 1e3
-  for n = 1, options.trials do
-    results[n] = one(pair, sides, n, options.timeout)
-    if options.on_result then
-      options.on_result(n, results[n])
-    end
-  end
+  local over = false
+  pair.lab.agent:all {
+    function()
+      local _ <close> = setmetatable({}, {
+        __close = function()
+          over = true
+        end,
+      })
+      for n = 1, options.trials do
+        results[n] = one(pair, sides, n, options.timeout)
+        if options.on_result then
+          options.on_result(n, results[n])
+        end
+      end
+    end,
+    function()
+      if options.background then
+        others(pair, options.background, function()
+          return over
+        end)
+      end
+    end,
+  }
   return results
 end
 
 --- Runs the trials of a pair: a list of results { ok, ms, total_ms, packets, error, code }, or
---- nil and why the pair could not be tried. Options: trials, timeout, delay, on_result.
+--- nil and why the pair could not be tried. Options: trials, timeout, delay, on_result, background:
+--- flows that others behind a sequential NAT open every 20 ms.
 function trial.pair(agent, a, b, options)
   local pair
   local ok, results = xpcall(function()
