@@ -226,6 +226,112 @@ static void a_block_is_searched(void **state) {
   hit(AQ_PLAN_PREDICT, AQ_NAT_ALLOC_BLOCK, 1, 20);
 }
 
+/* Others open flows between the observation and our own, up to eight. */
+static world_nat *busy;
+static int burst;
+static int others_open(world *w, const aq_addr *from, const aq_addr *to,
+                       uint8_t *data, size_t *len) {
+  (void)w;
+  (void)to;
+  if (*len == AQ_OBSERVE_LEN && data[0] == AQ_OBSERVE_ASK &&
+      world_nat_has(busy, from)) {
+    busy->next = (uint16_t)(busy->next + burst * busy->step);
+  }
+  return 1;
+}
+
+static void others_may_open_flows_meanwhile(void **state) {
+  (void)state;
+  static const int steps[] = {1, -1, 2, 10};
+  for (burst = 0; burst <= 8; burst++) {
+    for (int k = 0; k < 4; k++) {
+      busy = symmetric("198.51.100.1", AQ_NAT_ALLOC_SEQUENTIAL);
+      busy->step = steps[k];
+      world *w = measured(1, busy, cone("198.51.100.2"));
+      w->tap = others_open;
+      reach(w, AQ_PLAN_PREDICT, NULL);
+      connected(w, A);
+      assert_true(stats(w, B).guesses_sent <= 2 * AQ_HARD_WINDOW);
+      world_del(w);
+    }
+  }
+}
+
+/* The sign is not known: both ways are tried. */
+static void an_unknown_step_is_tried_both_ways(void **state) {
+  (void)state;
+  for (int step = -1; step <= 1; step += 2) {
+    world_nat *nat = symmetric("198.51.100.1", AQ_NAT_ALLOC_SEQUENTIAL);
+    nat->step = step;
+    world *w = measured(1, nat, cone("198.51.100.2"));
+    w->node[A]->ep->profile.step = 0;
+    reach(w, AQ_PLAN_PREDICT, NULL);
+    connected(w, A);
+    world_del(w);
+  }
+}
+
+static void two_quiet_sequences_meet(void **state) {
+  (void)state;
+  world *w = measured(1, symmetric("198.51.100.1", AQ_NAT_ALLOC_SEQUENTIAL),
+                      symmetric("198.51.100.2", AQ_NAT_ALLOC_SEQUENTIAL));
+  w->node[B]->nat->next = 40000;
+  reach(w, AQ_PLAN_PREDICT, NULL);
+  connected(w, A);
+  world_del(w);
+}
+
+static void what_cannot_be_is_not_tried(void **state) {
+  (void)state;
+  static const struct {
+    world_rule a, b;
+    const char *why;
+  } rows[] = {
+      {WORLD_APD, WORLD_APD, "both NATs give ports by destination"},
+      {WORLD_AD, WORLD_APD, "both NATs give ports by destination"},
+      {WORLD_EI, WORLD_EI, "there is nothing to guess"},
+  };
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    world *w = measured(1,
+                        world_nat_new("198.51.100.1", rows[i].a, WORLD_APD,
+                                      AQ_NAT_ALLOC_RANDOM),
+                        world_nat_new("198.51.100.2", rows[i].b, WORLD_APD,
+                                      AQ_NAT_ALLOC_RANDOM));
+    aq_tstamp began = w->now;
+    reach(w, AQ_PLAN_BIRTHDAY, NULL);
+    const aq_event *e = step_done(w);
+    assert_int_equal(e->error, AQ_ERR_PUNCHING_FAILED);
+    assert_non_null(strstr(e->text, rows[i].why));
+    assert_true(w->now - began < 100 * AQ_MS);
+    world_run(w, AQ_S);
+    for (int n = A; n <= B; n++) {
+      aq_statistics s = stats(w, n);
+      assert_int_equal(s.openers_sent + s.guesses_sent + s.punches_sent, 0);
+      assert_int_equal(s.extra_sockets_opened, 0);
+    }
+    world_del(w);
+  }
+}
+
+static void a_pool_of_addresses(void **state) {
+  (void)state;
+  for (int flip = 0; flip < 2; flip++) {
+    for (unsigned turn = 0; turn < 4; turn++) {
+      world_nat *pool = world_nat_new("198.51.100.1", WORLD_APD, WORLD_APD,
+                                      AQ_NAT_ALLOC_PRESERVING);
+      pool->addr[1] = util_addr("198.51.100.9:1");
+      world_nat *easy = cone("198.51.100.2");
+      world *w = measured(1, flip ? easy : pool, flip ? pool : easy);
+      pool->naddr = 2;
+      pool->turn = turn;
+      w->node[flip ? B : A]->ep->profile.external_count = 2;
+      reach(w, AQ_PLAN_FRESH, NULL);
+      connected(w, A);
+      world_del(w);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fresh_sockets_meet),
@@ -234,6 +340,11 @@ int main(void) {
       cmocka_unit_test(a_birthday_hits),
       cmocka_unit_test(a_sequence_is_predicted),
       cmocka_unit_test(a_block_is_searched),
+      cmocka_unit_test(others_may_open_flows_meanwhile),
+      cmocka_unit_test(an_unknown_step_is_tried_both_ways),
+      cmocka_unit_test(two_quiet_sequences_meet),
+      cmocka_unit_test(what_cannot_be_is_not_tried),
+      cmocka_unit_test(a_pool_of_addresses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
