@@ -345,6 +345,69 @@ static void test_clock_back(void **state) {
   assert_int_equal(ok, 9);
 }
 
+/* Guesses: 1024 to an IP, whatever the ports, for a peer, of the endpoint,
+ * until 20 s passed without any; 40 at once, then 1000 a second. */
+static size_t guess_all(aq_tstamp from, aq_tstamp until, const char *ip,
+                        const aq_peer_id *peer, aq_guard_verdict *last) {
+  size_t sent = 0;
+  aq_addr a = util_addr(ip);
+  aq_guard_request r = request(&a);
+  r.peer = peer;
+  for (aq_tstamp now = from; now < until; now += AQ_MS / 4) {
+    a.port = (uint16_t)(2000 + sent);
+    *last = aq_guard_take_guess(&guard, now, &r);
+    sent += *last == AQ_GUARD_OK;
+  }
+  return sent;
+}
+
+static void test_guesses(void **state) {
+  (void)state;
+  static const aq_peer_id peers[] = {{.bytes = {1}}, {.bytes = {2}}};
+  aq_guard_verdict v;
+  aq_guard_init(&guard, 1);
+  assert_in_range(guess_all(AQ_S, AQ_S + AQ_S / 2, "8.8.8.8:1", &peers[0], &v),
+                  530, 540);
+  assert_int_equal(v, AQ_GUARD_GUESS_RATE);
+  assert_int_equal(
+      guess_all(2 * AQ_S, 19 * AQ_S, "8.8.8.8:1", &peers[0], &v) + 540, 1024);
+  assert_int_equal(v, AQ_GUARD_GUESS_TARGET);
+  assert_int_equal(guess_all(19 * AQ_S, 20 * AQ_S, "8.8.4.4:1", &peers[0], &v),
+                   0);
+  assert_int_equal(v, AQ_GUARD_GUESS_PEER);
+  assert_int_equal(guess_all(19 * AQ_S, 20 * AQ_S, "8.8.4.4:1", &peers[1], &v),
+                   0);
+  assert_int_equal(v, AQ_GUARD_GUESS_ENDPOINT);
+  /* Simple punching has its own. */
+  aq_addr a = util_addr("8.8.8.8:5000");
+  aq_guard_request r = request(&a);
+  assert_int_equal(aq_guard_take(&guard, 19 * AQ_S, &r), AQ_GUARD_OK);
+  /* Whoever begins needs half of it. */
+  assert_int_equal(aq_guard_begin_guess(&guard, 19 * AQ_S, &r, 1024),
+                   AQ_GUARD_GUESS_TARGET);
+  assert_int_equal(aq_guard_begin_guess(&guard, 60 * AQ_S, &r, 1024), 0);
+  r.session_key = 2;
+  assert_int_equal(aq_guard_begin_guess(&guard, 60 * AQ_S, &r, 1024),
+                   AQ_GUARD_GUESS_BUSY);
+  assert_int_equal(aq_guard_begin_guess(&guard, 60 * AQ_S, &r, 64), 0);
+  assert_int_equal(aq_guard_begin_guess(&guard, 71 * AQ_S, &r, 1024), 0);
+  aq_guard_end_guess(&guard, 1); /* not his any more */
+  r.session_key = 3;
+  assert_int_equal(aq_guard_begin_guess(&guard, 71 * AQ_S, &r, 1024),
+                   AQ_GUARD_GUESS_BUSY);
+  aq_guard_end_guess(&guard, 2);
+  assert_int_equal(aq_guard_begin_guess(&guard, 71 * AQ_S, &r, 1024), 0);
+  assert_int_equal(guess_all(80 * AQ_S, 85 * AQ_S, "8.8.8.8:1", &peers[0], &v),
+                   1024);
+  /* Ports of services are forbidden. */
+  static const uint16_t ports[] = {0, 53, 1023, 1900, 5353, 11211};
+  for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+    a.port = ports[i];
+    assert_int_equal(aq_guard_take_guess(&guard, 200 * AQ_S, &r),
+                     AQ_GUARD_FORBIDDEN);
+  }
+}
+
 static void test_names(void **state) {
   (void)state;
   for (int v = AQ_GUARD_OK; v <= AQ_GUARD_ENDPOINT; v++) {
@@ -403,6 +466,7 @@ int main(void) {
       cmocka_unit_test(test_all_or_nothing),
       cmocka_unit_test(test_session_slots),
       cmocka_unit_test(test_clock_back),
+      cmocka_unit_test(test_guesses),
       cmocka_unit_test(test_names),
       cmocka_unit_test(initials_to_one_ip_are_few),
       cmocka_unit_test(who_answers_is_no_victim),

@@ -172,7 +172,7 @@ static const struct row {
     {"a forged question", story_spoilt_question, C, IN "observes_bad=1"},
     {"a repair", story_repaired, A,
      BOTH "datagrams_dropped_unknown coordinations_requested "
-          "coordinations_completed coordination_time_total_ns offers_received "
+          "coordinations_completed coordination_time_total_ns "
           "punches_sent punches_received punches_answered openers_sent "
           "observed_address_sent observed_address_received add_address_sent "
           "add_address_received remove_address_sent remove_address_received "

@@ -680,7 +680,13 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
     refuse(l, m, AQ_ERR_NOT_ALLOWED);
     return;
   }
-  aq_contact *k = aq_contact_make(ep, &m->peer);
+  /* The CANCEL of the last attempt may have come with it. */
+  aq_contact *k = aq_contact_find(ep, &m->peer);
+  if (k != NULL && k->session != NULL && !k->session->over &&
+      aq_trav_is_over(k->session->trav)) {
+    aq_session_drive(k->session);
+  }
+  k = aq_contact_make(ep, &m->peer);
   aq_session *s = k != NULL ? k->session : NULL;
   if (k == NULL) {
     refuse(l, m, AQ_ERR_OVERLOADED);
