@@ -123,6 +123,29 @@ static void a_dial_step_spaces_and_clamps(void **state) {
   alone_step_ended(0, AQ_ERR_UNREACHABLE);
 }
 
+/* Happy eyeballs: the families take turns. */
+static void a_dial_step_races_both_families(void **state) {
+  (void)state;
+  static const char *const given[] = {"20.0.0.2:1", "20.0.0.2:2", "20.0.0.2:3",
+                                      "[2a00::1]:4", "[2a00::1]:5"};
+  static const uint16_t want[] = {1, 4, 2, 5, 3};
+  aq_dial_step d = {.count = 5, .spacing = 250 * AQ_MS, .timeout = 5 * AQ_S};
+  for (int i = 0; i < 5; i++) {
+    d.addrs[i] = util_addr(given[i]);
+  }
+  P.nsock = 2;
+  P.sock[1].index = 1;
+  P.sock[1].bound = util_addr("[::]:4000");
+  aq_trav_init(&T, 0, &P);
+  assert_int_equal(aq_trav_step_dial(&T, 0, &d), 0);
+  for (int i = 0; i < 5; i++) {
+    aq_tstamp now = (aq_tstamp)i * 250 * AQ_MS;
+    aq_trav_handle_timeout(&T, now);
+    alone_drain(now);
+    assert_int_equal(alone_action(AQ_TRAV_DIAL)->addr.port, want[i]);
+  }
+}
+
 static void a_coordinate_step_ends_with_the_answer(void **state) {
   (void)state;
   aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
@@ -864,6 +887,7 @@ int main(void) {
       TEST(nothing_happens_before_a_step),
       TEST(one_step_at_a_time),
       TEST(a_dial_step_spaces_and_clamps),
+      TEST(a_dial_step_races_both_families),
       TEST(a_coordinate_step_ends_with_the_answer),
       TEST(an_answer_to_something_else_is_ignored),
       TEST(a_punch_step_can_be_tried_again),

@@ -231,6 +231,29 @@ static void peers_behind_one_nat_use_their_own_network(void **state) {
   }
 }
 
+/* In two networks behind one carrier's NAT: by its public address, where it
+ * turns packets around. */
+static void peers_behind_one_nat_meet_outside_of_it(void **state) {
+  (void)state;
+  for (int hairpin = 0; hairpin < 2; hairpin++) {
+    fake_world *w = fake_world_new(&FAKE_PORT_RESTR, &FAKE_PORT_RESTR);
+    fake_nat_kind kind = FAKE_PORT_RESTR;
+    kind.hairpin = hairpin;
+    w->nat[0].kind = &kind;
+    w->peer[1].nat = &w->nat[0];
+    w->peer[0].hides = w->peer[1].hides = 1;
+    fake_world_run(w, AQ_NEVER);
+    assert_int_equal(w->peer[0].error,
+                     hairpin ? AQ_OK : AQ_ERR_PUNCHING_FAILED);
+    if (hairpin) {
+      assert_true(
+          aq_addr_equal(&w->peer[0].trav.done.addr, &w->peer[1].observed));
+      assert_true(w->peer[0].connected_at <= 100 * AQ_MS);
+    }
+    fake_world_del(w);
+  }
+}
+
 static void private_addresses_of_another_network_get_nothing(void **state) {
   (void)state;
   fake_world *w = fake_world_new(&FAKE_PORT_RESTR, &FAKE_PORT_RESTR);
@@ -442,6 +465,7 @@ int main(void) {
       cmocka_unit_test(golden_symmetric_target),
       cmocka_unit_test(the_time_is_the_wires_minimum),
       cmocka_unit_test(peers_behind_one_nat_use_their_own_network),
+      cmocka_unit_test(peers_behind_one_nat_meet_outside_of_it),
       cmocka_unit_test(private_addresses_of_another_network_get_nothing),
       cmocka_unit_test(two_that_want_each_other_end_with_one_connection),
       cmocka_unit_test(a_target_may_refuse),

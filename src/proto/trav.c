@@ -44,9 +44,32 @@ static void init(aq_trav *t, aq_tstamp now, const aq_trav_params *p) {
   aq_punch_step_init(&t->schedule);
 }
 
+/* The families take turns, each in the caller's order (RFC 8305 section 4): one
+ * that doesn't work here costs one spacing, not one for each of its addresses.
+ */
+static void interleave(aq_dial_step *s) {
+  aq_addr out[8];
+  size_t n = 0;
+  uint8_t used[8] = {0}, last = 0;
+  while (n < s->count) {
+    size_t pick = s->count;
+    for (size_t i = 0; i < s->count; i++) {
+      if (!used[i] && (pick == s->count || (s->addrs[pick].family == last &&
+                                            s->addrs[i].family != last))) {
+        pick = i;
+      }
+    }
+    used[pick] = 1;
+    last = s->addrs[pick].family;
+    out[n++] = s->addrs[pick];
+  }
+  memcpy(s->addrs, out, n * sizeof(out[0]));
+}
+
 static void dial_known(aq_trav *t, const aq_dial_step *s,
                        aq_duration headstart) {
   t->known = *s;
+  interleave(&t->known);
   t->known_next = 0;
   t->step = AQ_TRAV_STEP_DIAL;
   t->step_error = AQ_OK;

@@ -175,12 +175,17 @@ local function connect(s, c)
     end
   end
   local unknown, failures, used = 0, 0, {}
+  local why -- the last attempt that came so far as to punch ended so
   while true do
     local ok, message, code, final = attempt(s, used, c)
     if ok then
       return true
     elseif final then
       return nil, message, code
+    elseif code == "PUNCHING_FAILED" then
+      why = message
+    elseif why and (code == "RATE_LIMITED" or code == "OVERLOADED") then
+      message, code = why, "PUNCHING_FAILED" -- that is why, not that it is too soon
     end
     local pause
     if code == "UNKNOWN_TARGET" and unknown + 1 < c.unknown_tries then

@@ -540,7 +540,7 @@ static void register_peer(fake_world *w, int who, int c) {
   if (p->mute) {
     return;
   }
-  aq_ctl m = {.type = AQ_CTL_REGISTER, .cand_count = 1};
+  aq_ctl m = {.type = AQ_CTL_REGISTER, .cand_count = !p->hides};
   m.cand[0].addr = p->host;
   m.cand[0].source = AQ_SOURCE_LOCAL;
   aq_coord_msg out[AQ_COORD_OUT_MAX];

@@ -52,6 +52,7 @@ typedef struct fake_peer {
   int initiates;        /* asks for the other */
   int ask, accept;      /* the decision as a target */
   aq_duration think;    /* before it decides */
+  int hides;            /* its private address */
   int refuses_quic;     /* answers dials with this error */
   int mute;             /* no coordinator can reach it, nor it a coordinator */
   int cut[FAKE_COORDS]; /* the same of one coordinator */
