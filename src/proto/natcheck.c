@@ -15,7 +15,7 @@
 /* Silence is an answer where the NAT may filter: one more, close together. */
 #define FILTER_TRIES 4
 #define FILTER_SPACING (60 * AQ_MS)
-#define HAIRPIN_TRIES 3
+#define HAIRPIN_TRIES 2
 #define RETRY_MAX AQ_NATCHECK_REFRESH
 
 void aq_natcheck_init(aq_natcheck *n) {

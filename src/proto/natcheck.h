@@ -25,7 +25,7 @@
 #define AQ_NATCHECK_TRIES 4
 /* A run sends no more than this, whatever is lost: the row, three sockets at
  * four places, three tries each; two filter and two hairpin questions. */
-#define AQ_NATCHECK_DATAGRAMS (3 * 12 + 3 * 3 * 4 + 2 * 4 + 2 * 3)
+#define AQ_NATCHECK_DATAGRAMS (3 * 12 + 3 * 3 * 4 + 2 * 4 + 2 * 2)
 /* From the start of one run to the next, at least; and how long a profile is
  * believed. */
 #define AQ_NATCHECK_PAUSE (10 * AQ_S)
