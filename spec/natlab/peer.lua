@@ -296,18 +296,17 @@ local function hex(digest)
 end
 
 -- What a stream of the peer brings: its hash, and the longest time without any of it since the
--- last mark, looked at every 5 ms.
+-- last mark.
 local function drain(stream, seen)
   local hash = core.sha256_new()
   while true do
     local text, message, code = stream:read(nil, 120)
     if not text then
-      emit("drained", {
+      seen.done {
         bytes = seen.bytes,
         sha256 = hex(hash:digest()),
         error = code and tostring(message),
-        code = code and tostring(code),
-      })
+      }
       return
     end
     hash:update(text)
@@ -326,14 +325,14 @@ local function pour_into(stream, todo)
     hash:update(text)
     local ok, message, code = stream:write(text)
     if not ok then
-      emit("poured", { error = tostring(message), code = tostring(code), bytes = bytes })
+      todo.done { error = tostring(message), bytes = bytes }
       return
     end
     bytes = bytes + #text
     antquic.sleep(0.01)
   end
   stream:finish()
-  emit("poured", { bytes = bytes, sha256 = hex(hash:digest()) })
+  todo.done { bytes = bytes, sha256 = hex(hash:digest()) }
 end
 
 -- A stream each way over one connection, by commands from standard input.
@@ -353,7 +352,17 @@ function modes.pour()
       return
     end
     emit("connected", { path = describe(conn:path()) })
-    local seen, todo = { bytes = 0, gap = 0, last = antquic.now() }, {}
+    local result = {}
+    local function part(name)
+      return function(what)
+        result[name] = what
+        if result.poured and result.drained then
+          emit("done", result)
+        end
+      end
+    end
+    local seen = { bytes = 0, gap = 0, last = antquic.now(), done = part "drained" }
+    local todo = { done = part "poured" }
     antquic.spawn(function()
       drain(assert(conn:accept_stream()), seen)
     end)

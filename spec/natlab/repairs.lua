@@ -52,19 +52,17 @@ return function(check, need)
 
   -- Both say what they sent and what came; true when it is the same.
   local function settled(talk)
-    local poured, drained = {}, {}
-    for _, side in ipairs { talk.a, talk.b } do
+    local sides = { talk.a, talk.b }
+    for _, side in ipairs(sides) do
       side:write "stop\n"
     end
-    for i, side in ipairs { talk.a, talk.b } do
-      poured[i] = trial.expect(side, "poured", 20) or {}
-    end
-    for i, side in ipairs { talk.b, talk.a } do
-      drained[i] = trial.expect(side, "drained", 20) or {}
+    local said = {}
+    for i, side in ipairs(sides) do
+      said[i] = trial.expect(side, "done", 20) or { poured = {}, drained = {} }
     end
     local bytes, same = 0, true
     for i = 1, 2 do
-      local sent, came = poured[i], drained[i]
+      local sent, came = said[i].poured, said[3 - i].drained
       same = same and sent.sha256 ~= nil and sent.sha256 == came.sha256 and not came.error
       bytes = bytes + (came.bytes or 0)
       if not same then
