@@ -609,6 +609,8 @@ typedef struct aq_dial_step {
   aq_addr addrs[8];
   aq_duration spacing; /* between starts, 0.25 s at most (RFC 8305) */
   aq_duration timeout; /* 50 ms..30 s, default 10 s */
+  uint8_t keep;        /* at the time-out the dials go on for a while, beside
+                          the steps that follow */
 } aq_dial_step;
 int aq_session_dial(aq_endpoint *ep, aq_tstamp now, aq_id session,
                     const aq_dial_step *step);
@@ -761,6 +763,7 @@ int aq_conn_close(aq_endpoint *ep, aq_tstamp now, aq_id conn, uint64_t code,
 int aq_conn_is_flushed(const aq_endpoint *ep, aq_id conn);
 /* aq_conn_ping sends a PING; the PATH's rtt in get_info is then fresh. */
 int aq_conn_ping(aq_endpoint *ep, aq_tstamp now, aq_id conn);
+/* |interval| is at least 1 s, or 0: off. */
 int aq_conn_set_keep_alive(aq_endpoint *ep, aq_tstamp now, aq_id conn,
                            aq_duration interval);
 /* aq_conn_update_keys starts a key update (RFC 9001 section 6).

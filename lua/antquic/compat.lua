@@ -31,6 +31,14 @@ function compat.running()
   return co
 end
 
+--- tostring for what a program raised, which may fail itself.
+---@param value any
+---@return string
+function compat.text(value)
+  local ok, text = pcall(tostring, value)
+  return ok and text or "(an error object that can't be told)"
+end
+
 --- Runs what a dead coroutine left to be closed.
 local close = find(coroutine, "close")
 function compat.close_coroutine(co)

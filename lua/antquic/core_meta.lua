@@ -450,6 +450,7 @@ function Endpoint:session_start(peer, known, timeout) end
 ---@field addrs string[] 1..8
 ---@field spacing? number seconds between starts
 ---@field timeout? number seconds
+---@field keep? boolean at the time-out the dials go on beside the next steps
 
 --- Starts a step; its step_done event tells the result.
 ---@param session antquic.Id

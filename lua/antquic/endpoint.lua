@@ -130,13 +130,13 @@ end
 -- ---- policy ------------------------------------------------------------------
 
 function methods:_view(peer)
-  local view = self._cached_view
-  if not view then
-    view = { endpoint = self, me = self.peer_id, role = self.role }
-    self._cached_view = view
-  end
-  view.peer_id = peer
-  return view
+  return {
+    endpoint = self,
+    me = self.peer_id,
+    role = self.role,
+    now = self._sched.now(),
+    peer_id = peer,
+  }
 end
 
 function methods:_choose(p, which, peer, arg)
@@ -147,29 +147,16 @@ function methods:_policy_failed(p, which, text)
   policy.report(self, p.name or "(unnamed)", which, text)
 end
 
--- The schedule of a policy, checked; what is wrong falls back to the core's.
-function methods:_punch_schedule(p, peer)
-  local schedule = self:_choose(p, "punch", peer)
-  local ok, checked, why = pcall(options.check, "punch", session.PUNCH, schedule, 1, true)
-  if ok and checked then
-    return checked
-  end
-  self:_policy_failed(p, "punch", why or checked)
-  return {}
-end
-
 -- The candidates that the policy leaves out are told to nobody.
 function methods:_choose_candidates()
   local list = present.candidates(self._core:candidates())
-  local order, hidden = {}, {} -- the policy may change the list
+  local order, hidden = {}, {}
   for i, c in ipairs(list) do
     order[i] = c.address
     hidden[c.address] = true
   end
   for _, c in ipairs(self:_choose(self._policy, "candidates", nil, list)) do
-    if type(c) == "table" and c.address then
-      hidden[c.address] = nil
-    end
+    hidden[c.address] = nil
   end
   local addresses = {}
   for _, address in ipairs(order) do
@@ -182,8 +169,8 @@ end
 
 function methods:_apply_policy()
   self:_choose_candidates()
-  local schedule = self:_punch_schedule(self._policy)
-  schedule.pairs, schedule.timeout = nil, nil
+  local schedule = self:_choose(self._policy, "punch")
+  schedule.timeout = nil
   self._core:set_punch_defaults(schedule)
 end
 
@@ -191,10 +178,7 @@ function methods:_keep_alive(conn)
   -- The endpoint's own option stands unless the policy says something else.
   local p = self._policy
   if p.keepalive and p.keepalive ~= policy.balanced.keepalive then
-    local seconds = self:_choose(p, "keepalive", conn.peer_id)
-    if seconds and seconds == seconds and seconds >= 0 then
-      self._core:conn_keep_alive(conn.id, math.min(seconds, 86400))
-    end
+    self._core:conn_keep_alive(conn.id, (self:_choose(p, "keepalive", conn.peer_id)))
   end
 end
 

@@ -5,7 +5,9 @@
 
 local errors = require("antquic.errors")
 local explain = require("antquic.explain")
+local limit = require("antquic.policy.limit")
 local options = require("antquic.options")
+local policy = require("antquic.policy")
 local present = require("antquic.present")
 local task = require("antquic.task")
 
@@ -80,6 +82,7 @@ function session.new(ep, id, peer, known, timeout)
     _state = "idle",
     _attempt = 0,
     _waiters = 0,
+    _waits = 0, -- of the strategy
     _done = task.cond(),
     _step = task.cond(),
     _pause = task.cond(),
@@ -147,6 +150,7 @@ local function step(self, name, verb, a, b, c)
   ep._rearm(ep._handle)
   local event = self._step:wait()
   self._stepping = nil
+  self._waits = self._waits + 1
   if not event then
     return over(self)
   elseif event.error then
@@ -159,7 +163,8 @@ local DIAL_SPACING = 0.25
 
 --- Dials addresses, one after the other a little apart, until one answers with
 --- the peer's key: s:dial { "1.2.3.4:5", ..., timeout =, spacing = } or
---- s:dial { s.known, timeout = 0.3 }.
+--- s:dial { s.known, timeout = 0.3 }. With |keep| what still runs at the time-out
+--- goes on beside the next steps, for 3 s.
 ---@async
 ---@param what table
 ---@return true?
@@ -180,9 +185,9 @@ function methods:dial(what)
     end
   end
   for key in pairs(what) do
-    if type(key) ~= "number" and key ~= "timeout" and key ~= "spacing" then
+    if type(key) ~= "number" and key ~= "timeout" and key ~= "spacing" and key ~= "keep" then
       error(
-        ("session:dial: unknown option '%s' (known: spacing, timeout)"):format(tostring(key)),
+        ("session:dial: unknown option '%s' (known: keep, spacing, timeout)"):format(tostring(key)),
         2
       )
     end
@@ -199,6 +204,7 @@ function methods:dial(what)
     addrs = addrs,
     timeout = what.timeout,
     spacing = what.spacing or DIAL_SPACING,
+    keep = what.keep or nil,
   })
   if not ok then
     return nil, message, code
@@ -301,16 +307,10 @@ function methods:coordinate(what)
   }, Plan)
 end
 
-local PUNCH = {
-  pairs = { type = "table" },
-  rounds = { type = "integer", min = 1, max = 16 },
-  spacing = { type = "number", min = 0.01, max = 1, unit = "seconds" },
-  openers = { type = "integer", min = 0, max = 2 },
-  opener_ttl = { type = "integer", min = 1, max = 8 },
-  opener_lead = { type = "number", min = 0, max = 0.05, unit = "seconds" },
-  timeout = { type = "number", min = 0, unit = "seconds" },
-}
-session.PUNCH = PUNCH
+local PUNCH = { pairs = { type = "table" } }
+for name, rule in pairs(policy.PUNCH) do
+  PUNCH[name] = rule
+end
 
 -- The remote addresses of pairs, each once, as the core takes them.
 local function remotes(list)
@@ -337,7 +337,7 @@ end
 ---@return string? code
 function methods:punch(what)
   local given = options.check("session:punch", PUNCH, what)
-  local schedule = self._ep:_punch_schedule(self._policy, self.peer_id)
+  local schedule = self._ep:_choose(self._policy, "punch", self.peer_id)
   for key, value in pairs(given) do
     schedule[key] = value
   end
@@ -372,7 +372,7 @@ local function hard(self, name, most, what)
   if message then
     return nil, message, code
   end
-  local schedule = self._ep:_punch_schedule(self._policy, self.peer_id)
+  local schedule = self._ep:_choose(self._policy, "punch", self.peer_id)
   for key, value in pairs(given) do
     schedule[key] = value
   end
@@ -432,6 +432,9 @@ function methods:remaining()
   return math.max(0, self._deadline - self._ep._sched.now())
 end
 
+-- Any session is over by then.
+local LONGEST_PAUSE = 86400
+
 --- Waits, at most until the session is over. Returns whether it still runs.
 ---@async
 ---@param seconds number
@@ -441,7 +444,8 @@ function methods:sleep(seconds)
     error("session:sleep: seconds are expected, 0 or more", 2)
   end
   if not self._over then
-    self._pause:wait(self._ep._sched.now() + seconds)
+    self._pause:wait(self._ep._sched.now() + math.min(seconds, LONGEST_PAUSE))
+    self._waits = self._waits + 1
   end
   return not self._over
 end
@@ -588,7 +592,14 @@ local function give_up(self, message, code)
   end
 end
 
+local TOO_LONG = ("the strategy took more than %d instructions without waiting"):format(
+  limit.STRATEGY
+)
+
 local function strategy(self, connect)
+  limit.between(coroutine.running(), limit.STRATEGY, function()
+    return self._waits
+  end, TOO_LONG)
   local result, why, code = connect(self)
   if self._over then
     return

@@ -92,6 +92,20 @@ int64_t laq_opt_range(lua_State *L, int arg, int64_t def, int64_t lo,
   return v;
 }
 
+int64_t laq_opt_clamped(lua_State *L, int arg, int64_t def, int64_t lo,
+                        int64_t hi) {
+  lua_Number v;
+  if (lua_isnoneornil(L, arg)) {
+    return def;
+  }
+  if (lua_type(L, arg) != LUA_TNUMBER) {
+    wrong_type(L, arg, "number");
+  }
+  v = lua_tonumber(L, arg);
+  luaL_argcheck(L, v == v, arg, "not a number");
+  return v <= (lua_Number)lo ? lo : v >= (lua_Number)hi ? hi : (int64_t)v;
+}
+
 aq_duration laq_seconds(lua_Number s) {
   if (!(s > 0)) {
     return 0;

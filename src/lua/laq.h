@@ -55,6 +55,9 @@ aq_id laq_check_id(lua_State *L, int arg);
 uint64_t laq_opt_code(lua_State *L, int arg, uint64_t def);
 int64_t laq_opt_range(lua_State *L, int arg, int64_t def, int64_t lo,
                       int64_t hi);
+/* Any number but NaN, held to |lo| and |hi|; whole. */
+int64_t laq_opt_clamped(lua_State *L, int arg, int64_t def, int64_t lo,
+                        int64_t hi);
 /* Seconds to nanoseconds: |def| when absent, 0 when negative, AQ_NEVER beyond
  * a century; NaN raises. */
 aq_duration laq_opt_seconds(lua_State *L, int arg, aq_duration def);

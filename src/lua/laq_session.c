@@ -56,6 +56,8 @@ static int session_dial(lua_State *L) {
     return 3;
   }
   step.count = (size_t)n;
+  laq_field(L, 3, "keep");
+  step.keep = (uint8_t)lua_toboolean(L, -1);
   return laq_result(L, aq_session_dial(e->ep, NOW(e), id, &step),
                     "cannot dial");
 }
@@ -101,11 +103,11 @@ int laq_punch_step(lua_State *L, int arg, aq_punch_step *step) {
   laq_field(L, arg, "timeout");
   laq_field(L, arg, "order");
   step->rounds =
-      (uint32_t)laq_opt_range(L, top + 1, step->rounds, 0, UINT32_MAX);
+      (uint32_t)laq_opt_clamped(L, top + 1, step->rounds, 0, UINT32_MAX);
   step->spacing = laq_opt_seconds(L, top + 2, step->spacing);
-  step->openers = (uint8_t)laq_opt_range(L, top + 3, step->openers, 0, 255);
+  step->openers = (uint8_t)laq_opt_clamped(L, top + 3, step->openers, 0, 255);
   step->opener_ttl =
-      (uint8_t)laq_opt_range(L, top + 4, step->opener_ttl, 0, 255);
+      (uint8_t)laq_opt_clamped(L, top + 4, step->opener_ttl, 0, 255);
   step->opener_lead = laq_opt_seconds(L, top + 5, step->opener_lead);
   step->timeout = laq_opt_seconds(L, top + 6, step->timeout);
   n = laq_opt_addrs(L, top + 7, step->order, AQ_MAX_CANDIDATES, "order");

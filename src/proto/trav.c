@@ -122,7 +122,11 @@ int aq_trav_step_dial(aq_trav *t, aq_tstamp now, const aq_dial_step *s) {
   d.spacing = aq_time_clamp(d.spacing, 0, 250 * AQ_MS);
   d.timeout = d.timeout ? aq_time_clamp(d.timeout, 50 * AQ_MS, 30 * AQ_S)
                         : AQ_TRAV_DISCOVERY_TIMEOUT;
-  dial_known(t, &d, d.timeout);
+  aq_duration timeout = d.timeout;
+  if (d.keep) {
+    d.timeout = aq_time_max(timeout, AQ_TRAV_DIAL_TIMEOUT);
+  }
+  dial_known(t, &d, timeout);
   return 0;
 }
 

@@ -54,10 +54,10 @@ static void step_due(aq_trav *t) {
     return;
   }
   int error = aq_trav_worse(t->step_error, AQ_ERR_UNREACHABLE);
-  if (t->p.strategy == AQ_STRATEGY_STEPS) {
+  /* The C strategy lets its dials run on beside the coordination. */
+  if (t->p.strategy == AQ_STRATEGY_STEPS && !t->known.keep) {
     aq_trav_hangup(t, 1, AQ_ERR_UNREACHABLE);
   }
-  /* The C strategy lets its dials run on beside the coordination. */
   aq_trav_attempt_failed(t, error, "no known address answered in time");
 }
 

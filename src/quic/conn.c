@@ -152,7 +152,7 @@ static int conn_ready(aq_conn *c, aq_conn **pc, int rv, int err) {
     keep_alive = c->shared->keep_alive;
   }
   if (keep_alive != 0) {
-    ngtcp2_conn_set_keep_alive_timeout(c->q, keep_alive);
+    aq_conn_keep_alive(c, keep_alive);
   }
   *pc = c;
   return 0;
@@ -467,6 +467,8 @@ aq_tstamp aq_conn_next_timeout(const aq_conn *c) {
 
 void aq_conn_keep_alive(aq_conn *c, aq_duration interval) {
   if (aq_conn_is_open(c)) {
+    /* Oftener than this it would be a flood. */
+    interval = interval ? aq_time_max(interval, AQ_S) : 0;
     ngtcp2_conn_set_keep_alive_timeout(c->q, interval);
   }
 }

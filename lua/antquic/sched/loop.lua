@@ -103,7 +103,7 @@ local function new(clock)
       return
     end
     local message = ...
-    local text = debug.traceback(co, tostring(message))
+    local text = debug.traceback(co, compat.text(message))
     task.failed = text
     task.error = message
     compat.close_coroutine(co)
