@@ -323,7 +323,7 @@ local function pour_into(stream, todo)
     n = n + 1
     local text = ("%08d"):format(n):rep(todo.size // 8)
     hash:update(text)
-    local ok, message, code = stream:write(text)
+    local ok, message = stream:write(text)
     if not ok then
       todo.done { error = tostring(message), bytes = bytes }
       return

@@ -17,8 +17,8 @@ local policy = {}
 ---@field name string?
 ---@field connect (fun(s: antquic.Session): boolean?)? the strategy
 ---@field candidates (fun(view: antquic.PolicyView, list: table[]): table[])? which to advertise
----@field order (fun(view: antquic.PolicyView, pairs: table[]): table[])? which pairs to punch, best first
----@field coordinators (fun(view: antquic.PolicyView, list: table[]): table[])? whom to ask, best first
+---@field order (fun(view: antquic.PolicyView, pairs: table[]): table[])? which to punch, best first
+---@field coordinators (fun(view: antquic.PolicyView, list: table[]): table[])? whom to ask
 ---@field accept (fun(view: antquic.PolicyView, peer: antquic.PeerIdObject): boolean|string)?
 ---@field keepalive (fun(view: antquic.PolicyView): number?)? seconds, 0 is off
 ---@field punch (fun(view: antquic.PolicyView): table)? schedule
@@ -88,7 +88,7 @@ local CHOICES = {
     local wrong = of_type(result, "number")
     if wrong then
       return nil, wrong
-    elseif not (result >= 0) then
+    elseif result ~= result or result < 0 then
       return nil, ("gave %s, seconds are expected, 0 or more"):format(tostring(result))
     end
     return math.min(result, DAY)
