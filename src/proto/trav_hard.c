@@ -118,7 +118,6 @@ void aq_trav_hard_end(aq_trav *t) {
   }
   h->stage = AQ_HARD_IDLE;
   h->pending = h->nsock = h->nlook = h->nhint = h->hints_due = 0;
-  h->hinted = 0;
 }
 
 int aq_trav_hard_socket(const aq_trav *t, uint32_t index,

@@ -88,7 +88,6 @@ typedef struct aq_trav_hard {
   aq_hard_socket sock[AQ_MAX_EXTRA_SOCKETS];
   uint32_t nlook, tries;
   aq_hard_look look[AQ_HARD_MAX_LOOKS];
-  uint8_t hinted;    /* ours are all out */
   aq_tstamp meet_at; /* the peer has them by then */
   uint32_t nhint, hints_due;
   aq_addr hint[AQ_HARD_MAX_LOOKS]; /* the peer's */
