@@ -912,6 +912,13 @@ void aq_runtime_get_stats(const aq_runtime *rt, aq_io_stats *out);
  * a system without poll, AQ_ERR_NETWORK when the read fails. */
 int aq_fd_read(int fd, uint8_t *buf, size_t len, size_t *nread);
 
+/* aq_file_replace writes |path| whole, mode 0600, so that after a crash at any
+ * moment the old file is there or the new one: a file PATH.part, fsync, rename.
+ * |data| is borrowed; |why| gets a sentence. Returns 0 or AQ_ERR_NETWORK (no
+ * such folder, not allowed, disk full ...): then the old file is as it was. */
+int aq_file_replace(const char *path, const uint8_t *data, size_t len,
+                    char *why, size_t whylen);
+
 #ifdef __cplusplus
 }
 #endif

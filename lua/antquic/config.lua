@@ -31,6 +31,7 @@ local SCHEMA = {
   alpn = { type = "string|table" },
   allow = { type = "string|table" },
   policy = { type = "table" },
+  store = { type = "string" },
   can_coordinate = flag,
   enable_symmetric_nat = { type = "boolean", default = true },
   enable_relay_fallback = flag,

@@ -105,6 +105,15 @@ function core.random(count) end
 ---@return string? code
 function core.fd_read(fd, max) end
 
+--- Writes a whole file, mode 0600; after a crash the old one is there or the new
+--- one. On failure the old one is as it was.
+---@param path string
+---@param data string
+---@return true?
+---@return string? message
+---@return string? code
+function core.file_replace(path, data) end
+
 ---@class antquic.core.Identity userdata; __gc wipes the private key
 local Identity = {}
 

@@ -14,6 +14,7 @@ local pump = require("antquic.pump")
 local reach = require("antquic.reach")
 local sched = require("antquic.sched")
 local session = require("antquic.session")
+local store = require("antquic.store")
 local task = require("antquic.task")
 local world = require("antquic.world")
 
@@ -77,7 +78,15 @@ function endpoint.new(given, where)
   if not core_options then
     return nil, me, p
   end
-  local core, message, code = where.endpoint(core_options)
+  local kept, message, code
+  if given and given.store then
+    kept, message, code = store.open(given.store)
+    if not kept then
+      return nil, "antquic.endpoint: option 'store': " .. message, code
+    end
+  end
+  local core
+  core, message, code = where.endpoint(core_options)
   if not core then
     return nil, "antquic.endpoint: " .. tostring(message), code
   end
@@ -94,6 +103,7 @@ function endpoint.new(given, where)
     _rearm = s.rearm,
     _policy = p,
     _policy_errors = 0,
+    _store = kept,
     _conns = {},
     _streams = setmetatable({}, { __mode = "v" }),
     _sessions = {},
@@ -102,6 +112,9 @@ function endpoint.new(given, where)
     _accepted = task.queue(ACCEPT_QUEUE),
   }, Endpoint)
   self._hub = events.hub(self)
+  if kept then
+    store.attach(kept, self)
+  end
   -- The scheduler must not keep a dropped endpoint alive.
   local weak = setmetatable({ self }, { __mode = "v" })
   self._handle = s.attach({
@@ -730,6 +743,9 @@ function methods:close()
   end
   if self._recorder then
     self._recorder:close()
+  end
+  if self._store then
+    store.finish(self)
   end
   self._closed = true
   local core = self._core

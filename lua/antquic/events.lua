@@ -35,7 +35,14 @@ for _, kind in ipairs(core.names().events) do
   end
 end
 -- What only the Lua side can say.
-for _, kind in ipairs({ "policy_error", "handler_error", "step_started", "step_ended" }) do
+for _, kind in ipairs({
+  "policy_error",
+  "handler_error",
+  "step_started",
+  "step_ended",
+  "store_damaged",
+  "store_failed",
+}) do
   kinds[#kinds + 1] = kind
   known[kind] = true
 end

@@ -7,6 +7,7 @@ local connection = require("antquic.connection")
 local errors = require("antquic.errors")
 local peer_id = require("antquic.peer_id")
 local session = require("antquic.session")
+local store = require("antquic.store")
 local stream = require("antquic.stream")
 
 local pump = {}
@@ -157,6 +158,9 @@ function on.traversal_succeeded(ep, ev)
     conn = id and ep:_adopt(id)
   end
   if conn then
+    if ep._store then
+      store.learn(ep, s, conn)
+    end
     session.finish(s, conn)
   else
     session.finish(s, nil, "the connection ended at once", "CONNECTION_FAILED")

@@ -95,6 +95,9 @@ local function begin(self, id, known, timeout)
   if id == self.peer_id then
     return nil, nil, tostring(id) .. ": this is our own peer id: two peers need two keys", "INVAL"
   end
+  if self._store then
+    known = self._store:known(id, known)
+  end
   local inner = self._core
   local sid, cid, code = inner:session_start(id:bytes(), known, timeout)
   if sid == nil then

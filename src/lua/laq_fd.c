@@ -1,4 +1,4 @@
-/* laq_fd.c - descriptors of the program.
+/* laq_fd.c - descriptors and small files of the program.
  *
  * SPDX-License-Identifier: MIT */
 #include "lua/laq.h"
@@ -24,7 +24,25 @@ static int fd_read(lua_State *L) {
   return 1;
 }
 
+static int file_replace(lua_State *L) {
+  size_t len = 0;
+  const char *path = luaL_checkstring(L, 1);
+  const char *data = luaL_checklstring(L, 2, &len);
+  char why[512] = "";
+  int rc = aq_file_replace(path, (const uint8_t *)data, len, why, sizeof(why));
+  if (rc == 0) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  lua_pushstring(L, aq_error_name(rc));
+  return 3;
+}
+
 void laq_open_fd(lua_State *L) {
   lua_pushcfunction(L, fd_read);
   lua_setfield(L, -2, "fd_read");
+  lua_pushcfunction(L, file_replace);
+  lua_setfield(L, -2, "file_replace");
 }
