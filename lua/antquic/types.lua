@@ -12,6 +12,7 @@
 ---@field alpn? string|string[]
 ---@field allow? "any"|antquic.PeerIdObject[]|table<antquic.PeerIdObject, boolean>
 ---@field policy? antquic.Policy
+---@field store string? path of a file for known peers and nodes
 ---@field can_coordinate? boolean
 ---@field enable_symmetric_nat? boolean
 ---@field enable_relay_fallback? boolean
@@ -64,6 +65,8 @@
 ---| "events_lost"
 ---| "nat_profile_changed"
 ---| "policy_error"
+---| "store_damaged"
+---| "store_failed"
 ---| "handler_error"
 ---| "step_started"
 ---| "step_ended"

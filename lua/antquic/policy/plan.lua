@@ -52,8 +52,8 @@ function plan.choose(mine, theirs)
   elseif easy.filtering == "address_dependent" then
     return "punch", known -- it doesn't mind our port
   end
-  -- A filter that is not known may well let us in.
-  return allocation(hard), easy.filtering ~= nil and easy.mapping ~= nil
+  -- A filter that is not known may well let somebody in, on either side.
+  return allocation(hard), easy.filtering ~= nil and easy.mapping ~= nil and hard.filtering ~= nil
 end
 
 return plan
