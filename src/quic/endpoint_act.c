@@ -626,6 +626,7 @@ void aq_session_answer(aq_link *l, const aq_ctl *m) {
     return;
   }
   aq_trav_handle_answer(s->trav, ep->now, l->id, m);
+  rehash(s); /* a HINT may be in the same packet */
   if (aq_trav_phase(s->trav) != AQ_PHASE_COORDINATION) {
     aq_session_info info;
     aq_trav_get_info(s->trav, &info);
@@ -695,10 +696,13 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
     refuse(l, m, AQ_ERR_OVERLOADED);
   } else if (s != NULL && !s->over) {
     aq_trav_handle_offer(s->trav, ep->now, m, l->id);
+    rehash(s);
     aq_session_touch(s);
   } else if (ep->ntargets >= AQ_MAX_TARGET_SESSIONS ||
              aq_session_accept(ep, k, l, m) != 0) {
     refuse(l, m, AQ_ERR_OVERLOADED);
     aq_contact_release(ep, k);
+  } else {
+    rehash(k->session);
   }
 }
