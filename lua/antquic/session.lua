@@ -143,7 +143,11 @@ local function step(self, name, verb, a, b, c)
   if not ok then
     return nil, message, code
   end
-  local what = name == "coordinate" and { via = a, timeout = b, hedge = c } or a
+  -- A step with new sockets has its name before what it is asked.
+  local what = type(a) == "table" and a or b
+  if name == "coordinate" then
+    what = { via = a, timeout = b, hedge = c }
+  end
   self._running = { step = name, time = now }
   emit(self, "step_started", { time = now, step = name, what = what })
   self._stepping = name

@@ -9,7 +9,8 @@ local cli = {}
 
 cli.DONE, cli.FAILED, cli.USAGE, cli.UNREACHED, cli.INTERRUPTED = 0, 1, 2, 3, 130
 
-local ORDER = { "id", "coordinator", "listen", "connect", "ping", "netcheck", "trace", "sim" }
+local ORDER =
+  { "id", "coordinator", "listen", "connect", "ping", "netcheck", "trace", "replay", "sim" }
 
 local function command(name)
   for _, known in ipairs(ORDER) do

@@ -6,37 +6,12 @@ local antquic = require("antquic")
 local common = require("antquic.cli.common")
 local compare = require("antquic.sim.compare")
 local links = require("antquic.sim.links")
+local load_policy = require("antquic.cli.policy")
 local matrix = require("antquic.sim.matrix")
 local pairing = require("antquic.sim.pairs")
 local parse = require("antquic.cli.parse")
 local report = require("antquic.sim.report")
 local trial = require("antquic.sim.trial")
-
--- A policy by its name, or the one that a file returns. Nil and why not.
-local function load_policy(word)
-  if not word:find("[/.]") then
-    local ok, found = pcall(function()
-      return antquic.policy[word]
-    end)
-    if ok and type(found) == "table" then
-      return found
-    end
-    return nil, ("there is no policy '%s': give the file of one, or a name"):format(word)
-  end
-  local chunk, why = loadfile(word)
-  if not chunk then
-    return nil, why
-  end
-  local ok, found = pcall(chunk)
-  if not ok then
-    return nil, ("%s: %s"):format(word, tostring(found))
-  end
-  ok, why = pcall(antquic.policy.check, found, word)
-  if not ok then
-    return nil, tostring(why)
-  end
-  return found
-end
 
 -- Of two independent losses in a row, each so that both together make |share|.
 local function half_loss(share)

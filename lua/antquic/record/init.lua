@@ -196,7 +196,8 @@ local function asked(self, what)
     if key == "addrs" or key == "order" then
       out[key] = addresses(self, value)
     elseif key == "via" then
-      out.via = self._names:name("c", value)
+      -- Of several that are asked in turn the first.
+      out.via = self._names:name("c", type(value) == "table" and value[1] or value)
     elseif type(value) ~= "table" then
       out[key] = value
     end
