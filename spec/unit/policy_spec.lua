@@ -211,6 +211,7 @@ describe("policies", function()
       { nat(APD, APD, "block"), nat(EI, APD), "predict", true },
       { nat(APD, APD, "random"), nat(EI), "birthday", false },
       { nat(APD, APD, "random"), {}, "birthday", false },
+      { nat(APD, nil, "random"), nat(EI, APD), "birthday", false },
       { nat(APD, APD, "random"), nat(EI, AD), "punch", true },
       { nat(APD, APD, "random"), nat(EI, EI), "punch", true },
       { nat(APD, EI, "random"), nat(APD, APD, "random"), "punch", true },
