@@ -246,6 +246,9 @@ function pump.turn(ep, block, seconds)
     end
     ev = poll(core)
   end
+  if ep._store then
+    store.turn(ep)
+  end
   if ep._recorder then
     ep._recorder:drain()
   end

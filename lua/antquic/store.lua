@@ -21,6 +21,7 @@ local MAX_ADDRESSES = 4 -- of a peer
 local MAX_KNOWN = 8 -- that a session dials first
 local MAX_BYTES = 256 * 1024
 local SAVE_EVERY = 5
+local NO_FILE = 2 -- ENOENT
 
 ---@class antquic.Store
 local Store = {}
@@ -145,7 +146,10 @@ end
 ---@return string? code
 function store.open(path)
   local self = setmetatable({ path = path, peers = {}, nodes = {}, damaged = 0 }, Store)
-  local f = io.open(path, "rb")
+  local f, why, errno = io.open(path, "rb")
+  if not f and errno ~= NO_FILE then -- it may be whole: not to be replaced
+    return nil, why, "NETWORK"
+  end
   local text = f and f:read(MAX_BYTES)
   if f then
     f:close()
@@ -163,7 +167,10 @@ function store.open(path)
     if head ~= HEAD then
       self.damaged = self.damaged + 1
       if records == 0 then -- something else: not ours to overwrite
-        self.set_aside = os.rename(path, path .. ".bad")
+        self.set_aside, why = os.rename(path, path .. ".bad")
+        if not self.set_aside then
+          return nil, why, "NETWORK"
+        end
       end
     end
   end
@@ -274,7 +281,12 @@ function store.learn(ep, s, conn)
     coordinator = info and info.coordinator_addr,
   }
   self.dirty = true
-  if ep._sched.now() - self.saved_at >= SAVE_EVERY then
+end
+
+--- For each turn of the endpoint: writes what is new, at most every few seconds.
+function store.turn(ep)
+  local self = ep._store
+  if self.dirty and ep._sched.now() - self.saved_at >= SAVE_EVERY then
     save(ep)
   end
 end

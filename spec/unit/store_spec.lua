@@ -172,6 +172,60 @@ describe("the store", function()
     assert.equal("antquic-store 1\n", read(path))
   end)
 
+  it("what can't be set aside or read is not overwritten", function()
+    write(path, "my diary\n")
+    assert.is_truthy(os.execute("mkdir " .. path .. ".bad"))
+    local s, _, code = store.open(path)
+    assert.is_nil(s)
+    assert.equal("NETWORK", code)
+    assert.equal("my diary\n", read(path))
+    os.remove(path)
+    assert.is_truthy(os.execute(("ln -s %s %s"):format(path, path)))
+    s, _, code = store.open(path)
+    assert.is_nil(s)
+    assert.equal("NETWORK", code)
+  end)
+
+  it("is written by a turn when something is new, five seconds apart", function()
+    local now, events = 100, {}
+    local ep = {
+      _store = filled(1),
+      _sched = {
+        now = function()
+          return now
+        end,
+      },
+      _hub = {
+        emit = function(_, ev)
+          events[#events + 1] = ev
+        end,
+      },
+      bootstrap_nodes = function()
+        return {}
+      end,
+    }
+    local s = ep._store
+    store.attach(s, ep)
+    s.peers[hex(2)] = { addresses = { "1.2.3.4:5" }, last_seen = 1, took = 1 }
+    s.dirty = true
+    now = 104
+    store.turn(ep)
+    assert.equal(1, count(assert(store.open(path)).peers))
+    now = 105
+    store.turn(ep)
+    assert.equal(2, count(assert(store.open(path)).peers))
+    os.remove(path)
+    now = 200
+    store.turn(ep) -- nothing is new
+    assert.is_nil(read(path))
+    s.dirty, s.path = true, "/nonexistent/folder/store"
+    store.turn(ep)
+    assert.equal("store_failed", events[1].kind)
+    store.turn(ep)
+    assert.equal(1, #events)
+    s.path = path
+  end)
+
   it("a file of no bytes is an empty store", function()
     write(path, "")
     assert.equal(0, count(assert(store.open(path)).peers))

@@ -127,7 +127,7 @@ local function reach(s, plan, c)
     end
   end
   if not c.insist then
-    return nil, message, code
+    return nil, message, "PUNCHING_FAILED"
   end
   local final
   ok, why, code, final = insist(s, plan)
