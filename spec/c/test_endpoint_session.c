@@ -282,6 +282,37 @@ static void test_connect_to_bootstrap(void **state) {
   world_del(w);
 }
 
+/* enable_symmetric_nat off: no port is guessed, by us or for a peer. */
+static void test_no_guessing(void **state) {
+  (void)state;
+  for (int off = A; off <= B; off++) {
+    world *w = three(63, 0);
+    w->node[A]->params.strategy = AQ_STRATEGY_STEPS;
+    w->node[off]->params.enable_symmetric_nat = 0;
+    world_start_all(w);
+    wait_registered(w, 2);
+    aq_endpoint *ep = w->node[A]->ep;
+    aq_id s = start_session(w, A, B);
+    aq_hard_step step;
+    aq_hard_step_init(&step);
+    int rv = aq_session_hard(ep, w->now, s, AQ_PLAN_BIRTHDAY, &step);
+    assert_int_equal(rv, off == A ? AQ_ERR_NOT_ALLOWED : 0);
+    if (off == A) {
+      assert_int_equal(aq_session_hard(ep, w->now, s, AQ_PLAN_PREDICT, &step),
+                       AQ_ERR_NOT_ALLOWED);
+      assert_int_equal(aq_session_hard(ep, w->now, s, AQ_PLAN_FRESH, &step),
+                       0); /* guesses nothing */
+    } else {
+      world_run(w, 2 * AQ_S);
+      aq_statistics st;
+      aq_endpoint_get_statistics(w->node[B]->ep, &st);
+      assert_int_equal(st.offers_refused, 1);
+      assert_int_equal(st.extra_sockets_opened, 0);
+    }
+    world_del(w);
+  }
+}
+
 static void test_attempts_wait(void **state) {
   (void)state;
   world *w = three(62, 0);
@@ -439,6 +470,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_no_bootstrap),
       cmocka_unit_test(test_connect_to_bootstrap),
       cmocka_unit_test(test_attempts_wait),
+      cmocka_unit_test(test_no_guessing),
       cmocka_unit_test(test_state_of_a_move),
       cmocka_unit_test(test_state_of_a_move_that_fails),
       cmocka_unit_test(test_state_of_an_end),
