@@ -152,6 +152,36 @@ describe("an attempt", function()
     ]])
   end)
 
+  it("needs one coordinator of three, and counts those that kept silent", function()
+    local sim <close> = antquic.sim({ delay = 0.02 })
+    local carol, dave = sim:coordinator("carol"), sim:coordinator("dave")
+    sim:coordinator("erin")
+    local alice = sim:peer("alice", { nat = "port_restr" })
+    local bob = sim:peer("bob", { nat = "linux" }):echo()
+    sim:run(function()
+      sim:ready()
+      carol:kill()
+      dave:kill()
+      local start = sim:now()
+      alice:must_reach(bob, { timeout = 30 })
+      assert.is_true(sim:now() - start < 1, ("%.3f s"):format(sim:now() - start))
+      local answered, silent = 0, 0
+      for _, node in ipairs(alice.ep:bootstrap_nodes()) do
+        answered = answered + node.coordination_count
+        silent = silent + node.unanswered
+        assert.equal(node.unanswered, node.coordination_failures)
+        assert.equal(node.unanswered > 0, node.failed_at ~= nil)
+        assert.is_true(math.abs(node.rtt - 0.08) < 0.02, tostring(node.rtt))
+        assert.is_true(node.last_seen <= antquic.now() and node.last_seen > 0)
+      end
+      assert.equal(1, answered)
+      assert.is_true(silent >= 1)
+      -- Whoever kept silent is asked last.
+      local first = antquic.coordinator.by_rtt({}, alice.ep:bootstrap_nodes())[1]
+      assert.equal(1, first.coordination_count)
+    end)
+  end)
+
   it("succeeds once UDP passes again", function()
     local sim <close> = antquic.sim({ delay = 0.02 })
     local alice, bob = couple(sim, "port_restr", "linux")
