@@ -27,11 +27,15 @@ local function connected()
   return a
 end
 
+-- A stream that nobody holds is closed by the collector.
+local held
+
 -- With a session that nobody answers, and all that is open.
 local function busy()
   local a, b = support.trio()
   local conn = assert(a:connect(b.peer_id, { timeout = 5 }))
-  assert(conn:open_stream()):write("x")
+  held = assert(conn:open_stream())
+  held:write("x")
   a:start_traversal(antquic.identity.generate().peer_id, { timeout = 5 })
   return a
 end
