@@ -166,6 +166,47 @@ describe("ep:record", function()
     assert.matches("the disk is full", r:status().error)
   end)
 
+  it("takes every step, and what it is asked to do", function()
+    local a, b = support.trio({
+      policy = antquic.policy.extend(antquic.policy.balanced, {
+        connect = function(s)
+          s:dial({ "127.0.0.1:9", timeout = 0.05 })
+          assert(s:coordinate({ via = s.coordinators[1] }))
+          return s:fresh({ sockets = 1, via = s.coordinators[1] })
+        end,
+      }),
+    })
+    local lines, sink = tape()
+    local r = assert(a:record(sink))
+    local conn, message = a:connect(b.peer_id, { timeout = 5 })
+    assert.is_truthy(conn, message)
+    assert.is_true(r:close())
+    local started = {}
+    for _, entry in ipairs(parse(lines).entries) do
+      if entry.kind == "step_started" then
+        started[#started + 1] = entry
+      end
+    end
+    assert.equal("dial", started[1].step)
+    assert.matches("^127%.0%.0%.1:9$", started[1].what.addrs[1])
+    assert.matches("^c%d$", started[2].what.via[1])
+    assert.equal("fresh", started[3].step)
+    assert.equal(1, started[3].what.sockets)
+    assert.matches("^c%d$", started[3].what.via[1])
+  end)
+
+  it("never harms what it tells of", function()
+    local a, b = support.trio()
+    local r = assert(a:record(function() end))
+    r._names.address = function()
+      error("a fault of the record")
+    end
+    assert(a:connect(b.peer_id, { timeout = 5 }))
+    local ok, message = r:close()
+    assert.is_nil(ok)
+    assert.matches("a fault of the record", message)
+  end)
+
   it("writes a profile tamely", function()
     local a = support.endpoint()
     local lines, sink = tape()

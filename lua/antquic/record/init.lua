@@ -196,8 +196,10 @@ local function asked(self, what)
     if key == "addrs" or key == "order" then
       out[key] = addresses(self, value)
     elseif key == "via" then
-      -- Of several that are asked in turn the first.
-      out.via = self._names:name("c", type(value) == "table" and value[1] or value)
+      out.via = setmetatable({}, json.list)
+      for i, id in ipairs(type(value) == "table" and value or { value }) do
+        out.via[i] = self._names:name("c", id)
+      end
     elseif type(value) ~= "table" then
       out[key] = value
     end
@@ -226,7 +228,7 @@ local function from_event(self, ev)
   if ev.candidate then
     out.candidate = candidate(self, ev.candidate)
   end
-  if ev.what then
+  if type(ev.what) == "table" then
     out.what = asked(self, ev.what)
   end
   write(self, out)
@@ -301,8 +303,15 @@ local function explained(self, id, time)
   self:flush()
 end
 
---- For the endpoint: a session began here.
-function methods:session(s, timeout)
+-- A fault of the record ends the record, never what it tells of.
+local function guard(self, fn, ...)
+  local ok, why = pcall(fn, self, ...)
+  if not ok then
+    self._failure = self._failure or tostring(why)
+  end
+end
+
+local function session_began(self, s, timeout)
   if is_full(self) then
     return
   end
@@ -316,8 +325,23 @@ function methods:session(s, timeout)
   write(self, out)
 end
 
---- For the endpoint: each of its events.
-function methods:event(ev)
+-- What was measured of the NAT; how is of no use without the addresses.
+local function own_profile(self)
+  local p = self._ep:nat_profile()
+  local function is_known(name)
+    return p[name] ~= nil and p[name] ~= "unknown"
+  end
+  if p and (is_known("mapping") or is_known("filtering") or is_known("allocation")) then
+    p.evidence = nil
+    self:profile("local", p)
+  end
+end
+
+local function tell(self, ev)
+  if ev.kind == "nat_profile_changed" then
+    own_profile(self)
+    return
+  end
   if not SKIPPED[ev.kind] then
     from_event(self, ev)
   end
@@ -327,8 +351,17 @@ function methods:event(ev)
   end
 end
 
---- For the pump: takes what the core has.
-function methods:drain()
+--- For the endpoint: a session began here.
+function methods:session(s, timeout)
+  guard(self, session_began, s, timeout)
+end
+
+--- For the endpoint: each of its events.
+function methods:event(ev)
+  guard(self, tell, ev)
+end
+
+local function take(self)
   local inner = self._ep._core
   local poll = inner.poll_record
   local entry = poll(inner)
@@ -340,6 +373,11 @@ function methods:drain()
   if (self._seen or 0) > self._flushed + FLUSH then
     self:flush()
   end
+end
+
+--- For the pump: takes what the core has.
+function methods:drain()
+  guard(self, take)
 end
 
 function methods:flush()
@@ -529,6 +567,7 @@ function record.start(ep, sink, given)
     self:event(ev)
   end)
   header(self)
+  own_profile(self)
   return self
 end
 
