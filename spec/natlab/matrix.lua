@@ -10,6 +10,7 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local pairing = require "antquic.sim.pairs"
 local types = require "types"
 
 local matrix = {}
@@ -104,66 +105,16 @@ function matrix.first_packet_arrives(a, b)
   return reaches(types.by_name[a], types.by_name[b])
 end
 
---- A sample that has every reason to work and every reason not to, initiator first.
-matrix.quick = {
-  { "port_restr", "linux" },
-  { "linux", "port_restr" },
-  { "linux_open", "port_restr" },
-  { "linux_open", "linux_reject" },
-  { "sym_rand", "addr_restr" },
-  { "full_cone", "sym_eif" },
-  { "fw_only", "linux" },
-  { "adm_adf", "full_cone" },
-  { "sym_rand", "sym_rand" },
-  { "udp_blocked", "none" },
-}
-
---- Every ordered pair of the table.
-function matrix.all()
-  local pairs_list = {}
-  for _, a in ipairs(types.matrix) do
-    for _, b in ipairs(types.matrix) do
-      pairs_list[#pairs_list + 1] = { a, b }
-    end
-  end
-  return pairs_list
-end
-
 --- Parses "a:b,c:d", "quick" or "all". Returns nil and a message when a type is unknown.
 function matrix.parse(text)
-  if text == "quick" then
-    return matrix.quick
-  elseif text == "all" then
-    return matrix.all()
-  end
-  local list = {}
-  for word in text:gmatch("[^,]+") do
-    local a, b = word:match("^%s*([%w_]+):([%w_]+)%s*$")
-    if not a then
-      return nil, ("not a pair a:b: %s"):format(word)
-    end
-    for _, name in ipairs { a, b } do
-      if not types.by_name[name] then
-        return nil,
-          ("no such type: %s (there are: %s, %s)"):format(
-            name,
-            table.concat(types.matrix, ", "),
-            table.concat(types.extra, ", ")
-          )
-      end
-    end
-    list[#list + 1] = { a, b }
-  end
-  if #list == 0 then
-    return nil, "no pairs"
-  end
-  return list
+  local names = table.move(types.matrix, 1, #types.matrix, 1, {})
+  return pairing.parse(text, table.move(types.extra, 1, #types.extra, #names + 1, names))
 end
 
 --- Entries of the table that contradict its symmetry or the rule; empty when all is well.
 function matrix.contradictions()
   local bad = {}
-  for _, pair in ipairs(matrix.all()) do
+  for _, pair in ipairs(pairing.all()) do
     local a, b = pair[1], pair[2]
     if goal[a][b] ~= goal[b][a] then
       bad[#bad + 1] = ("%s:%s is not symmetric"):format(a, b)

@@ -18,7 +18,7 @@ package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 
 local antquic = require "antquic"
 local core = require "antquic.core"
-local json = require "json"
+local json = require "antquic.json"
 
 local MEASURING = 0.5 -- seconds; not everything can be told in every place
 local register_wait = 1.5 -- seconds; who has no coordinator by then goes on without

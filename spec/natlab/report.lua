@@ -2,31 +2,12 @@
 --
 -- SPDX-License-Identifier: MIT
 
-local json = require "json"
+local json = require "antquic.json"
 local matrix = require "matrix"
+local simulated = require "antquic.sim.report"
+local statistics = require "antquic.sim.statistics"
 
 local report = {}
-
---- The p-quantile of a sorted list, by the nearest rank.
-local function quantile(sorted, p)
-  if #sorted == 0 then
-    return nil
-  end
-  return sorted[math.max(1, math.ceil(p * #sorted))]
-end
-
---- Wilson's 95 % interval for `k` of `n`.
-local function wilson(k, n)
-  if n == 0 then
-    return 0, 1
-  end
-  local z = 1.959964
-  local p = k / n
-  local centre = p + z * z / (2 * n)
-  local spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-  local divisor = 1 + z * z / n
-  return math.max(0, (centre - spread) / divisor), math.min(1, (centre + spread) / divisor)
-end
 
 local function sorted_values(results, field, ok)
   local list = {}
@@ -51,14 +32,13 @@ function report.row(a, b, results)
     expected = matrix.mark(a, b),
     trials = #results,
     direct = #ms,
-    times = json.array(ms),
-    p50_ms = quantile(ms, 0.5) or json.null,
-    p95_ms = quantile(ms, 0.95) or json.null,
-    rtt_ms = results.rtt_ms or json.null,
-    rtts = json.null,
-    packets = quantile(sorted_values(results, "packets", true), 0.5) or json.null,
-    fail_max_ms = sorted_values(results, "total_ms", false)[#results - #ms] or json.null,
-    guesses = quantile(sorted_values(results, "guesses", true), 1) or json.null,
+    times = setmetatable(ms, json.list),
+    p50_ms = statistics.quantile(ms, 0.5),
+    p95_ms = statistics.quantile(ms, 0.95),
+    rtt_ms = results.rtt_ms,
+    packets = statistics.quantile(sorted_values(results, "packets", true), 0.5),
+    fail_max_ms = sorted_values(results, "total_ms", false)[#results - #ms],
+    guesses = statistics.quantile(sorted_values(results, "guesses", true), 1),
     in_time = 0,
     failures = {},
     examples = {},
@@ -66,7 +46,7 @@ function report.row(a, b, results)
   for _, took in ipairs(ms) do
     row.in_time = row.in_time + (took <= report.IN_TIME_MS and 1 or 0)
   end
-  row.wilson_low, row.wilson_high = wilson(#ms, #results)
+  row.wilson_low, row.wilson_high = statistics.wilson(#ms, #results)
   if results.rtt_ms and #ms > 0 then
     row.rtts = row.p50_ms / results.rtt_ms
   end
@@ -102,14 +82,14 @@ function report.complaints(row)
     return list
   elseif matrix.must_mostly(row.a, row.b) then
     -- A few attempts say only so much: they must not contradict it.
-    local _, high = wilson(row.in_time, row.trials)
+    local _, high = statistics.wilson(row.in_time, row.trials)
     if (row.trials < ENOUGH and high or row.in_time / row.trials) < MOSTLY then
       add("%d of %d connected within %.0f s", row.in_time, row.trials, report.IN_TIME_MS / 1e3)
       for code, text in pairs(row.examples) do
         add("%s: %s", code, text)
       end
     end
-    if row.guesses ~= json.null and row.guesses > MOST_GUESSES then
+    if row.guesses and row.guesses > MOST_GUESSES then
       add("%d guesses", row.guesses)
     end
   elseif matrix.must_not(row.a, row.b) and row.direct > 0 then
@@ -121,14 +101,14 @@ function report.complaints(row)
     end
   end
   if (blocked or matrix.must_not(row.a, row.b)) and row.direct < row.trials then
-    if row.fail_max_ms == json.null or row.fail_max_ms >= SLOWEST_REFUSAL_MS then
+    if not row.fail_max_ms or row.fail_max_ms >= SLOWEST_REFUSAL_MS then
       add("took %s ms to fail, at most %d are allowed", row.fail_max_ms, SLOWEST_REFUSAL_MS)
     end
     if row.failures.TIMEOUT or row.failures["nil"] then
       add("fails without saying why: %s", tostring(row.examples.TIMEOUT or row.examples["nil"]))
     end
   end
-  if row.rtts ~= json.null and matrix.must(row.a, row.b) then
+  if row.rtts and matrix.must(row.a, row.b) then
     -- to the coordinator and back, to the peer and back; and a way from the target to here
     -- before that, where only a packet of the target can be the first to arrive
     local way = matrix.first_packet_arrives(row.a, row.b) and 2 or 2.5
@@ -141,7 +121,7 @@ function report.complaints(row)
 end
 
 local function number(value, format)
-  return value == json.null and "-" or format:format(value)
+  return value and format:format(value) or "-"
 end
 
 report.head = ("%-14s %-14s %s %7s %8s %8s %6s %7s %7s"):format(
@@ -166,7 +146,7 @@ function report.line(row)
   if row.failed_to_run then
     codes[1] = "could not be tried"
   end
-  if #codes > 0 and row.fail_max_ms ~= json.null then
+  if #codes > 0 and row.fail_max_ms then
     codes[#codes + 1] = ("within %.1f s"):format(row.fail_max_ms / 1e3)
   end
   local text = ("%-14s %-14s %s %3d/%-3d %8s %8s %6s %7s %7s  %s"):format(
@@ -192,21 +172,10 @@ function report.median(rows)
     table.move(row.times, 1, #row.times, #list + 1, list)
   end
   table.sort(list)
-  return quantile(list, 0.5), #list
+  return statistics.quantile(list, 0.5), #list
 end
 
 --- Writes {"pairs": [...]}. Returns true, or nil and the reason.
-function report.write(path, rows)
-  local file, why = io.open(path, "w")
-  if not file then
-    return nil, why
-  end
-  local parts = {}
-  for i, row in ipairs(rows) do
-    parts[i] = "  " .. json.encode(row)
-  end
-  file:write('{"pairs": [\n', table.concat(parts, ",\n"), "\n]}\n")
-  return file:close()
-end
+report.write = simulated.write
 
 return report

@@ -4,7 +4,7 @@
 -- SPDX-License-Identifier: MIT
 
 local Lab = require "lab"
-local json = require "json"
+local json = require "antquic.json"
 local profiles = require "profiles"
 local trial = require "trial"
 

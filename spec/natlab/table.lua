@@ -4,9 +4,9 @@
 --
 --   lua5.4 spec/natlab/table.lua ALL.json [DELAYED.json] > docs/natlab.md
 
-package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
+package.path = (arg[0]:match("^(.*/)") or "./") .. "../../lua/?.lua;" .. package.path
 
-local json = require "json"
+local json = require "antquic.json"
 
 local function load(path)
   local file = assert(io.open(path))

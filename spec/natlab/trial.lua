@@ -5,7 +5,7 @@
 
 local Lab = require "lab"
 local classify = require "classify"
-local json = require "json"
+local json = require "antquic.json"
 local types = require "types"
 
 local trial = {}

@@ -241,23 +241,7 @@ types.by_name = {
 }
 
 --- The types that pairs are made of, in the order of the tables that are printed.
-types.matrix = {
-  "none",
-  "fw_only",
-  "full_cone",
-  "addr_restr",
-  "port_restr",
-  "linux",
-  "linux_reject",
-  "linux_open",
-  "adm_apdf",
-  "adm_adf",
-  "sym_rand",
-  "sym_seq",
-  "sym_eif",
-  "sym_adf",
-  "udp_blocked",
-}
+types.matrix = require("antquic.sim.types").matrix
 
 --- Beyond these: classified by the self-test, usable in --pairs.
 types.extra = { "full_cone_hp", "port_restr_hp", "pool_arb", "fw_v6" }

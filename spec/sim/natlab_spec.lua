@@ -4,9 +4,7 @@
 -- spec/natlab/measured.json is what `./bootstrap.sh natlab --pairs all --trials 20
 -- --json spec/natlab/measured.json` wrote.
 
-package.path = "./spec/natlab/?.lua;" .. package.path
-
-local json = require("json")
+local json = require("antquic.json")
 local matrix = require("antquic.sim.matrix")
 local statistics = require("antquic.sim.statistics")
 

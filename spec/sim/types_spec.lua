@@ -20,6 +20,10 @@ local MAPPING = {
 describe("types of NAT", function()
   it("are those of the lab", function()
     assert.same(lab.matrix, types.matrix)
+    assert.equal(15, #types.matrix)
+    for _, name in ipairs(types.matrix) do
+      assert(lab.by_name[name], name)
+    end
     for name, kind in pairs(lab.by_name) do
       local ours = types.get(name)
       assert(ours, name)
@@ -50,7 +54,8 @@ describe("types of NAT", function()
       end
     end
     assert.equal(225, #pairing.parse("all"))
-    assert.same(matrix.quick, pairing.parse("quick"))
+    assert.same(matrix.parse("quick"), pairing.parse("quick"))
+    assert.equal(10, #pairing.parse("quick"))
   end)
 
   it("are named when one doesn't exist", function()

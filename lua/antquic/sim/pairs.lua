@@ -77,7 +77,9 @@ local QUICK = {
   { "udp_blocked", "none" },
 }
 
-local function every()
+--- Every ordered pair of the table.
+---@return string[][]
+function pairing.all()
   local list = {}
   for _, a in ipairs(types.matrix) do
     for _, b in ipairs(types.matrix) do
@@ -89,13 +91,19 @@ end
 
 --- Reads "quick", "all" or "a:b,c:d". Nil and a message for what isn't one.
 ---@param text string
+---@param names string[]? the types that may be asked for (default: the simulator's)
 ---@return string[][]?
 ---@return string? message
-function pairing.parse(text)
+function pairing.parse(text, names)
   if text == "quick" then
     return QUICK
   elseif text == "all" then
-    return every()
+    return pairing.all()
+  end
+  names = names or types.names()
+  local is_type = {}
+  for _, name in ipairs(names) do
+    is_type[name] = true
   end
   local list = {}
   for word in text:gmatch("[^,]+") do
@@ -104,12 +112,9 @@ function pairing.parse(text)
       return nil, ("'%s' is no pair of NAT types like port_restr:linux"):format(word)
     end
     for _, name in ipairs({ a, b }) do
-      if not get(name) then
+      if not is_type[name] then
         return nil,
-          ("there is no NAT type '%s'; there are %s"):format(
-            name,
-            table.concat(types.names(), ", ")
-          )
+          ("there is no NAT type '%s'; there are %s"):format(name, table.concat(names, ", "))
       end
     end
     list[#list + 1] = { a, b }
