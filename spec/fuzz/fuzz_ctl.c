@@ -5,14 +5,9 @@
 #include "base/addr.h"
 #include "proto/ctl.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
-static void check(int ok) {
-  if (!ok) {
-    abort();
-  }
-}
+#include <string.h>
 
 static void check_again(const aq_ctl *m) {
   static aq_ctl back;
@@ -23,8 +18,6 @@ static void check_again(const aq_ctl *m) {
   check(aq_ctl_parse(&back, out, n, &used) == 1 && used == n);
   check(memcmp(&back, m, sizeof(back)) == 0);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   static aq_ctl m;

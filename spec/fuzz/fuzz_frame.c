@@ -5,15 +5,7 @@
 #include "base/addr.h"
 #include "proto/frame.h"
 
-#include <stdlib.h>
-
-static void check(int ok) {
-  if (!ok) {
-    abort();
-  }
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   aq_frame f;

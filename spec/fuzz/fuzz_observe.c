@@ -4,28 +4,9 @@
  * SPDX-License-Identifier: MIT */
 #include "proto/observe.h"
 
-#include <stdlib.h>
+#include "fuzz.h"
+
 #include <string.h>
-
-static void check(int ok) {
-  if (!ok) {
-    abort();
-  }
-}
-
-static int mac(uint8_t out[AQ_PUNCH_MAC_LEN], const uint8_t *key, size_t keylen,
-               const uint8_t *data, size_t len) {
-  uint64_t h = UINT64_C(0xcbf29ce484222325);
-  for (size_t i = 0; i < keylen + len; i++) {
-    h = (h ^ (i < keylen ? key[i] : data[i - keylen])) *
-        UINT64_C(0x100000001b3);
-  }
-  memset(out, 0, AQ_PUNCH_MAC_LEN);
-  memcpy(out, &h, sizeof(h));
-  return 0;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   static const uint8_t key[AQ_OBSERVE_KEY_LEN] = {1, 2, 3};
@@ -37,14 +18,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   check(o.delay <= AQ_OBSERVE_MAX_DELAY);
   check((o.type == AQ_OBSERVE_TELL) == (o.addr.family != 0));
   uint8_t out[AQ_OBSERVE_LEN];
-  check(aq_observe_format(out, &o, key, mac) == 0);
+  check(aq_observe_format(out, &o, key, fuzz_mac) == 0);
   check(aq_observe_peek(&again, out, sizeof(out)) == 0);
   check(memcmp(&o, &again, sizeof(o)) == 0);
-  check(aq_observe_verify(out, sizeof(out), key, mac) == 0);
+  check(aq_observe_verify(out, sizeof(out), key, fuzz_mac) == 0);
   /* The bytes that an address has no use for are signed too. */
   size_t body = AQ_OBSERVE_LEN - AQ_PUNCH_MAC_LEN;
-  check(mac(out, key, sizeof(key), data, body) == 0);
+  check(fuzz_mac(out, key, sizeof(key), data, body) == 0);
   int same = memcmp(out, data + body, AQ_PUNCH_MAC_LEN) == 0;
-  check((aq_observe_verify(data, len, key, mac) == 0) == same);
+  check((aq_observe_verify(data, len, key, fuzz_mac) == 0) == same);
   return 0;
 }

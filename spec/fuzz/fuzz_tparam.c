@@ -4,16 +4,9 @@
  * SPDX-License-Identifier: MIT */
 #include "proto/tparam.h"
 
-#include <stdlib.h>
+#include "fuzz.h"
+
 #include <string.h>
-
-static void check(int ok) {
-  if (!ok) {
-    abort();
-  }
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   aq_tparams t;

@@ -7,16 +7,10 @@
  * SPDX-License-Identifier: MIT */
 #include "proto/walk.h"
 
+#include "fuzz.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-static void check(int ok) {
-  if (!ok) {
-    abort();
-  }
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   if (len > 65536) {
