@@ -46,6 +46,18 @@ static void from_here(world *w) {
   }
 }
 
+static world *at_rest(world *w) {
+  world_start_all(w);
+  from_here(w);
+  return w;
+}
+
+/* A datagram to B from somebody else. */
+static void stranger_sends(world *w, const uint8_t *data, size_t len) {
+  aq_addr from = util_addr("198.19.0.1:5000");
+  world_inject(w, &from, &w->node[B]->bound, data, len);
+}
+
 static world *connected_pair(void) {
   world *w = pair_of();
   world_start_all(w);
@@ -92,17 +104,13 @@ static void reach(world *w, const aq_peer_id *peer) {
 /* ---- stories: connections ---- */
 
 world *story_nothing(void) {
-  world *w = pair_of();
-  world_start_all(w);
-  from_here(w);
+  world *w = at_rest(pair_of());
   world_run(w, 60 * AQ_S);
   return w;
 }
 
 world *story_dialed(void) {
-  world *w = pair_of();
-  world_start_all(w);
-  from_here(w);
+  world *w = at_rest(pair_of());
   world_dial(w, A, B, 1);
   world_wait_conn(w, A);
   world_run(w, AQ_S);
@@ -143,8 +151,7 @@ world *story_not_allowed(void) {
   world *w = pair_of();
   w->node[B]->params.allow = &w->node[B]->id;
   w->node[B]->params.allow_count = 1;
-  world_start_all(w);
-  from_here(w);
+  at_rest(w);
   world_dial(w, A, B, 1);
   world_run(w, 10 * AQ_S);
   return w;
@@ -153,8 +160,7 @@ world *story_not_allowed(void) {
 world *story_with_retry(void) {
   world *w = pair_of();
   w->node[B]->params.always_retry = 1;
-  world_start_all(w);
-  from_here(w);
+  at_rest(w);
   world_dial(w, A, B, 1);
   world_wait_conn(w, A);
   world_run(w, AQ_S);
@@ -173,53 +179,41 @@ world *story_lost_state(void) {
 }
 
 world *story_resets_asked_for(void) {
-  world *w = pair_of();
+  world *w = at_rest(pair_of());
   uint8_t pkt[100] = {0x40};
-  world_start_all(w);
-  from_here(w);
   for (int i = 0; i < 100; i++) {
-    aq_addr from = util_addr("198.19.0.1:5000");
     pkt[1] = (uint8_t)i;
-    world_inject(w, &from, &w->node[B]->bound, pkt, sizeof(pkt));
+    stranger_sends(w, pkt, sizeof(pkt));
   }
   world_run(w, 100 * AQ_MS);
   return w;
 }
 
 world *story_other_version(void) {
-  world *w = pair_of();
+  world *w = at_rest(pair_of());
   uint8_t pkt[1200] = {0xc0, 0x7a, 0x7a, 0x7a, 0x7a, 8, 1, 2,
                        3,    4,    5,    6,    7,    8, 0};
-  aq_addr from = util_addr("198.19.0.1:5000");
-  world_start_all(w);
-  from_here(w);
-  world_inject(w, &from, &w->node[B]->bound, pkt, sizeof(pkt));
+  stranger_sends(w, pkt, sizeof(pkt));
   world_run(w, AQ_S);
   return w;
 }
 
 world *story_malformed(void) {
-  world *w = pair_of();
+  world *w = at_rest(pair_of());
   static const uint8_t cut[] = {0x40, 1, 2};      /* no whole connection ID */
   static const uint8_t punch[] = {0x01, 0x02, 3}; /* another punch version */
-  aq_addr from = util_addr("198.19.0.1:5000");
-  world_start_all(w);
-  from_here(w);
-  world_inject(w, &from, &w->node[B]->bound, cut, sizeof(cut));
-  world_inject(w, &from, &w->node[B]->bound, punch, sizeof(punch));
+  stranger_sends(w, cut, sizeof(cut));
+  stranger_sends(w, punch, sizeof(punch));
   world_run(w, AQ_S);
   return w;
 }
 
 world *story_unknown(void) {
-  world *w = pair_of();
+  world *w = at_rest(pair_of());
   uint8_t initial[100] = {0xc0, 0, 0, 0, 1, 8}; /* too short for an Initial */
   uint8_t punch[AQ_PUNCH_LEN] = {0x01, 0x01};   /* of no session */
-  aq_addr from = util_addr("198.19.0.1:5000");
-  world_start_all(w);
-  from_here(w);
-  world_inject(w, &from, &w->node[B]->bound, initial, sizeof(initial));
-  world_inject(w, &from, &w->node[B]->bound, punch, sizeof(punch));
+  stranger_sends(w, initial, sizeof(initial));
+  stranger_sends(w, punch, sizeof(punch));
   world_run(w, AQ_S);
   return w;
 }
@@ -227,10 +221,8 @@ world *story_unknown(void) {
 /* ---- stories: bounds of connections ---- */
 
 world *story_half_open_full(void) {
-  world *w = pair_of();
+  world *w = at_rest(pair_of());
   aq_addr elsewhere = util_addr("198.19.7.7:1");
-  world_start_all(w);
-  from_here(w);
   for (uint32_t i = 0; i < w->node[B]->params.max_half_open; i++) {
     elsewhere.ip[2] = (uint8_t)i;
     aq_limits_open(&w->node[B]->ep->limits, &elsewhere);
@@ -241,9 +233,7 @@ world *story_half_open_full(void) {
 }
 
 world *story_prefix_full(void) {
-  world *w = pair_of();
-  world_start_all(w);
-  from_here(w);
+  world *w = at_rest(pair_of());
   for (int i = 0; i < AQ_LIMIT_PREFIX; i++) {
     aq_limits_open(&w->node[B]->ep->limits, &w->node[A]->bound);
   }
@@ -417,8 +407,7 @@ world *story_forged_punch(void) {
   const aq_contact *k = aq_contact_find(w->node[B]->ep, &w->node[A]->id);
   uint8_t bad[AQ_PUNCH_LEN] = {0x01, 0x01, 0x01};
   memcpy(bad + 4, aq_trav_session(k->session->trav, 0), 8);
-  aq_addr from = util_addr("198.19.0.1:5000");
-  world_inject(w, &from, &w->node[B]->bound, bad, sizeof(bad));
+  stranger_sends(w, bad, sizeof(bad));
   world_flush(w);
   w->node[A]->deaf = 1;
   world_run(w, 15 * AQ_MS);
@@ -550,9 +539,7 @@ world *story_spoilt_question(void) {
 
 /* A recorder that nobody empties. */
 world *story_full_record(void) {
-  world *w = pair_of();
-  world_start_all(w);
-  from_here(w);
+  world *w = at_rest(pair_of());
   world_node *a = w->node[A];
   assert_int_equal(aq_endpoint_record(a->ep, 1), 0);
   uint8_t rubbish[40] = {1, 1};
@@ -564,9 +551,7 @@ world *story_full_record(void) {
 }
 
 world *story_extra_sockets(void) {
-  world *w = pair_of();
-  world_start_all(w);
-  from_here(w);
+  world *w = at_rest(pair_of());
   aq_endpoint *ep = w->node[A]->ep;
   uint32_t index;
   for (int i = 0; i < AQ_MAX_EXTRA_SOCKETS; i++) {
