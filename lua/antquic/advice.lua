@@ -44,10 +44,11 @@ local function sum(list, key)
   return n
 end
 
-local function steps_of(facts, name)
+-- The steps whose names are keys of |names|.
+local function steps_of(facts, names)
   local out = {}
   for _, step in ipairs(facts.steps) do
-    if step.step == name then
+    if names[step.step] then
       out[#out + 1] = step
     end
   end
@@ -59,13 +60,7 @@ local PUNCHES = { punch = true, fresh = true, predict = true, birthday = true, r
 advice.PUNCHES = PUNCHES
 
 local function punches(facts)
-  local out = {}
-  for _, step in ipairs(facts.steps) do
-    if PUNCHES[step.step] then
-      out[#out + 1] = step
-    end
-  end
-  return out
+  return steps_of(facts, PUNCHES)
 end
 
 -- It came as far as punching, and that came to nothing.
@@ -136,6 +131,28 @@ local function names_of(list)
   return table.concat(out, ", ")
 end
 
+-- There are bootstrap nodes, and none of them is like that.
+local function no_node(facts, is)
+  for _, node in ipairs(facts.nodes or {}) do
+    if is(node) then
+      return false
+    end
+  end
+  return facts.nodes ~= nil and #facts.nodes > 0
+end
+
+local function connected(node)
+  return node.connected
+end
+
+local function ever_answered(node)
+  return node.connected or node.last_seen
+end
+
+local function coordinates(node)
+  return node.connected and node.can_coordinate
+end
+
 local LIMITS = {
   punch_session = "for one attempt",
   punch_target = "for an address that has not answered yet",
@@ -164,13 +181,8 @@ local RULES = {
     "udp_blocked",
     last = true,
     function(f)
-      if not f.nodes or #f.nodes == 0 or f.error == "WRONG_KEY" then
+      if f.error == "WRONG_KEY" or not no_node(f, ever_answered) then
         return
-      end
-      for _, node in ipairs(f.nodes) do
-        if node.connected or node.last_seen then
-          return
-        end
       end
       return (
         "No coordinator ever answered (%s): UDP seems to be blocked here, or the addresses "
@@ -182,13 +194,8 @@ local RULES = {
     "coordinators_lost",
     last = true,
     function(f)
-      if not f.nodes or #f.nodes == 0 or not failed_with(f, "NO_BOOTSTRAP_NODES") then
+      if not failed_with(f, "NO_BOOTSTRAP_NODES") or not no_node(f, connected) then
         return
-      end
-      for _, node in ipairs(f.nodes) do
-        if node.connected then
-          return
-        end
       end
       return (
         "The coordinators (%s) answered before and don't any more: the network here has "
@@ -200,13 +207,8 @@ local RULES = {
     "not_coordinators",
     last = true,
     function(f)
-      if not f.nodes or #f.nodes == 0 or not failed_with(f, "NO_BOOTSTRAP_NODES") then
+      if not failed_with(f, "NO_BOOTSTRAP_NODES") or not no_node(f, coordinates) then
         return
-      end
-      for _, node in ipairs(f.nodes) do
-        if node.connected and node.can_coordinate then
-          return
-        end
       end
       return (
         "The bootstrap nodes (%s) are reached, but none of them coordinates: start them "
@@ -262,7 +264,7 @@ local RULES = {
   {
     "coordinator_lost",
     function(f)
-      for _, step in ipairs(steps_of(f, "coordinate")) do
+      for _, step in ipairs(steps_of(f, { coordinate = true })) do
         if step.error == "PEER_NOT_CONNECTED" then
           return (
             "The connection to the coordinator %s was lost in the middle: with a second one "
@@ -276,7 +278,7 @@ local RULES = {
     "coordinator_silent",
     last = true,
     function(f)
-      for _, step in ipairs(steps_of(f, "coordinate")) do
+      for _, step in ipairs(steps_of(f, { coordinate = true })) do
         if step.error == "TIMEOUT" and f.error ~= "PUNCHING_FAILED" then
           return (
             "The coordinator %s was asked and did not answer in time: it is overloaded, or "
