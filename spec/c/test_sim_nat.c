@@ -455,6 +455,22 @@ static void inbound_need_not_refresh(void **state) {
   aq_sim_del(l.s);
 }
 
+static void a_stranger_need_not_refresh(void **state) {
+  aq_sim_nat_params p = type("full_cone");
+  lab l;
+  (void)state;
+  p.idle = 10 * AQ_S;
+  p.inbound_refresh = 0;
+  lab_init(&l, &p, 4);
+  uint32_t udp = open_any(&l, 0);
+  aq_addr outer = ask(&l, udp, 0);
+  aq_sim_step(l.s, aq_sim_now(l.s) + 9 * AQ_S);
+  assert_true(answers(&l, 1, &outer, udp));
+  aq_sim_step(l.s, aq_sim_now(l.s) + 2 * AQ_S);
+  assert_false(answers(&l, 1, &outer, udp));
+  aq_sim_del(l.s);
+}
+
 static void absolute_lifetimes_end_what_is_used(void **state) {
   aq_sim_nat_params p = type("port_restr");
   lab l;
@@ -690,6 +706,7 @@ int main(void) {
       cmocka_unit_test(openers_die_on_the_way),
       cmocka_unit_test(mappings_live_as_long_as_they_are_used),
       cmocka_unit_test(inbound_need_not_refresh),
+      cmocka_unit_test(a_stranger_need_not_refresh),
       cmocka_unit_test(absolute_lifetimes_end_what_is_used),
       cmocka_unit_test(answers_leave_by_the_same_port),
       cmocka_unit_test(two_ways_to_one_place_are_told_apart),

@@ -275,7 +275,6 @@ static aq_vflow *flow_new(aq_vnat *n, aq_tstamp now, aq_vmap *m,
   if (m != NULL) {
     aq_vtable_add(&n->flows_in, &f->by_inside, pair_hash(&m->inside, shown));
     aq_list_push_back(&m->flows, &f->of_map);
-    map_use(n, m, now);
   } else {
     aq_list_init(&f->of_map);
   }
@@ -336,8 +335,11 @@ aq_sim_fate aq_vnat_out(aq_vnat *n, aq_tstamp now, const aq_addr *from,
     return fate;
   }
   *seen = m->outer;
-  return flow_new(n, now, m, &m->outer, to, to) != NULL ? AQ_SIM_FATE_FORWARDED
-                                                        : AQ_SIM_FATE_NO_MEMORY;
+  if (flow_new(n, now, m, &m->outer, to, to) == NULL) {
+    return AQ_SIM_FATE_NO_MEMORY;
+  }
+  map_use(n, m, now);
+  return AQ_SIM_FATE_FORWARDED;
 }
 
 static int has_remote_ip(const aq_vmap *m, const aq_addr *ip) {
@@ -389,7 +391,8 @@ static void let_in(aq_vnat *n, aq_tstamp now, aq_vmap *m, const aq_addr *from,
   if (n->p.inbound_session && other_name(n, &m->inside, from, shown)) {
     /* No room: it is passed on all the same, and not remembered. */
     flow_new(n, now, m, &m->outer, from, shown);
-  } else if (n->p.inbound_refresh) {
+  }
+  if (n->p.inbound_refresh) {
     map_use(n, m, now);
   }
 }
