@@ -334,7 +334,7 @@ function Endpoint:poll() end
 ---@field failures? integer in a row
 ---@field existing? antquic.Id the dial found this connection to the peer: conn is another name of it
 ---@field code? integer the peer's application error code
----@field step? "dial"|"coordinate"|"punch"
+---@field step? "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"
 ---@field decision? integer for Endpoint:decide
 ---@field rtt? number
 ---@field duration? number

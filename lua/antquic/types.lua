@@ -100,7 +100,7 @@
 ---@field policy? string policy_error
 ---@field choice? string policy_error
 ---@field where? string handler_error
----@field step? "dial"|"coordinate"|"punch" step_started, step_ended
+---@field step? "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair" step_started, step_ended
 ---@field what? table step_started: what was asked
 ---@field traceback? string
 

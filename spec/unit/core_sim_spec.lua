@@ -8,7 +8,7 @@ local core = require("antquic.core")
 local KEYS = { a = ("a"):rep(32), b = ("b"):rep(32), c = ("c"):rep(32) }
 
 -- Two peers behind NATs of those types, and a coordinator.
-local function world(seed, one, two, link)
+local function world(seed, one, two, link, strategy)
   local w = { sim = assert(core.sim({ seed = seed })), seen = {} }
   local sim = w.sim
   w.server = assert(sim:host())
@@ -27,7 +27,12 @@ local function world(seed, one, two, link)
       accept = true,
       bind = { "0.0.0.0:9000" },
     })),
-    a = assert(sim:endpoint(w.host_a, { key = KEYS.a, accept = true, bootstrap_nodes = boot })),
+    a = assert(sim:endpoint(w.host_a, {
+      key = KEYS.a,
+      accept = true,
+      bootstrap_nodes = boot,
+      strategy = strategy,
+    })),
     b = assert(sim:endpoint(w.host_b, { key = KEYS.b, accept = true, bootstrap_nodes = boot })),
   }
   function w:run(seconds, until_kind)
@@ -75,6 +80,17 @@ describe("core.sim", function()
     assert.equal(hashes[1], hashes[2])
     assert.are_not.equal(hashes[1], hashes[3])
     assert.matches("^%x+$", hashes[1])
+  end)
+
+  it("names the step that ended, those with new sockets too", function()
+    local w = world(1, "port_restr", "linux", { delay = 0.02 }, "steps")
+    w:run(2)
+    local id = assert(w.ep.a:session_start(core.sim_peer_id(KEYS.b), {}, 10))
+    assert.is_true(w.ep.a:session_hard(id, "fresh", { sockets = 1 }))
+    assert.equal("fresh", assert(w:run(10, "a step_done")).step)
+    local steps = w.ep.a:explain(id)
+    assert.same({ "coordinate", "fresh" }, { steps[1].step, steps[2].step })
+    w:close()
   end)
 
   it("tells what happened to each datagram", function()

@@ -225,14 +225,18 @@ void laq_set_addr(lua_State *L, const char *name, const aq_addr *a) {
   }
 }
 
-void laq_set_id(lua_State *L, const char *name, aq_id id) {
-  if (id != 0) {
-    laq_set_int(L, name, id);
+void laq_set_some(lua_State *L, const char *name, uint64_t v) {
+  if (v != 0) {
+    laq_set_int(L, name, v);
   }
 }
 
+void laq_set_id(lua_State *L, const char *name, aq_id id) {
+  laq_set_some(L, name, id);
+}
+
 void laq_set_text(lua_State *L, const char *name, const char *v) {
-  if (v[0] != '\0') {
+  if (v != NULL && v[0] != '\0') {
     laq_set_string(L, name, v);
   }
 }

@@ -80,9 +80,10 @@ void laq_set_bool(lua_State *L, const char *name, int v);
 void laq_set_time(lua_State *L, const char *name, uint64_t ns);
 void laq_set_string(lua_State *L, const char *name, const char *v);
 void laq_set_peer(lua_State *L, const char *name, const aq_peer_id *id);
-/* Nothing is set when the address has no family, the id is 0, the text is
- * empty or the error is 0. */
+/* Nothing is set when the address has no family, the number or id is 0, the
+ * text is empty or NULL, or the error is 0. */
 void laq_set_addr(lua_State *L, const char *name, const aq_addr *a);
+void laq_set_some(lua_State *L, const char *name, uint64_t v);
 void laq_set_id(lua_State *L, const char *name, aq_id id);
 void laq_set_text(lua_State *L, const char *name, const char *v);
 void laq_set_error(lua_State *L, const char *name, int err);
@@ -115,6 +116,9 @@ void laq_push_event(lua_State *L, const aq_endpoint *ep, const aq_event *e);
 /* laq_punch_step reads the table at |arg| (may be nil) over the defaults.
  * Returns as laq_opt_addrs. */
 int laq_punch_step(lua_State *L, int arg, aq_punch_step *step);
+/* "dial", "coordinate", or the name of a plan: each is a step of its own.
+ * |step| is that of aq_step_record and of AQ_EVENT_STEP_DONE. */
+const char *laq_step_name(uint64_t step);
 /* What is known of a NAT, but for addresses and ports. */
 void laq_push_profile(lua_State *L, const aq_nat_profile *p);
 

@@ -66,13 +66,6 @@ static const uint32_t shape[] = {
 };
 #undef K
 
-static void set_step(lua_State *L, uint64_t step) {
-  static const char *const names[] = {"dial", "coordinate", "punch"};
-  if (step < sizeof(names) / sizeof(names[0])) {
-    laq_set_string(L, "step", names[step]);
-  }
-}
-
 static void set_uni(lua_State *L, const aq_endpoint *ep, aq_id stream) {
   aq_stream_info info;
   if (stream != 0 && aq_stream_get_info(ep, stream, &info) == 0) {
@@ -126,7 +119,7 @@ static void set_values(lua_State *L, const aq_event *e, uint32_t has) {
     laq_set_id(L, "existing", e->value);
   }
   if (has & STEP) {
-    set_step(L, e->value);
+    laq_set_string(L, "step", laq_step_name(e->value));
   }
   if ((has & RTT) && e->duration != 0) {
     laq_set_time(L, "rtt", e->duration);

@@ -34,10 +34,7 @@ static int file_replace(lua_State *L) {
     lua_pushboolean(L, 1);
     return 1;
   }
-  lua_pushnil(L);
-  lua_pushstring(L, why);
-  lua_pushstring(L, aq_error_name(rc));
-  return 3;
+  return laq_fail_text(L, rc, why);
 }
 
 void laq_open_fd(lua_State *L) {

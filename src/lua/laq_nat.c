@@ -23,12 +23,6 @@ static void push_evidence(lua_State *L, const aq_nat_evidence *v, size_t n) {
   }
 }
 
-static void set_measured(lua_State *L, const char *name, uint64_t v) {
-  if (v != 0) {
-    laq_set_int(L, name, v);
-  }
-}
-
 static int ep_nat_profile(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_nat_report *r = laq_newuserdata(L, sizeof(*r));
@@ -53,9 +47,9 @@ static int ep_nat_profile(lua_State *L) {
     laq_set_bool(L, "hairpin", p->hairpin == 2);
     laq_set_bool(L, "hairpin_internal", r->hairpin_internal);
   }
-  set_measured(L, "idle", p->idle);
-  set_measured(L, "idle_gone", r->idle_gone);
-  set_measured(L, "absolute", p->absolute);
+  laq_set_some(L, "idle", p->idle);
+  laq_set_some(L, "idle_gone", r->idle_gone);
+  laq_set_some(L, "absolute", p->absolute);
   laq_set_bool(L, "lifetime_known", r->lifetime_known);
   laq_set_bool(L, "complete", r->complete);
   if (r->measured_at != 0) {

@@ -11,17 +11,10 @@ static int ep_record(lua_State *L) {
                     "cannot record");
 }
 
-/* Zero is absent, so that a line of a record has only what it says. */
-static void set_some(lua_State *L, const char *name, uint64_t v) {
-  if (v != 0) {
-    laq_set_int(L, name, v);
-  }
-}
-
 static void set_punch(lua_State *L, const aq_record_entry *e) {
   laq_set_bool(L, "initiator", e->initiator);
   laq_set_int(L, "seq", e->seq);
-  set_some(L, "ttl", e->ttl);
+  laq_set_some(L, "ttl", e->ttl);
   if (e->cookie != 0) {
     lua_pushlstring(L, (const char *)&e->cookie, sizeof(e->cookie));
     lua_setfield(L, -2, "cookie");
@@ -34,9 +27,9 @@ static void set_quic(lua_State *L, const aq_record_entry *e) {
 }
 
 static void set_control(lua_State *L, const aq_record_entry *e) {
-  set_some(L, "request", e->request);
-  set_some(L, "count", e->count);
-  laq_set_text(L, "plan", e->plan != NULL ? e->plan : "");
+  laq_set_some(L, "request", e->request);
+  laq_set_some(L, "count", e->count);
+  laq_set_text(L, "plan", e->plan);
   if (e->profile.mapping != 0 || e->profile.filtering != 0 ||
       e->profile.allocation != 0) {
     laq_push_profile(L, &e->profile);
@@ -82,7 +75,7 @@ static void set_rest(lua_State *L, const aq_record_entry *e) {
     break;
   case AQ_RECORD_OBSERVE_SENT:
   case AQ_RECORD_OBSERVE_RECEIVED:
-    set_some(L, "flags", e->flags);
+    laq_set_some(L, "flags", e->flags);
     break;
   case AQ_RECORD_LOST:
     laq_set_int(L, "count", e->count);
@@ -102,7 +95,7 @@ static int ep_poll_record(lua_State *L) {
   lua_createtable(L, 0, 16);
   laq_set_string(L, "kind", aq_record_name(r.kind));
   laq_set_time(L, "time", r.time);
-  laq_set_text(L, "type", r.type != NULL ? r.type : "");
+  laq_set_text(L, "type", r.type);
   laq_set_id(L, "session", r.session);
   laq_set_id(L, "conn", r.conn);
   laq_set_addr(L, "local_addr", &r.local);
@@ -116,7 +109,7 @@ static int ep_poll_record(lua_State *L) {
     lua_setfield(L, -2, "punch_session");
   }
   laq_set_error(L, "error", r.error);
-  laq_set_text(L, "text", r.text != NULL ? r.text : "");
+  laq_set_text(L, "text", r.text);
   set_rest(L, &r);
   return 1;
 }

@@ -211,9 +211,7 @@ static void set_profile(lua_State *L, const char *name,
   if (p->hairpin != 0) {
     laq_set_bool(L, "hairpin", p->hairpin == 2);
   }
-  if (p->external_count != 0) {
-    laq_set_int(L, "external_count", p->external_count);
-  }
+  laq_set_some(L, "external_count", p->external_count);
   lua_setfield(L, -2, name);
 }
 
@@ -271,7 +269,7 @@ static int session_pairs(lua_State *L) {
     laq_set_int(L, "sent", v[i].sent);
     laq_set_int(L, "received", v[i].received);
     laq_set_int(L, "refused", v[i].refused);
-    laq_set_text(L, "limit", v[i].limit != NULL ? v[i].limit : "");
+    laq_set_text(L, "limit", v[i].limit);
     laq_set_bool(L, "dialed", v[i].dialed);
     laq_set_error(L, "error", v[i].error);
     lua_rawseti(L, -2, (int)i + 1);
@@ -289,13 +287,6 @@ static int decide(lua_State *L) {
                     "cannot decide");
 }
 
-/* Each plan of punching is a step of its own. */
-static const char *step_name(uint8_t step) {
-  return step == 0   ? "dial"
-         : step == 1 ? "coordinate"
-                     : aq_plan_name((aq_plan)(step - 2));
-}
-
 static int explain(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_step_record v[AQ_MAX_STEPS];
@@ -304,7 +295,7 @@ static int explain(lua_State *L) {
   lua_createtable(L, (int)n, 0);
   for (size_t i = 0; i < n; i++) {
     lua_createtable(L, 0, 15);
-    laq_set_string(L, "step", step_name(v[i].step));
+    laq_set_string(L, "step", laq_step_name(v[i].step));
     laq_set_bool(L, "won", v[i].won);
     laq_set_error(L, "error", v[i].error);
     laq_set_time(L, "started", v[i].started);
@@ -320,7 +311,7 @@ static int explain(lua_State *L) {
       laq_set_int(L, "heard", v[i].heard);
       laq_set_int(L, "unusable", v[i].unusable);
       laq_set_int(L, "refused", v[i].refused);
-      laq_set_text(L, "limit", v[i].limit != NULL ? v[i].limit : "");
+      laq_set_text(L, "limit", v[i].limit);
     }
     laq_set_text(L, "text", v[i].text);
     lua_rawseti(L, -2, (int)i + 1);

@@ -197,6 +197,12 @@ void laq_open_util(lua_State *L) {
   laq_setfuncs(L, functions, 0);
 }
 
+const char *laq_step_name(uint64_t step) {
+  return step == 0   ? "dial"
+         : step == 1 ? "coordinate"
+                     : aq_plan_name((aq_plan)(step - 2));
+}
+
 void laq_push_profile(lua_State *L, const aq_nat_profile *p) {
   lua_createtable(L, 0, 8);
   if (p->mapping != 0) {
