@@ -9,6 +9,8 @@
 #include "proto/natcheck.h"
 #include "proto/observe.h"
 
+#include <time.h>
+
 /* ---- a NAT and coordinators behind it --------------------------------------
  */
 
@@ -43,7 +45,7 @@ typedef struct bench {
   uint16_t taken;   /* own port that another host holds towards ... */
   aq_addr taken_by; /* ... this one */
   /* the rest */
-  int no_sockets, refuses, dead_port;
+  int no_sockets, one_socket, refuses, dead_port;
   uint16_t next_own, next_outer;
   unsigned turn;
   size_t nflow, nsent, nflying, nopen;
@@ -200,16 +202,17 @@ static void hairpin(bench *b, const aq_nat_action *a, uint64_t cookie) {
 }
 
 static void act(bench *b, const aq_nat_action *a) {
+  int refused = b->no_sockets || (b->one_socket && a->slot > 0);
   aq_addr bound = util_addr("0.0.0.0:1");
   switch (a->kind) {
   case AQ_NAT_OPEN:
     b->slot[a->slot] = bound.port =
         (uint16_t)(30000 + 7 * b->next_own++ % 20000);
-    b->nopen += !b->no_sockets;
-    aq_natcheck_opened(&b->check, a->slot, b->no_sockets ? NULL : &bound);
+    b->nopen += !refused;
+    aq_natcheck_opened(&b->check, a->slot, refused ? NULL : &bound);
     break;
   case AQ_NAT_CLOSE:
-    b->nopen -= !b->no_sockets;
+    b->nopen -= !refused;
     break;
   case AQ_NAT_ASK:
   case AQ_NAT_SEND:
@@ -468,6 +471,20 @@ static void test_dead_port(void **state) {
   free(b);
 }
 
+/* There is no fresh port to look at the mapping again, and looking for one
+ * ends. */
+static void test_one_socket(void **state) {
+  (void)state;
+  bench *b = bench_new(1);
+  clock_t start = clock();
+  b->one_socket = 1;
+  b->mapping = AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
+  assert_int_equal(measure_all(b)->profile.mapping,
+                   AQ_NAT_ADDRESS_AND_PORT_DEPENDENT);
+  assert_true(clock() - start < CLOCKS_PER_SEC);
+  free(b);
+}
+
 static void test_nothing_works(void **state) {
   (void)state;
   for (int kind = 0; kind < 3; kind++) {
@@ -612,12 +629,19 @@ static void test_fit(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_kind),    cmocka_unit_test(test_loss),
-      cmocka_unit_test(test_how_fast),      cmocka_unit_test(test_block),
-      cmocka_unit_test(test_port_overload), cmocka_unit_test(test_pool),
-      cmocka_unit_test(test_unknown),       cmocka_unit_test(test_dead_port),
-      cmocka_unit_test(test_nothing_works), cmocka_unit_test(test_when),
-      cmocka_unit_test(test_order),         cmocka_unit_test(test_fit),
+      cmocka_unit_test(test_every_kind),
+      cmocka_unit_test(test_loss),
+      cmocka_unit_test(test_how_fast),
+      cmocka_unit_test(test_block),
+      cmocka_unit_test(test_port_overload),
+      cmocka_unit_test(test_pool),
+      cmocka_unit_test(test_unknown),
+      cmocka_unit_test(test_dead_port),
+      cmocka_unit_test(test_one_socket),
+      cmocka_unit_test(test_nothing_works),
+      cmocka_unit_test(test_when),
+      cmocka_unit_test(test_order),
+      cmocka_unit_test(test_fit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -518,7 +518,7 @@ static void retry_mapping(aq_natcheck *n, aq_tstamp now) {
   }
   n->retried = 1;
   uint32_t slot = AQ_NATCHECK_SOCKETS;
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < 2 && slot > 0; i++) {
     do { /* the last ones: the first were used for something */
       slot--;
     } while (slot > 0 && outer(n, slot) == NULL);
@@ -582,19 +582,16 @@ void aq_natcheck_blocked(aq_natcheck *n, aq_tstamp now) {
   }
 }
 
-static int opening(const aq_natcheck *n, int *open) {
+static int opening(const aq_natcheck *n) {
   int pending = 0;
-  *open = 0;
   for (size_t i = 0; i < AQ_NATCHECK_SOCKETS; i++) {
     pending += n->slot[i] == AQ_NATCHECK_SLOT_WANTED ||
                n->slot[i] == AQ_NATCHECK_SLOT_OPENING;
-    *open += n->slot[i] == AQ_NATCHECK_SLOT_OPEN;
   }
   return pending;
 }
 
 static void advance(aq_natcheck *n, aq_tstamp now) {
-  int open;
   if (n->stage == AQ_NATCHECK_IDLE && n->run_at <= now) {
     if (n->nknown > 0) {
       start_run(n, now);
@@ -603,7 +600,7 @@ static void advance(aq_natcheck *n, aq_tstamp now) {
     }
   }
   if (n->stage == AQ_NATCHECK_OPENING &&
-      (opening(n, &open) == 0 || n->deadline <= now)) {
+      (opening(n) == 0 || n->deadline <= now)) {
     start_row(n, now);
   }
   for (size_t i = 0; i < n->nquestion; i++) {
