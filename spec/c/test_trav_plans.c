@@ -217,6 +217,33 @@ static void a_lost_hint_is_not_waited_for_long(void **state) {
   assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
 }
 
+/* The peer's NAT has two addresses: each port may be at either. */
+static void an_answer_from_the_other_address_counts(void **state) {
+  (void)state;
+  fresh();
+  opened(1);
+  observed(0, "20.0.0.1:30000");
+  hinted("20.0.0.2:6000", 2, 0);
+  hinted("20.0.0.3:6001", 2, 0);
+  aq_tstamp now = aq_trav_next_timeout(&T);
+  const aq_trav_action *a = NULL;
+  for (int i = 0; i < 20 && a == NULL; i++) {
+    aq_trav_handle_timeout(&T, now);
+    alone_drain(now);
+    for (size_t k = 0; k < nactions && a == NULL; k++) {
+      a = actions[k].kind == AQ_TRAV_PUNCH && actions[k].guess ? &actions[k]
+                                                               : NULL;
+    }
+    now = aq_trav_next_timeout(&T);
+  }
+  assert_non_null(a);
+  aq_punch p = alone_punch(AQ_PUNCH_ANSWER, 1, a->punch.echo ^ 2);
+  assert_false(aq_trav_handle_punch(&T, now, a->socket, &a->addr, &p));
+  p = alone_punch(AQ_PUNCH_ANSWER, 2, a->punch.echo);
+  assert_true(aq_trav_handle_punch(&T, now, a->socket, &a->addr, &p));
+  assert_int_not_equal(T.hard.salt, 0);
+}
+
 static void nobody_that_the_coordinator_sees_gets_nothing(void **state) {
   (void)state;
   M = alone_message(AQ_CTL_OFFER, 9);
@@ -242,6 +269,7 @@ int main(int argc, char **argv) {
       TEST(without_a_socket_it_ends),
       TEST(a_coordinator_that_cant_look_ends_it),
       TEST(a_lost_hint_is_not_waited_for_long),
+      TEST(an_answer_from_the_other_address_counts),
       TEST(nobody_that_the_coordinator_sees_gets_nothing),
   };
   if (argc > 1) {

@@ -5,6 +5,7 @@
 #include "proto/trav_int.h"
 
 #include "base/addr.h"
+#include "base/hash.h"
 #include "base/time.h"
 #include "proto/disc.h"
 
@@ -49,7 +50,7 @@ static const char *plan_of(aq_trav *t, uint32_t *sockets, uint32_t *guesses) {
     n = AQ_HARD_MAX_LOOKS; /* so that all our addresses are seen */
   }
   h->role = AQ_HARD_MEET;
-  h->guess.count = *guesses = 0;
+  *guesses = 0;
   *sockets = n < 1 ? 1 : n > AQ_HARD_MAX_LOOKS ? AQ_HARD_MAX_LOOKS : n;
   return NULL;
 }
@@ -78,6 +79,7 @@ void aq_trav_hard_begin(aq_trav *t) {
                            why ? why : "the coordinator does not see the peer");
     return;
   }
+  h->salt = t->rng = aq_mix64(t->rng + 1);
   t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER; /* of an agreement before */
   t->timer[AQ_TRAV_TIMER_PHASE] = aq_time_add(t->now, AQ_TRAV_SYNC_TIMEOUT);
   aq_trav_action *a = aq_trav_push(t, AQ_TRAV_OPEN);
