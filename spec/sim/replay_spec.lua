@@ -100,6 +100,20 @@ describe("a replay", function()
     assert.matches("no attempt", message)
   end)
 
+  it("has the blocks of both", function()
+    local head = '{"antquic_record":1,"version":"0.1.0"}\n'
+    local rec = assert(reader.parse(head .. table.concat({
+      '{"t":0,"e":"session","session":"s1","peer":"p2"}',
+      '{"t":0,"e":"profile","side":"local",'
+        .. '"profile":{"allocation":"block","block":{"base":2048,"size":512}}}',
+      '{"t":0,"e":"control_received","session":"s1","type":"ANSWER",'
+        .. '"profile":{"allocation":"block","block_size":256}}',
+    }, "\n") .. "\n"))
+    local model = assert(replay.model(rec))
+    assert.equal(512, model.a.nat.block_size)
+    assert.equal(256, model.b.nat.block_size)
+  end)
+
   it("takes nonsense for unknown", function()
     local head = '{"antquic_record":1,"nodes":[5,{"rtt":"x"},{"rtt":-1}]}\n'
     local rec = assert(reader.parse(head .. table.concat({

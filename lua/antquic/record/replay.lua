@@ -58,7 +58,9 @@ local function nat_of(profile)
   if side.nat.ports == "sequential" then
     side.nat.step = number(p.step, -4096, 4096) or 1
   elseif side.nat.ports == "block" then
-    side.nat.block_size = number(p.block_size, 16, 65535) or 1024
+    -- Ours has the form of ep:nat_profile(), the peer's that of the wire.
+    local size = type(p.block) == "table" and p.block.size or p.block_size
+    side.nat.block_size = number(size, 16, 65535) or 1024
   end
   return side
 end
