@@ -211,11 +211,19 @@ describe("ep:record", function()
     local a = support.endpoint()
     local lines, sink = tape()
     local r = assert(a:record(sink))
-    r:profile("local", { mapping = "endpoint_independent", external = { "8.8.8.8:5000" } })
+    r:profile("local", {
+      mapping = "endpoint_independent",
+      external = { "8.8.8.8:5000", "2a02:8071::5" },
+      block = { base = 4608, size = 512 },
+    })
     r:close()
     local entry = find(parse(lines), "profile")
     assert.equal("endpoint_independent", entry.profile.mapping)
     assert.matches("^198%.18%.1%.1:%d+$", entry.profile.external[1])
+    assert.equal("2001:db8:0:1::1", entry.profile.external[2])
+    local port = tonumber(entry.profile.external[1]:match("%d+$"))
+    assert.equal(port - 392, entry.profile.block.base)
+    assert.equal(512, entry.profile.block.size)
   end)
 end)
 

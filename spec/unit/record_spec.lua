@@ -144,6 +144,18 @@ describe("stand-ins", function()
     assert.matches("no answer; .* neither, nor .*; peer %(id%) of %(id%), 1%.5 s", text)
   end)
 
+  it("replace IPv6 addresses without a port, and take no time for one", function()
+    local ip = "2a02:8071:1:2:3:4:5:def0"
+    local masked = n:text(ip)
+    assert.equal(n:ip(ip), masked)
+    assert.equal(
+      "seen as " .. masked .. ", at 12:30:45",
+      n:text("seen as " .. ip .. ", at 12:30:45")
+    )
+    local known = n:address("[" .. ip .. "]:7000")
+    assert.equal(known .. " and " .. masked, n:text("[" .. ip .. "]:7000 and " .. ip))
+  end)
+
   it("stay bounded", function()
     for i = 0, 5000 do
       n:ip(("9.%d.%d.1"):format(math.floor(i / 256), i % 256))

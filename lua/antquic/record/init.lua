@@ -411,6 +411,9 @@ function methods:profile(side, profile, session)
   local out = stamp(self, self._ep._sched.now(), "profile")
   out.side, out.session = side, self._names:name("s", session)
   out.profile = tame(profile)
+  if out.profile.block then
+    out.profile.block.base = self._names:port(out.profile.block.base)
+  end
   write(self, out)
 end
 

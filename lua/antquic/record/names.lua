@@ -236,6 +236,10 @@ function methods:text(text)
   text = text:gsub("%f[%w]%d+%.%d+%.%d+%.%d+%f[^%w%.:]", function(found)
     return core.addr_parse(found .. ":1") and self:ip(found) or "?"
   end)
+  -- IPv6 without a port; what is in brackets was replaced above.
+  text = text:gsub("%f[%x:]([%x:]*:[%x:]*:[%x:]*)(%]?)", function(found, bracket)
+    return bracket == "" and core.addr_parse("[" .. found .. "]:1") and self:ip(found) or nil
+  end)
   return (
     text:gsub("%f[%w]%x+%f[%W]", function(found)
       return #found >= 16 and "(id)" or nil
