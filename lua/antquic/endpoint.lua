@@ -343,13 +343,19 @@ end
 -- Keeps an attempt for explain().
 function methods:_attempted(s)
   local attempts, order = self._attempts, self._attempt_order
-  if not attempts[s.peer_id] then
-    order[#order + 1] = s.peer_id
-    if #order > MAX_ATTEMPTS then
-      attempts[table.remove(order, 1)] = nil
+  if attempts[s.peer_id] then
+    for i, id in ipairs(order) do
+      if id == s.peer_id then
+        table.remove(order, i)
+        break
+      end
     end
   end
+  order[#order + 1] = s.peer_id
   attempts[s.peer_id] = s
+  if #order > MAX_ATTEMPTS then
+    attempts[table.remove(order, 1)] = nil
+  end
 end
 
 --- The next connection that a peer made.

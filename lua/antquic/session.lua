@@ -88,7 +88,7 @@ function session.new(ep, id, peer, known, timeout)
     _pause = task.cond(),
   }, Session)
   ep._sessions[id] = self
-  if ep._recorder then
+  if ep._recorder and id ~= 0 then
     ep._recorder:session(self, timeout)
   end
   return self
@@ -566,11 +566,13 @@ function session.finish(self, connection, message, code)
   end
   self._ended = self._ep._sched.now()
   self.connection = connection
-  if connection then
-    connection._session = self
-  end
   self._message, self._code = message, code
-  self._ep:_attempted(self)
+  if self.id ~= 0 then -- 0: it was connected already, nothing was tried
+    if connection then
+      connection._session = self
+    end
+    self._ep:_attempted(self)
+  end
   self._phase = connection and "connected" or "failed"
   self._state = connection and "connected" or "closed"
   self._ep._sessions[self.id] = nil

@@ -121,5 +121,27 @@ describe("explanations", function()
     assert.is_nil(a:explain(id(6)))
     assert.is_truthy(a:explain(id(7)))
     assert.is_truthy(a:explain(id(70)))
+    -- The oldest is tried again, and is the newest then.
+    for _, i in ipairs({ 7, 71 }) do
+      assert(a:start_traversal(id(i))):cancel()
+    end
+    assert.is_nil(a:explain(id(8)))
+    assert.is_truthy(a:explain(id(7)))
+    assert.is_truthy(a:explain(id(9)))
+  end)
+
+  it("outlive another wish for a connection that is there", function()
+    local a, b = support.trio()
+    local lines = {}
+    local conn = assert(a:connect(b.peer_id, { timeout = 5 }))
+    local r = assert(a:record(function(line)
+      lines[#lines + 1] = line
+    end))
+    local s = assert(a:start_traversal(b.peer_id))
+    assert.equal(conn, s:wait(1))
+    assert.is_true(r:close())
+    assert.is_true(#conn:explain() > 0)
+    assert.is_true(#a:explain(b.peer_id) > 0)
+    assert.is_nil(table.concat(lines):find('"e":"session"', 1, true))
   end)
 end)

@@ -13,7 +13,7 @@ return function(word)
     local ok, found = pcall(function()
       return antquic.policy[word]
     end)
-    if ok and type(found) == "table" then
+    if ok and type(found) == "table" and pcall(antquic.policy.check, found, word) then
       return found
     end
     return nil, ("there is no policy '%s': give the file of one, or a name"):format(word)
