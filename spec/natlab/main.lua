@@ -69,6 +69,9 @@ if options.help then
 end
 io.stdout:setvbuf "line"
 
+local output = require "antquic.cli.output"
+local simulated = require "antquic.sim.report"
+
 local Agent = require "agent"
 local matrix = require "matrix"
 local profiles = require "profiles"
@@ -189,7 +192,7 @@ agent:main(function()
     good = judge(rows)
     if options.json then
       local written
-      written, why = report.write(options.json, rows)
+      written, why = output.save(options.json, simulated.text(rows))
       if not written then
         die("%s", why)
       end

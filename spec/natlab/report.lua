@@ -4,7 +4,6 @@
 
 local json = require "antquic.json"
 local matrix = require "matrix"
-local simulated = require "antquic.sim.report"
 local statistics = require "antquic.sim.statistics"
 
 local report = {}
@@ -174,8 +173,5 @@ function report.median(rows)
   table.sort(list)
   return statistics.quantile(list, 0.5), #list
 end
-
---- Writes {"pairs": [...]}. Returns true, or nil and the reason.
-report.write = simulated.write
 
 return report

@@ -245,6 +245,16 @@ END
     assert.matches("nowhere.-no folder 1", text)
   end)
 
+  it("says when its own disk is full, though only the end doesn't fit", function()
+    local text = shell([[
+      antquic sim --matrix --pairs none:none --trials 1 --json /dev/full; echo "full $?"
+      antquic sim --matrix --pairs none:none --trials 1 --json all.json; echo "json $?"
+      cat all.json
+    ]])
+    assert.matches("No space left on device.-full 1", text)
+    assert.matches('json 0\n{"pairs": %[\n  {.-"a":"none".-}\n%]}\n', text)
+  end)
+
   it("says who couldn't be reached", function()
     local text = shell([[
       antquic coordinator --bind 127.0.0.1:9813 --key k --json >log &

@@ -10,6 +10,22 @@ local output = {}
 output.json = json.encode
 output.list = json.list
 
+--- Writes a file; the last of it may fail as late as in close().
+---@param path string
+---@param text string
+---@return true?
+---@return string? why
+function output.save(path, text)
+  local file, why = io.open(path, "wb")
+  if not file then
+    return nil, why
+  end
+  local written, closed, late
+  written, why = file:write(text)
+  closed, late = file:close()
+  return written and closed and true or nil, why or late
+end
+
 --- Is a descriptor a terminal?
 ---@param fd integer
 ---@return boolean

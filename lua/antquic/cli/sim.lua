@@ -8,6 +8,7 @@ local compare = require("antquic.sim.compare")
 local links = require("antquic.sim.links")
 local load_policy = require("antquic.cli.policy")
 local matrix = require("antquic.sim.matrix")
+local output = require("antquic.cli.output")
 local pairing = require("antquic.sim.pairs")
 local parse = require("antquic.cli.parse")
 local report = require("antquic.sim.report")
@@ -230,7 +231,7 @@ local function run_matrix(given)
   print(("%d attempts in %.1f s, %.0f a second"):format(attempts, took, attempts / took))
   if given.json then
     local ok
-    ok, why = report.write(given.json, all)
+    ok, why = output.save(given.json, report.text(all))
     if not ok then
       return common.fail({}, why, nil, cli.FAILED)
     end

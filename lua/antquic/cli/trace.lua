@@ -4,6 +4,7 @@
 -- SPDX-License-Identifier: MIT
 
 local common = require("antquic.cli.common")
+local output = require("antquic.cli.output")
 
 local function line_of(item, start)
   local time = ((item.t1 or item.t) - start) * 1e3
@@ -108,14 +109,8 @@ return {
       io.stdout:write(page)
       return nil
     end
-    local file, why = io.open(given._o, "wb")
-    if file then
-      local ok
-      ok, why = file:write(page)
-      file:close()
-      file = ok
-    end
-    if not file then
+    local ok, why = output.save(given._o, page)
+    if not ok then
       return common.fail(given, tostring(why), "NETWORK")
     end
     io.stderr:write(("wrote %s: %d attempts\n"):format(given._o, #ladders))

@@ -167,24 +167,15 @@ function report.summary(rows)
   return out
 end
 
---- Writes {"pairs": [...]}. Returns true, or nil and the reason.
----@param path string
+--- The text of {"pairs": [...]}, a line each.
 ---@param rows table[]
----@return true?
----@return string? message
-function report.write(path, rows)
-  local file, why = io.open(path, "w")
-  if not file then
-    return nil, why
-  end
+---@return string
+function report.text(rows)
   local parts = {}
   for i, row in ipairs(rows) do
     parts[i] = "  " .. json.encode(row)
   end
-  file:write('{"pairs": [\n', table.concat(parts, ",\n"), "\n]}\n")
-  local ok
-  ok, why = file:close()
-  return ok and true or nil, why
+  return '{"pairs": [\n' .. table.concat(parts, ",\n") .. "\n]}\n"
 end
 
 return report
