@@ -14,6 +14,7 @@
 
 local core = require("antquic.core")
 local clock = require("antquic.sim.clock")
+local compat = require("antquic.compat")
 local config = require("antquic.config")
 local host = require("antquic.sim.host")
 local links = require("antquic.sim.links")
@@ -300,8 +301,7 @@ function methods:run(main, ...)
   elseif sched.current() == self._loop then
     error("sim:run: this simulation already runs; use antquic.spawn", 2)
   end
-  local results =
-    require("antquic.compat").pack(sched.within(self._loop, self._loop.run, main, ...))
+  local results = compat.pack(sched.within(self._loop, self._loop.run, main, ...))
   if self._story then
     self._story:read()
   end
@@ -310,7 +310,7 @@ function methods:run(main, ...)
     self._errors = {}
     error("sim:run: a task that nobody waited for failed: " .. failed, 0)
   end
-  return require("antquic.compat").unpack(results, 1, results.n)
+  return compat.unpack(results, 1, results.n)
 end
 
 --- Seconds since the start of the simulation.

@@ -266,7 +266,7 @@ local function run_trace(given)
   return result.ok and 0 or require("antquic.cli").UNREACHED
 end
 
--- A script that uses antquic.sim, with the rest of the line in `arg`.
+-- A script that uses antquic.sim.
 local function run_script(given)
   local seed, why = parse.number(given, "seed", 1, 0, 2 ^ 52)
   if not seed then

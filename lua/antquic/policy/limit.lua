@@ -18,12 +18,6 @@ limit.STRATEGY = 1e7
 local lib = rawget(_G, "debug")
 local available = lib and lib.sethook and not rawget(_G, "jit")
 
---- Whether there is a limit at all.
----@return boolean
-function limit.is_available()
-  return available and not lib.gethook()
-end
-
 -- From here on each instruction is an error: a pcall in the policy catches one,
 -- and meets the next outside of it.
 local function stop(co, text)

@@ -7,10 +7,9 @@ local core = require("antquic.core")
 local json = require("antquic.json")
 local names = require("antquic.record.names")
 local options = require("antquic.options")
+local reader = require("antquic.record.reader")
 
 local record = {}
-
-record.VERSION = 1
 
 local MAX_BYTES, MIN_BYTES = 16 * 1024 * 1024, 64 * 1024
 -- Kept for the last line, which tells what is missing.
@@ -437,7 +436,7 @@ local function header(self)
     own[i] = candidate(self, c)
   end
   write(self, {
-    antquic_record = record.VERSION,
+    antquic_record = reader.VERSION,
     version = (core.version()),
     role = ep.role,
     policy = ep._policy.name,

@@ -171,7 +171,6 @@ end
 
 local function draw_mark(out, mark, id)
   local x = X[mark.lane]
-  local left = mark.lane == model.A
   out:add(
     '<g class="mark %s%s" data-row="%s" role="img" aria-label="%s"><title>%s</title>',
     mark.kind,
@@ -181,7 +180,6 @@ local function draw_mark(out, mark, id)
     esc(("%s: %s"):format(mark.at, mark.label))
   )
   out:add('<circle class="dot" cx="%.1f%%" cy="%.1f" r="3.4"/></g>\n', x, mark.y)
-  return left
 end
 
 local function phase_class(phase)

@@ -3,7 +3,7 @@
 --
 -- SPDX-License-Identifier: MIT
 
-local advice_of = require("antquic.explain")
+local explain = require("antquic.explain")
 local side = require("antquic.trace.side")
 
 local text, number = side.text, side.number
@@ -210,7 +210,6 @@ function Builder:datagram(me, entry, match)
     type = text(entry.type) or "?",
     label = label_of(entry),
     details = details_of(entry),
-    side = me.name,
   }
   local key = key_of(entry)
   if sent then
@@ -266,7 +265,6 @@ function Builder:message(me, entry)
     type = text(entry.type) or "?",
     label = label_of(entry),
     details = details_of(entry),
-    side = me.name,
     guess = true,
   }
   if is_sent(entry) then
@@ -354,7 +352,6 @@ function Builder:mark(me, entry)
     label = words(entry),
     details = details_of(entry),
     bad = entry.error ~= nil or entry.kind == "limit_hit" or entry.e == "lost",
-    side = me.name,
     phase = entry.kind == "phase_transition" or nil,
   }
 end
@@ -583,7 +580,7 @@ function model.explain(s, attempt)
     facts.duration,
     facts.text and ": " .. facts.text or ""
   )
-  return advice_of.of(facts)
+  return explain.of(facts)
 end
 
 -- ---- all of it ---------------------------------------------------------------
@@ -614,7 +611,6 @@ local function build(a, attempt_a, b, attempt_b)
     two = b ~= nil,
     session = attempt_a.session,
     start = attempt_a.start,
-    finish = attempt_a.finish,
     delay = one_way(a, attempt_a),
   }, Builder)
   local me = {
@@ -642,7 +638,6 @@ local function build(a, attempt_a, b, attempt_b)
       answers = answers(attempt_b),
     }
     self.start = math.min(self.start, attempt_b.start + shift)
-    self.finish = math.max(self.finish, attempt_b.finish + shift)
   end
   local index_a = b and index(attempt_a, 0)
   local index_b = b and index(attempt_b, they.shift)

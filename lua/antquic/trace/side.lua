@@ -47,10 +47,9 @@ local list = side.list
 ---@field finish number
 ---@field initiator boolean
 ---@field pairs table<string, true> sessions of the punches
----@field peer string?
 ---@field conns table<string, true>
 ---@field remotes table<string, true> the peer's addresses
----@field phases { name: string, from: number, to: number, text: string?, reason: string? }[]
+---@field phases { name: string, from: number, to: number, text: string? }[]
 ---@field over table? the explain entry
 ---@field ended table? the event traversal_succeeded or traversal_failed
 
@@ -65,6 +64,16 @@ local function new_attempt(name, t)
     phases = {},
     entries = {},
   }
+end
+
+local function enter_phase(attempt, entry)
+  local phases, name = attempt.phases, text(entry.to)
+  if name then
+    if #phases > 0 then
+      phases[#phases].to = entry.t
+    end
+    phases[#phases + 1] = { name = name, from = entry.t, text = text(entry.text) }
+  end
 end
 
 -- By name of session, with what their own entries say.
@@ -88,7 +97,6 @@ local function attempts_of(record)
       elseif entry.e == "session" then
         a.initiator = true
       end
-      a.peer = a.peer or text(entry.peer)
       local pair = text(entry.pair)
       if pair then
         a.pairs[pair] = true
@@ -108,34 +116,17 @@ local function attempts_of(record)
       end
       if entry.kind == "traversal_succeeded" or entry.kind == "traversal_failed" then
         a.ended = entry
+      elseif entry.kind == "phase_transition" and entry.e == "event" then
+        enter_phase(a, entry)
       end
     end
   end
-  return order, by_name
-end
-
-local function phases_of(attempt, entries)
-  local phases = attempt.phases
-  for _, entry in ipairs(entries) do
-    if
-      entry.e == "event"
-      and entry.kind == "phase_transition"
-      and entry.session == attempt.session
-      and text(entry.to)
-    then
-      local last = phases[#phases]
-      if last then
-        last.to = entry.t
-      end
-      phases[#phases + 1] = {
-        name = text(entry.to),
-        from = entry.t,
-        to = attempt.finish,
-        text = text(entry.text),
-        reason = text(entry.reason),
-      }
+  for _, a in ipairs(order) do
+    if #a.phases > 0 then
+      a.phases[#a.phases].to = a.finish
     end
   end
+  return order
 end
 
 -- The coordinators, and how far they are.
@@ -159,7 +150,6 @@ local function nodes_of(record)
     if entry.kind == "bootstrap_connected" then
       local it = node(entry.address)
       it.connected, it.rtt, it.last_seen = true, number(entry.rtt), entry.t
-      it.conn = text(entry.conn)
       it.can_coordinate = true
     elseif entry.kind == "bootstrap_lost" then
       node(entry.address).connected = false
@@ -167,8 +157,7 @@ local function nodes_of(record)
       (entry.e == "control_received" or entry.e == "control_sent")
       and (entry.type == "ANSWER" or entry.type == "OFFER" or entry.type == "REQUEST")
     then
-      local it = node(entry.remote)
-      it.conn = it.conn or text(entry.conn)
+      node(entry.remote)
     end
   end
   return nodes, order
@@ -196,18 +185,15 @@ end
 ---@param record antquic.Record
 ---@return table side
 function side.read(record)
-  local self = { header = record.header, problems = record.problems, complete = record.complete }
+  local self = { header = record.header }
   self.attempts = attempts_of(record)
   local nodes, order = nodes_of(record)
   self.nodes, self.node_list = nodes, order
   for _, attempt in ipairs(self.attempts) do
-    phases_of(attempt, record.entries)
-    for _, entry in ipairs(record.entries) do
-      if
-        entry.t >= attempt.start - BEFORE
-        and entry.t <= attempt.finish + AFTER
-        and belongs(attempt, entry, nodes)
-      then
+    for _, entry in ipairs(record.entries) do -- in the order of time
+      if entry.t > attempt.finish + AFTER then
+        break
+      elseif entry.t >= attempt.start - BEFORE and belongs(attempt, entry, nodes) then
         attempt.entries[#attempt.entries + 1] = entry
       end
     end

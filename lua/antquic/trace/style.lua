@@ -32,7 +32,7 @@ h2 { font-size: 1.12rem; margin: 34px 0 8px; }
 h3 { font-size: 0.95rem; margin: 22px 0 6px; color: var(--soft); font-weight: 600; }
 p { margin: 6px 0; max-width: 76ch; }
 .soft { color: var(--soft); }
-.mono, pre, td.mono, .lanes .where, .detail dd {
+.mono, td.mono, .lanes .where, .detail dd {
   font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: 0.86em;
 }
@@ -58,13 +58,12 @@ p { margin: 6px 0; max-width: 76ch; }
   background: var(--card); }
 .scroll:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.88rem; }
-caption { text-align: left; padding: 8px 12px; color: var(--soft); }
 th, td { text-align: left; padding: 4px 12px; white-space: nowrap; vertical-align: top; }
 td.wide { white-space: normal; min-width: 22ch; }
 thead th { border-bottom: 1px solid var(--line); color: var(--soft); font-weight: 600; }
 tbody tr + tr > * { border-top: 1px solid color-mix(in srgb, var(--line) 55%, transparent); }
 th.num, td.num { text-align: right; font-variant-numeric: tabular-nums; }
-tr.bad td.fate, .bad-text { color: var(--bad); }
+tr.bad td.fate { color: var(--bad); }
 tr.on { background: color-mix(in srgb, var(--focus) 16%, transparent); }
 tr[hidden] { display: none; }
 
@@ -134,9 +133,6 @@ svg .query { fill: var(--soft); font-weight: 700; }
 .mark .dot { fill: var(--card); stroke: var(--soft); stroke-width: 1.6; }
 .mark.bad .dot { stroke: var(--bad); }
 .mark:hover .dot, .mark:focus .dot, .mark.on .dot { fill: var(--focus); stroke: var(--focus); }
-.mark text { fill: var(--soft); font-size: 10.5px; paint-order: stroke; stroke: var(--card);
-  stroke-width: 3.2px; }
-.mark.bad text { fill: var(--bad); }
 
 .detail {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px;
@@ -154,9 +150,8 @@ svg .query { fill: var(--soft); font-weight: 700; }
 input { accent-color: var(--focus); }
 nav ul { display: flex; flex-wrap: wrap; gap: 4px 16px; padding: 0; list-style: none; }
 a { color: var(--probe); }
-a:focus-visible, summary:focus-visible, input:focus-visible {
+a:focus-visible, input:focus-visible {
   outline: 2px solid var(--focus); outline-offset: 2px; border-radius: 3px; }
-summary { cursor: pointer; color: var(--soft); }
 footer.page { padding: 40px 20px 30px; color: var(--soft); font-size: 0.85rem; }
 @media (min-width: 1120px) {
   .board { grid-template-columns: minmax(0, 1fr) 330px; }
