@@ -17,6 +17,8 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local explain = require("antquic.explain")
+
 local advice = {}
 
 -- ---- reading facts -----------------------------------------------------------
@@ -55,12 +57,8 @@ local function steps_of(facts, names)
   return out
 end
 
--- A step that sends punch datagrams, by whatever plan.
-local PUNCHES = { punch = true, fresh = true, predict = true, birthday = true, repair = true }
-advice.PUNCHES = PUNCHES
-
 local function punches(facts)
-  return steps_of(facts, PUNCHES)
+  return steps_of(facts, explain.PUNCHES)
 end
 
 -- It came as far as punching, and that came to nothing.

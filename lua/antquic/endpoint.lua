@@ -14,7 +14,6 @@ local pump = require("antquic.pump")
 local reach = require("antquic.reach")
 local sched = require("antquic.sched")
 local session = require("antquic.session")
-local store = require("antquic.store")
 local task = require("antquic.task")
 local world = require("antquic.world")
 
@@ -80,7 +79,7 @@ function endpoint.new(given, where)
   end
   local kept, message, code
   if given and given.store then
-    kept, message, code = store.open(given.store)
+    kept, message, code = require("antquic.store").open(given.store)
     if not kept then
       return nil, "antquic.endpoint: option 'store': " .. message, code
     end
@@ -113,7 +112,7 @@ function endpoint.new(given, where)
   }, Endpoint)
   self._hub = events.hub(self)
   if kept then
-    store.attach(kept, self)
+    kept:attach(self)
   end
   -- The scheduler must not keep a dropped endpoint alive.
   local weak = setmetatable({ self }, { __mode = "v" })
@@ -163,18 +162,17 @@ end
 -- The candidates that the policy leaves out are told to nobody.
 function methods:_choose_candidates()
   local list = present.candidates(self._core:candidates())
-  local order, hidden = {}, {}
-  for i, c in ipairs(list) do
-    order[i] = c.address
+  local hidden = {}
+  for _, c in ipairs(list) do
     hidden[c.address] = true
   end
   for _, c in ipairs(self:_choose(self._policy, "candidates", nil, list)) do
     hidden[c.address] = nil
   end
   local addresses = {}
-  for _, address in ipairs(order) do
-    if hidden[address] and #addresses < MAX_HIDDEN then
-      addresses[#addresses + 1] = address
+  for _, c in ipairs(list) do
+    if hidden[c.address] and #addresses < MAX_HIDDEN then
+      addresses[#addresses + 1] = c.address
     end
   end
   self._core:hide_candidates(addresses)
@@ -751,7 +749,7 @@ function methods:close()
     self._recorder:close()
   end
   if self._store then
-    store.finish(self)
+    self._store:flush(self)
   end
   self._closed = true
   local core = self._core

@@ -3,11 +3,13 @@
 --
 -- SPDX-License-Identifier: MIT
 
-local advice = require("antquic.advice")
 local errors = require("antquic.errors")
 local present = require("antquic.present")
 
 local explain = {}
+
+--- The steps that send punch datagrams, by whatever plan.
+explain.PUNCHES = { punch = true, fresh = true, predict = true, birthday = true, repair = true }
 
 ---@class antquic.Step
 ---@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"
@@ -65,7 +67,7 @@ local WHY = {
 local function why_of(entry)
   if not entry.error then
     return nil
-  elseif advice.PUNCHES[entry.step] and entry.sent == 0 and (entry.refused or 0) > 0 then
+  elseif explain.PUNCHES[entry.step] and entry.sent == 0 and (entry.refused or 0) > 0 then
     return entry.limit == "punch_forbidden" and "forbidden" or "budget"
   end
   return WHY[entry.error] or "failed"
@@ -122,7 +124,7 @@ end
 -- The pairs are those of the last punch.
 local function last_punch(self)
   for i = #self, 1, -1 do
-    if advice.PUNCHES[self[i].step] then
+    if explain.PUNCHES[self[i].step] then
       return i
     end
   end
@@ -223,7 +225,10 @@ function explain.of(facts)
     list[i] = step_of(r, start)
   end
   facts.steps = list
-  list.advice = facts.outcome == "failed" and advice.of(facts) or {}
+  list.advice = {}
+  if facts.outcome == "failed" then
+    list.advice = require("antquic.advice").of(facts)
+  end
   return list
 end
 
@@ -238,6 +243,7 @@ function explain.remember(s)
     records = core:explain(s.id) or {},
     pairs = present.pairs(core:session_pairs(s.id) or {}),
     remote = info and present.candidates(info.remote or {}) or {},
+    attempt = info and info.attempt,
     same_nat = info and info.same_nat,
     steps_lost = info and info.steps_lost,
     mine = info and info.local_profile,

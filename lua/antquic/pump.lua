@@ -7,7 +7,6 @@ local connection = require("antquic.connection")
 local errors = require("antquic.errors")
 local peer_id = require("antquic.peer_id")
 local session = require("antquic.session")
-local store = require("antquic.store")
 local stream = require("antquic.stream")
 
 local pump = {}
@@ -151,7 +150,6 @@ function on.traversal_succeeded(ep, ev)
   if not s then
     return
   end
-  s:_remember()
   local conn = ep._conns[ev.conn]
   if not conn then
     local id = ev.conn or ep._core:find_conn(s.peer_id:bytes())
@@ -159,7 +157,7 @@ function on.traversal_succeeded(ep, ev)
   end
   if conn then
     if ep._store then
-      store.learn(ep, s, conn)
+      ep._store:learn(ep, s, conn)
     end
     session.finish(s, conn)
   else
@@ -170,7 +168,6 @@ end
 function on.traversal_failed(ep, ev)
   local s = ep._sessions[ev.session]
   if s then
-    s:_remember()
     local code = ev.error or "TRAVERSAL_FAILED"
     session.finish(s, nil, s._reason or errors.describe(code, ev.text), code)
   end
@@ -247,7 +244,7 @@ function pump.turn(ep, block, seconds)
     ev = poll(core)
   end
   if ep._store then
-    store.turn(ep)
+    ep._store:turn(ep)
   end
   if ep._recorder then
     ep._recorder:drain()

@@ -158,7 +158,6 @@ function reach.connect(self, target, opts)
   end
   if code == "TIMEOUT" and not s:is_over() and s._waiters == 0 then
     self._core:session_finish(s.id, "TIMEOUT")
-    s:_remember()
     session.finish(s, nil, message, "TIMEOUT")
   end
   if code == "CLOSED" then

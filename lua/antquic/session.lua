@@ -476,7 +476,7 @@ end
 ---@return table[]
 function methods:pairs()
   if self._over then
-    return self._pairs or {}
+    return self._facts and self._facts.pairs or {}
   end
   return present.pairs(self._ep._core:session_pairs(self.id) or {})
 end
@@ -532,14 +532,10 @@ function methods:explain()
   return explain.session(self)
 end
 
+-- The core forgets it soon after its end.
 function methods:_remember()
-  local core = self._ep._core
   self._facts = explain.remember(self)
-  self._pairs = self._facts.pairs
-  local i = core:session_info(self.id)
-  if i then
-    self._attempt = i.attempt
-  end
+  self._attempt = self._facts.attempt or self._attempt
 end
 
 Session.__close = methods.cancel

@@ -222,7 +222,8 @@ local function emit(ep, event)
 end
 
 --- Tells what was damaged, once the program can have subscribed.
-function store.attach(self, ep)
+---@param ep antquic.Endpoint
+function Store:attach(ep)
   self.saved_at = ep._sched.now()
   if self.damaged > 0 then
     ep._sched.spawn(function()
@@ -237,10 +238,10 @@ function store.attach(self, ep)
   end
 end
 
-local function learn_nodes(ep)
+local function learn_nodes(self, ep)
   for _, node in ipairs(ep:bootstrap_nodes()) do
     if node.connected then
-      ep._store.nodes[node.address] = {
+      self.nodes[node.address] = {
         id = node.peer_id and node.peer_id:hex(),
         last_seen = os.time(),
         rtt = math.floor((node.rtt or 0) * 1e6),
@@ -250,18 +251,23 @@ local function learn_nodes(ep)
   end
 end
 
-local function save(ep)
-  learn_nodes(ep)
-  local ok, message = ep._store:save()
+--- Writes it, and tells when that fails: what is new, or the endpoint closes.
+---@param ep antquic.Endpoint
+function Store:flush(ep)
+  learn_nodes(self, ep)
+  local ok, message = self:save()
   if not ok then
     emit(ep, { kind = "store_failed", text = message })
   end
-  ep._store.saved_at = ep._sched.now()
+  self.saved_at = ep._sched.now()
 end
 
 --- A session has reached its peer.
-function store.learn(ep, s, conn)
-  local self, id = ep._store, s.peer_id:hex()
+---@param ep antquic.Endpoint
+---@param s antquic.Session
+---@param conn antquic.Connection
+function Store:learn(ep, s, conn)
+  local id = s.peer_id:hex()
   if not conn.address then
     return
   end
@@ -284,16 +290,11 @@ function store.learn(ep, s, conn)
 end
 
 --- For each turn of the endpoint: writes what is new, at most every few seconds.
-function store.turn(ep)
-  local self = ep._store
+---@param ep antquic.Endpoint
+function Store:turn(ep)
   if self.dirty and ep._sched.now() - self.saved_at >= SAVE_EVERY then
-    save(ep)
+    self:flush(ep)
   end
-end
-
---- The endpoint closes.
-function store.finish(ep)
-  save(ep)
 end
 
 return store

@@ -203,23 +203,23 @@ describe("the store", function()
       end,
     }
     local s = ep._store
-    store.attach(s, ep)
+    s:attach(ep)
     s.peers[hex(2)] = { addresses = { "1.2.3.4:5" }, last_seen = 1, took = 1 }
     s.dirty = true
     now = 104
-    store.turn(ep)
+    s:turn(ep)
     assert.equal(1, count(assert(store.open(path)).peers))
     now = 105
-    store.turn(ep)
+    s:turn(ep)
     assert.equal(2, count(assert(store.open(path)).peers))
     os.remove(path)
     now = 200
-    store.turn(ep) -- nothing is new
+    s:turn(ep) -- nothing is new
     assert.is_nil(read(path))
     s.dirty, s.path = true, "/nonexistent/folder/store"
-    store.turn(ep)
+    s:turn(ep)
     assert.equal("store_failed", events[1].kind)
-    store.turn(ep)
+    s:turn(ep)
     assert.equal(1, #events)
     s.path = path
   end)
