@@ -126,8 +126,9 @@ function session.step_ended(self, time, error, text)
   end
 end
 
--- Starts a step and waits for its end: the step_done event, or a failure.
-local function step(self, name, verb, a, b, c)
+-- Starts a step, asked for |what|, and waits for its end: the step_done event, or
+-- a failure.
+local function step(self, name, what, verb, a, b, c)
   if self._over then
     return over(self)
   elseif self._stepping then
@@ -142,11 +143,6 @@ local function step(self, name, verb, a, b, c)
   local ok, message, code = core[verb](core, self.id, a, b, c)
   if not ok then
     return nil, message, code
-  end
-  -- A step with new sockets has its name before what it is asked.
-  local what = type(a) == "table" and a or b
-  if name == "coordinate" then
-    what = { via = a, timeout = b, hedge = c }
   end
   self._running = { step = name, time = now }
   emit(self, "step_started", { time = now, step = name, what = what })
@@ -204,12 +200,13 @@ function methods:dial(what)
   for i = #addrs, 9, -1 do
     addrs[i] = nil
   end
-  local ok, message, code = step(self, "dial", "session_dial", {
+  local asked = {
     addrs = addrs,
     timeout = what.timeout,
     spacing = what.spacing or DIAL_SPACING,
     keep = what.keep or nil,
-  })
+  }
+  local ok, message, code = step(self, "dial", asked, "session_dial", asked)
   if not ok then
     return nil, message, code
   end
@@ -254,7 +251,7 @@ local MAX_VIA = 16
 
 -- The connections of one coordinator, or of a list of them; nil for none. A
 -- node that isn't connected can't be asked.
-local function connections(via)
+local function connections(who, via)
   if via == nil or type(via) == "number" then
     return via and { via }
   elseif via.address or via.conn then
@@ -268,7 +265,7 @@ local function connections(via)
         list[#list + 1] = conn
       end
     elseif type(node) ~= "table" then
-      error("session:coordinate: 'via' is a coordinator or a list of them", 3)
+      error(who .. ": 'via' is a coordinator or a list of them", 3)
     end
   end
   if #list == 0 and #via > 0 then
@@ -289,13 +286,14 @@ end
 ---@return string? code
 function methods:coordinate(what)
   local given = options.check("session:coordinate", COORDINATE, what)
-  local via, message, code = connections(given.via)
+  local via, message, code = connections("session:coordinate", given.via)
   if message then
     return nil, message, code
   end
+  given.via = via
   local event
   event, message, code =
-    step(self, "coordinate", "session_coordinate", via, given.timeout, given.hedge)
+    step(self, "coordinate", given, "session_coordinate", via, given.timeout, given.hedge)
   if not event then
     return nil, message, code
   end
@@ -332,6 +330,15 @@ local function remotes(list)
   return order
 end
 
+-- The policy's schedule, changed by what is given.
+local function scheduled(self, given)
+  local schedule = self._ep:_choose(self._policy, "punch", self.peer_id)
+  for key, value in pairs(given) do
+    schedule[key] = value
+  end
+  return schedule
+end
+
 --- Punches to the peer's candidates: s:punch { pairs = plan:pairs() }. What
 --- isn't given comes from the policy's punch().
 ---@async
@@ -341,48 +348,48 @@ end
 ---@return string? code
 function methods:punch(what)
   local given = options.check("session:punch", PUNCH, what)
-  local schedule = self._ep:_choose(self._policy, "punch", self.peer_id)
-  for key, value in pairs(given) do
-    schedule[key] = value
-  end
+  local schedule = scheduled(self, given)
   if given.pairs then
     schedule.pairs = nil
     schedule.order = remotes(given.pairs)
   end
-  local ok, message, code = step(self, "punch", "session_punch", schedule)
+  local ok, message, code = step(self, "punch", schedule, "session_punch", schedule)
   if not ok then
     return nil, message, code
   end
   return true
 end
 
--- What the steps with new sockets take, beside the schedule of s:punch.
-local HARD = { via = { type = "table|integer" } }
-for _, name in ipairs({ "rounds", "spacing", "openers", "opener_ttl", "opener_lead", "timeout" }) do
-  HARD[name] = PUNCH[name]
-end
-
-local function hard(self, name, most, what)
-  local who = "session:" .. name
-  local schema = { sockets = { type = "integer", min = 1, max = most } }
-  if name ~= "fresh" then
-    schema.probes = { type = "integer", min = 1, max = 1024 }
-  end
-  for key, rule in pairs(HARD) do
+-- What a step with new sockets takes, beside the schedule of s:punch.
+local function hard_schema(sockets, probes)
+  local schema = {
+    via = { type = "table|integer" },
+    sockets = { type = "integer", min = 1, max = sockets },
+    probes = probes and { type = "integer", min = 1, max = probes },
+  }
+  for key, rule in pairs(policy.PUNCH) do
     schema[key] = rule
   end
-  local given = options.check(who, schema, what)
-  local via, message, code = connections(given.via)
+  return schema
+end
+
+local HARD = {
+  fresh = hard_schema(8),
+  predict = hard_schema(25, 1024),
+  birthday = hard_schema(256, 1024),
+}
+
+local function hard(self, name, what)
+  local who = "session:" .. name
+  local given = options.check(who, HARD[name], what)
+  local via, message, code = connections(who, given.via)
   if message then
     return nil, message, code
   end
-  local schedule = self._ep:_choose(self._policy, "punch", self.peer_id)
-  for key, value in pairs(given) do
-    schedule[key] = value
-  end
+  local schedule = scheduled(self, given)
   schedule.via = via and via[1]
   local ok
-  ok, message, code = step(self, name, "session_hard", name, schedule)
+  ok, message, code = step(self, name, schedule, "session_hard", name, schedule)
   if not ok then
     return nil, message, code
   end
@@ -398,7 +405,7 @@ end
 ---@return string? message
 ---@return string? code
 function methods:fresh(what)
-  return hard(self, "fresh", 8, what)
+  return hard(self, "fresh", what)
 end
 
 --- Guesses the next ports of a NAT that gives them in sequence, or from a block.
@@ -408,7 +415,7 @@ end
 ---@return string? message
 ---@return string? code
 function methods:predict(what)
-  return hard(self, "predict", 25, what)
+  return hard(self, "predict", what)
 end
 
 --- Guesses one of many random ports: 256 sockets wait behind the NAT that gives
@@ -419,7 +426,7 @@ end
 ---@return string? message
 ---@return string? code
 function methods:birthday(what)
-  return hard(self, "birthday", 256, what)
+  return hard(self, "birthday", what)
 end
 
 --- What is known of our NAT and of the peer's, by the last agreement.
