@@ -17,12 +17,15 @@ end
 
 local function tell_results(results, policy)
   local statistics = require("antquic.sim.statistics")
-  local times, codes, example = {}, {}, {}
+  local times, codes, order, example = {}, {}, {}, {}
   for _, r in ipairs(results) do
     if r.ok then
       times[#times + 1] = r.ms
     else
       local code = tostring(r.code)
+      if not codes[code] then
+        order[#order + 1] = code
+      end
       codes[code] = (codes[code] or 0) + 1
       example[code] = example[code] or tostring(r.error)
     end
@@ -36,11 +39,11 @@ local function tell_results(results, policy)
       #results,
       low * 100,
       high * 100,
-      #times > 0 and (", %.0f ms median"):format(times[math.ceil(#times / 2)]) or ""
+      #times > 0 and (", %.0f ms median"):format(statistics.quantile(times, 0.5)) or ""
     )
   )
-  for code, n in pairs(codes) do
-    print(("      %s %d times: %s"):format(code, n, example[code]))
+  for _, code in ipairs(order) do
+    print(("      %s %d times: %s"):format(code, codes[code], example[code]))
   end
 end
 

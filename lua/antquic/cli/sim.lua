@@ -138,8 +138,8 @@ local function table_of(o, condition)
   return run_rows(o, condition, o.policy, function(row)
     row.link = condition[1]
     print(report.line(row))
-    for _, text in pairs(row.failures.INTERNAL and { row.examples.INTERNAL } or {}) do
-      print("  " .. text)
+    if row.failures.INTERNAL then
+      print("  " .. row.examples.INTERNAL)
     end
   end)
 end

@@ -3,6 +3,7 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local policy = require("antquic.policy")
 local balanced = require("antquic.policy.balanced")
 
 local function is_private(addr)
@@ -16,11 +17,7 @@ local function is_private(addr)
     or addr:find("^%[fe80:")
 end
 
-local lan_first = {}
-for key, value in pairs(balanced) do
-  lan_first[key] = value
-end
-lan_first.name = "lan_first"
+local lan_first = policy.extend(balanced, { name = "lan_first" })
 
 function lan_first.order(_, list)
   local near, far = {}, {}

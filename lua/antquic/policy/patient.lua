@@ -4,14 +4,11 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local policy = require("antquic.policy")
 local balanced = require("antquic.policy.balanced")
 local strategy = require("antquic.policy.strategy")
 
-local patient = {}
-for key, value in pairs(balanced) do
-  patient[key] = value
-end
-patient.name = "patient"
+local patient = policy.extend(balanced, { name = "patient" })
 
 patient.connect = strategy.make({
   known = 1,

@@ -4,14 +4,11 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local policy = require("antquic.policy")
 local balanced = require("antquic.policy.balanced")
 local strategy = require("antquic.policy.strategy")
 
-local quick = {}
-for key, value in pairs(balanced) do
-  quick[key] = value
-end
-quick.name = "quick"
+local quick = policy.extend(balanced, { name = "quick" })
 
 quick.connect = strategy.make({
   known = 0.15,

@@ -162,21 +162,16 @@ end
 ---@param o { trials: integer, seed: integer, policy: antquic.Policy? }
 ---@return table[]
 function replay.run(model, o)
-  local trial = require("antquic.sim.trial")
-  local results = {}
-  for n = 1, o.trials do
-    results[n] = trial.run({
-      a = model.a.nat,
-      b = model.b.nat,
-      link = { delay = model.delay },
-      link_a = { delay = model.a.delay },
-      link_b = { delay = model.b.delay },
-      seed = o.seed + n - 1,
-      policy = o.policy,
-      timeout = model.timeout or 10,
-    })
-  end
-  return results
+  return require("antquic.sim.trial").series({
+    a = model.a.nat,
+    b = model.b.nat,
+    link = { delay = model.delay },
+    link_a = { delay = model.a.delay },
+    link_b = { delay = model.b.delay },
+    seed = o.seed,
+    policy = o.policy,
+    timeout = model.timeout or 10,
+  }, o.trials)
 end
 
 return replay

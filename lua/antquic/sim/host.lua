@@ -134,6 +134,28 @@ function methods:connect(target, opts)
   return conn, message, code
 end
 
+--- Sends a line through a stream and back.
+---@async
+---@param conn antquic.Connection
+---@param timeout number seconds, for each step
+---@return true?
+---@return string? message
+---@return string? code
+function host.round(conn, timeout)
+  local stream, message, code = conn:open_stream({ timeout = timeout })
+  if not stream then
+    return nil, message, code
+  end
+  stream:write("hello\n")
+  local line
+  line, message, code = stream:read("l", timeout)
+  stream:close()
+  if line == "hello" then
+    return true
+  end
+  return nil, message or "something else came back", code or "FORMAT"
+end
+
 --- Connects, and sends a line through a stream and back. Raises, with what was
 --- tried and the trace, where that fails or takes too long. Options: timeout,
 --- within (seconds for the connection), packets (at most so many datagrams sent
@@ -167,15 +189,10 @@ function methods:must_reach(target, opts)
   elseif given.packets and sent > given.packets then
     fail("connected with %d datagrams, %d are allowed", sent, given.packets)
   end
-  local stream, answer
-  stream, message = conn:open_stream({ timeout = 10 })
-  if stream then
-    stream:write("hello\n")
-    answer, message = stream:read("l", 10)
-    stream:close()
-  end
-  if answer ~= "hello" then
-    fail("connected, but no echo: %s", tostring(message or answer))
+  local echoes
+  echoes, message = host.round(conn, 10)
+  if not echoes then
+    fail("connected, but no echo: %s", message)
   end
   return conn
 end
@@ -284,15 +301,10 @@ function methods:restart(given)
   if not self.ep or not self.ep:is_closed() then
     error("host:restart: " .. self.name .. " was not killed", 2)
   end
-  local all = { identity = self.ep.identity }
-  for _, list in ipairs({ self._options or {}, given or {} }) do
-    for key, value in pairs(list) do
-      all[key] = value
-    end
-  end
+  local all = links.merge({ identity = self.ep.identity }, self._options or {})
   self._sim:note(self.name .. " starts again")
   self._sim._core:kill(self._node, false)
-  local ep, message = self:endpoint(all)
+  local ep, message = self:endpoint(links.merge(all, given or {}))
   if not ep then
     error("host:restart: " .. message, 2)
   end

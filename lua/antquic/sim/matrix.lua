@@ -40,19 +40,16 @@ function matrix.run(given)
   end
   local rows = {}
   for i, pair in ipairs(list) do
-    local results = {}
-    for n = 1, o.trials do
-      results[n] = trial.run({
-        a = pair[1],
-        b = pair[2],
-        seed = o.seed + n - 1,
-        policy = o.policy,
-        link = o.link,
-        link_a = o.link_a,
-        link_b = o.link_b,
-        timeout = o.timeout,
-      })
-    end
+    local results = trial.series({
+      a = pair[1],
+      b = pair[2],
+      seed = o.seed,
+      policy = o.policy,
+      link = o.link,
+      link_a = o.link_a,
+      link_b = o.link_b,
+      timeout = o.timeout,
+    }, o.trials)
     rows[i] = report.row(pair[1], pair[2], results)
     if o.on_row then
       o.on_row(rows[i])

@@ -52,14 +52,7 @@ local function parameters(who, what)
       )
     end
   end
-  local out = {}
-  for key, value in pairs(base) do
-    out[key] = value
-  end
-  for key, value in pairs(given) do
-    out[key] = value
-  end
-  return out, kind
+  return links.merge(base, given), kind
 end
 
 --- For the simulation's use: a NAT, or nil for "none", which is no NAT at all.

@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 
 local simulation = require("antquic.sim")
+local host = require("antquic.sim.host")
 
 local trial = {}
 
@@ -23,22 +24,6 @@ local REGISTER = 1.5
 
 local function round_trip(a, b)
   return 2 * (a:distance() + b:distance())
-end
-
--- Sends a line through a stream and back.
-local function echo(conn, timeout)
-  local stream, message, code = conn:open_stream({ timeout = timeout })
-  if not stream then
-    return nil, message, code
-  end
-  stream:write("hello\n")
-  local line
-  line, message, code = stream:read("l", timeout)
-  stream:close()
-  if line == "hello" then
-    return true
-  end
-  return nil, message or "something else came back", code or "FORMAT"
 end
 
 local function attempt(sim, a, b, timeout)
@@ -67,7 +52,7 @@ local function attempt(sim, a, b, timeout)
     return result
   end
   result.remote = conn.address
-  result.ok, result.error, result.code = echo(conn, timeout)
+  result.ok, result.error, result.code = host.round(conn, timeout)
   result.ok = result.ok == true
   return result
 end
@@ -96,6 +81,19 @@ function trial.run(setup)
   end
   sim:close()
   return result
+end
+
+--- Runs |trials| of them, each with the next seed.
+---@param setup antquic.sim.Setup seed: of the first one
+---@param trials integer
+---@return antquic.sim.Result[]
+function trial.series(setup, trials)
+  local results, first = {}, setup.seed
+  for n = 1, trials do
+    setup.seed = first + n - 1
+    results[n] = trial.run(setup)
+  end
+  return results
 end
 
 return trial

@@ -67,11 +67,7 @@ function types.base(name)
   if EXTRA[name] then
     return types.get(name)
   end
-  for _, known in ipairs(core.sim_nat_types()) do
-    if known == name then
-      return { type = name }
-    end
-  end
+  return core.sim_nat_type(name) and { type = name } or nil
 end
 
 --- What a NAT can have.
