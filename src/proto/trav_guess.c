@@ -155,6 +155,7 @@ static aq_trav_action *guess(aq_trav *t, uint32_t socket, const aq_addr *addr,
   aq_trav_action *a = aq_trav_punch(t, type);
   if (a) {
     a->guess = 1;
+    a->conn = t->agreed[0].coordinator;
     a->socket = socket;
     a->addr = *addr;
     a->punch.echo = aq_addr_hash(addr, t->hard.salt) | 1;

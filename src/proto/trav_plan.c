@@ -415,11 +415,8 @@ void aq_trav_open_early(aq_trav *t) {
 static uint32_t count_unusable(const aq_trav *t) {
   uint32_t n = 0;
   for (size_t i = 0; i < t->nremote; i++) {
-    int used = t->remote[i].state == AQ_CAND_REMOVED;
-    for (size_t k = 0; k < t->npair && !used; k++) {
-      used = aq_addr_equal(&t->pair[k].remote, &t->remote[i].addr);
-    }
-    n += !used;
+    n += t->remote[i].state != AQ_CAND_REMOVED &&
+         !aq_trav_expects(t, &t->remote[i].addr);
   }
   return n;
 }

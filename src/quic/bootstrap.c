@@ -292,6 +292,11 @@ aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used) {
   return best;
 }
 
+aq_boot *aq_boot_of_conn(aq_endpoint *ep, aq_id conn) {
+  const aq_link *l = aq_link_get(ep, conn);
+  return l != NULL && l->boot != NULL && l->boot->connected ? l->boot : NULL;
+}
+
 int aq_boot_hope(const aq_endpoint *ep, uint32_t tried) {
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     const aq_boot *b = &ep->boot[i];

@@ -57,6 +57,8 @@ void aq_boot_unanswered(aq_endpoint *ep, aq_boot *b);
 /* The best connected coordinator that is not in |tried|: one that is not in
  * |used|, that answers, with the least rtt, in this order. */
 aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used);
+/* The one that is connected over |conn|, or NULL. */
+aq_boot *aq_boot_of_conn(aq_endpoint *ep, aq_id conn);
 /* 1 when some node that is not in |tried| may still become a coordinator: it is
  * being dialed, waits for its turn, or has not said yet what it can do. */
 int aq_boot_hope(const aq_endpoint *ep, uint32_t tried);

@@ -68,11 +68,8 @@ static int send_request(aq_session *s, aq_link *l, uint32_t ask) {
 
 static aq_link *choose_coordinator(aq_session *s, aq_id via) {
   aq_endpoint *ep = s->ep;
-  if (via != 0) {
-    aq_link *l = aq_link_get(ep, via);
-    return l != NULL && l->boot != NULL && l->boot->connected ? l : NULL;
-  }
-  aq_boot *b = aq_boot_best(ep, s->tried, s->used);
+  aq_boot *b =
+      via != 0 ? aq_boot_of_conn(ep, via) : aq_boot_best(ep, s->tried, s->used);
   return b != NULL ? b->link : NULL;
 }
 
@@ -264,8 +261,9 @@ static void punch(aq_session *s, const aq_trav_action *a) {
   uint8_t buf[AQ_PUNCH_LEN];
   if (key == NULL ||
       aq_punch_format(buf, &a->punch, key, aq_crypto_mac16) != 0 ||
-      !aq_demux_out(ep, a->socket == AQ_TRAV_HOME ? aq_hard_home(s) : a->socket,
-                    NULL, &a->addr, a->ttl, buf, sizeof(buf))) {
+      !aq_demux_out(
+          ep, a->socket == AQ_TRAV_HOME ? aq_hard_home(ep, a->conn) : a->socket,
+          NULL, &a->addr, a->ttl, buf, sizeof(buf))) {
     return;
   }
   AQ_RECORD(ep, aq_record_punch(ep, AQ_RECORD_PUNCH_SENT, s, a->socket,

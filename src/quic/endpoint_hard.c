@@ -6,21 +6,14 @@
 
 #include <string.h>
 
-static aq_boot *coordinator_of(aq_endpoint *ep, aq_id conn) {
-  aq_link *l = aq_link_get(ep, conn);
-  return l != NULL && l->boot != NULL && l->boot->connected ? l->boot : NULL;
-}
-
-uint32_t aq_hard_home(const aq_session *s) {
-  aq_session_info info;
-  aq_trav_get_info(s->trav, &info);
-  const aq_boot *b = coordinator_of(s->ep, info.coordinator);
+uint32_t aq_hard_home(aq_endpoint *ep, aq_id conn) {
+  const aq_boot *b = aq_boot_of_conn(ep, conn);
   return b != NULL ? b->link->socket : 0;
 }
 
 void aq_hard_open(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
-  const aq_boot *b = coordinator_of(ep, a->conn);
+  const aq_boot *b = aq_boot_of_conn(ep, a->conn);
   /* One through which the coordinator can be asked. */
   const aq_local_socket *like =
       b != NULL ? aq_ep_socket(ep, b->link->socket) : NULL;
@@ -58,7 +51,7 @@ void aq_hard_opened(aq_endpoint *ep, uint64_t owner, uint32_t index,
 
 void aq_hard_observe(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
-  aq_boot *b = coordinator_of(ep, a->conn);
+  aq_boot *b = aq_boot_of_conn(ep, a->conn);
   aq_ask_params p = {.owner = s->id, .socket = a->socket};
   uint64_t cookie;
   int rv = b != NULL ? aq_observe_ask(ep, b, &p, &cookie)
@@ -111,23 +104,4 @@ void aq_hard_hinted(aq_link *l, const aq_ctl *m) {
 int aq_hard_allowed(const aq_endpoint *ep, uint64_t plan) {
   return ep->shared.params.enable_symmetric_nat ||
          (plan != AQ_PLAN_PREDICT && plan != AQ_PLAN_BIRTHDAY);
-}
-
-int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
-                    const aq_hard_step *step) {
-  aq_ep_enter(ep, now);
-  aq_session *s = aq_session_get(ep, session);
-  if (s == NULL || s->over) {
-    return AQ_ERR_CLOSED;
-  }
-  if (!aq_hard_allowed(ep, plan)) {
-    return AQ_ERR_NOT_ALLOWED;
-  }
-  if (step->via != 0 && coordinator_of(ep, step->via) == NULL) {
-    return AQ_ERR_INVAL;
-  }
-  int rv = aq_trav_step_hard(s->trav, ep->now, plan, step);
-  aq_session_touch(s);
-  aq_ep_settle(ep);
-  return rv;
 }

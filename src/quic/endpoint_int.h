@@ -128,7 +128,7 @@ typedef struct aq_ask {
   uint64_t cookie; /* 0: free */
   uint64_t owner;  /* a session's id or AQ_OWNER_PROFILE */
   uint32_t socket;
-  uint8_t flags, delay;
+  uint8_t flags;
   aq_addr to;
   aq_tstamp sent, until;
 } aq_ask;
@@ -417,14 +417,18 @@ typedef struct aq_ask_params {
 } aq_ask_params;
 int aq_observe_ask(aq_endpoint *ep, aq_boot *b, const aq_ask_params *p,
                    uint64_t *cookie);
+/* Sends an ASK; |o| has all but its type and its cookie, which is made here.
+ * Returns the cookie, or 0 when nothing was sent. */
+uint64_t aq_observe_send(aq_endpoint *ep, uint32_t socket, const aq_addr *to,
+                         aq_observe *o, const uint8_t *key);
 /* Forgets the questions of |owner|. */
 void aq_observe_drop(aq_endpoint *ep, uint64_t owner);
 
 /* ---- endpoint_hard.c: sessions with plans ----------------------------------
  */
 
-/* The socket over which the coordinator in force sees us. */
-uint32_t aq_hard_home(const aq_session *s);
+/* The socket over which the coordinator at |conn| sees us. */
+uint32_t aq_hard_home(aq_endpoint *ep, aq_id conn);
 void aq_hard_open(aq_session *s, const aq_trav_action *a);
 void aq_hard_close(aq_session *s);
 void aq_hard_observe(aq_session *s, const aq_trav_action *a);

@@ -272,6 +272,21 @@ static int may_ask(aq_endpoint *ep, const aq_boot *b, const aq_addr *to) {
   return aq_guard_take(&ep->guard, ep->now, &r) == AQ_GUARD_OK;
 }
 
+uint64_t aq_observe_send(aq_endpoint *ep, uint32_t socket, const aq_addr *to,
+                         aq_observe *o, const uint8_t *key) {
+  uint8_t buf[AQ_OBSERVE_LEN];
+  o->type = AQ_OBSERVE_ASK;
+  if (aq_crypto_random(&ep->env, (uint8_t *)&o->cookie, sizeof(o->cookie)) !=
+      0) {
+    return 0;
+  }
+  o->cookie |= 1; /* 0 is none */
+  return aq_observe_format(buf, o, key, aq_crypto_mac16) == 0 &&
+                 aq_demux_out(ep, socket, NULL, to, 0, buf, sizeof(buf))
+             ? o->cookie
+             : 0;
+}
+
 int aq_observe_ask(aq_endpoint *ep, aq_boot *b, const aq_ask_params *p,
                    uint64_t *cookie) {
   *cookie = 0;
@@ -291,28 +306,18 @@ int aq_observe_ask(aq_endpoint *ep, aq_boot *b, const aq_ask_params *p,
   if (!may_ask(ep, b, to)) {
     return AQ_ERR_NOT_ALLOWED;
   }
-  aq_observe o;
-  uint8_t buf[AQ_OBSERVE_LEN];
-  memset(&o, 0, sizeof(o));
-  o.type = AQ_OBSERVE_ASK;
-  o.flags = p->flags;
-  o.delay = p->delay;
+  aq_observe o = {
+      .flags = p->flags, .delay = p->delay, .seq = ++b->observe_seq};
   memcpy(o.token, b->token, sizeof(o.token));
-  o.seq = ++b->observe_seq;
-  if (aq_crypto_random(&ep->env, (uint8_t *)&o.cookie, sizeof(o.cookie)) != 0) {
-    return AQ_ERR_INTERNAL;
-  }
-  o.cookie |= 1; /* 0 is none */
-  if (aq_observe_format(buf, &o, b->observe_key, aq_crypto_mac16) != 0 ||
-      !aq_demux_out(ep, p->socket, NULL, to, 0, buf, sizeof(buf))) {
+  *cookie = aq_observe_send(ep, p->socket, to, &o, b->observe_key);
+  if (*cookie == 0) {
     return AQ_ERR_INTERNAL;
   }
   memset(a, 0, sizeof(*a));
-  a->cookie = *cookie = o.cookie;
+  a->cookie = *cookie;
   a->owner = p->owner;
   a->socket = p->socket;
   a->flags = p->flags;
-  a->delay = p->delay;
   a->to = *to;
   a->sent = ep->now;
   a->until = aq_time_add(ep->now, AQ_ASK_LIFE + p->delay * AQ_S);

@@ -204,7 +204,6 @@ static uint64_t ask(aq_endpoint *ep, const aq_nat_action *a) {
 static uint64_t send_to_self(aq_endpoint *ep, const aq_nat_action *a) {
   aq_profile *p = ep->nat;
   uint32_t socket = p->socket[a->slot];
-  uint8_t buf[AQ_OBSERVE_LEN];
   aq_guard_request r;
   memset(&r, 0, sizeof(r));
   r.target = &a->to;
@@ -217,20 +216,9 @@ static uint64_t send_to_self(aq_endpoint *ep, const aq_nat_action *a) {
       aq_guard_take(&ep->guard, ep->now, &r) != AQ_GUARD_OK) {
     return 0;
   }
-  aq_observe o;
-  memset(&o, 0, sizeof(o));
-  o.type = AQ_OBSERVE_ASK;
+  aq_observe o = {.seq = ++p->seq};
   memcpy(o.token, p->token, sizeof(o.token));
-  o.seq = ++p->seq;
-  if (aq_crypto_random(&ep->env, (uint8_t *)&o.cookie, sizeof(o.cookie)) != 0) {
-    return 0;
-  }
-  o.cookie |= 1; /* 0 is none */
-  if (aq_observe_format(buf, &o, p->key, aq_crypto_mac16) != 0 ||
-      !aq_demux_out(ep, socket, NULL, &a->to, 0, buf, sizeof(buf))) {
-    return 0;
-  }
-  return o.cookie;
+  return aq_observe_send(ep, socket, &a->to, &o, p->key);
 }
 
 static void asked(aq_endpoint *ep, uint32_t question, uint64_t cookie) {

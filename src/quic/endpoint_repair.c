@@ -288,16 +288,18 @@ void aq_repair_look(aq_link *l) {
   if (!r->suspected && r->session == 0) {
     r->told = 0;
   }
-  int wary = r->suspected || wary_at(l) <= l->ep->now;
+  aq_tstamp at = r->suspected ? 0 : wary_at(l);
+  int wary = at <= l->ep->now;
   aq_conn_spare(l->c, wary);
-  r->check_at = aq_time_min(wary ? suspect_at(l) : wary_at(l), ask_at(l));
-  if (r->suspected) {
-    r->check_at = aq_time_add(r->pinged, tick_of(l));
-    if (may_begin(l)) {
-      r->check_at = l->ep->now;
-    } else if (r->session == 0 && r->next_at > l->ep->now) {
-      r->check_at = aq_time_min(r->check_at, r->next_at);
-    }
+  if (!r->suspected) {
+    r->check_at = aq_time_min(wary ? suspect_at(l) : at, ask_at(l));
+    return;
+  }
+  r->check_at = aq_time_add(r->pinged, tick_of(l));
+  if (may_begin(l)) {
+    r->check_at = l->ep->now;
+  } else if (r->session == 0 && r->next_at > l->ep->now) {
+    r->check_at = aq_time_min(r->check_at, r->next_at);
   }
 }
 

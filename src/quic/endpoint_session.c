@@ -474,6 +474,21 @@ int aq_session_punch(aq_endpoint *ep, aq_tstamp now, aq_id session,
   return stepped(s, aq_trav_step_punch(s->trav, ep->now, step));
 }
 
+int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
+                    const aq_hard_step *step) {
+  aq_session *s = running(ep, now, session);
+  if (s == NULL) {
+    return AQ_ERR_CLOSED;
+  }
+  if (!aq_hard_allowed(ep, plan)) {
+    return AQ_ERR_NOT_ALLOWED;
+  }
+  if (step->via != 0 && aq_boot_of_conn(ep, step->via) == NULL) {
+    return AQ_ERR_INVAL;
+  }
+  return stepped(s, aq_trav_step_hard(s->trav, ep->now, plan, step));
+}
+
 int aq_session_finish(aq_endpoint *ep, aq_tstamp now, aq_id session,
                       int error) {
   aq_session *s = running(ep, now, session);
