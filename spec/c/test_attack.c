@@ -44,13 +44,6 @@ static world *trio(uint64_t seed) {
   return trio_with(seed, AQ_PQC_OFF);
 }
 
-static aq_link *link_to(world *w, int from, int to) {
-  aq_endpoint *ep = w->node[from]->ep;
-  aq_link *l = aq_link_get(ep, aq_endpoint_find_conn(ep, &w->node[to]->id));
-  assert_non_null(l);
-  return l;
-}
-
 static void push(world *w, int node, aq_link *l) {
   aq_link_touch(l);
   aq_ep_settle(w->node[node]->ep);
@@ -84,11 +77,11 @@ static void unproven_path(int asker, int target) {
   told_off = 0;
   w->tap = spoof;
   spoofing = 1;
-  aq_link *l = link_to(w, A, C);
+  aq_link *l = world_link(w, A, C);
   aq_conn_ping_now(l->c, w->now);
   push(w, A, l);
   world_run(w, 15 * AQ_MS);
-  assert_true(aq_addr_equal(&link_to(w, C, A)->remote, &victim));
+  assert_true(aq_addr_equal(&world_link(w, C, A)->remote, &victim));
   aq_id s, conn;
   assert_int_equal(aq_session_start(w->node[asker]->ep, w->now,
                                     &w->node[target]->id, NULL, 0, 5 * AQ_S, &s,
@@ -128,7 +121,7 @@ static void observe(world *w, int from, int to, uint64_t seq,
   f.seq = seq;
   f.addr = util_addr(addr);
   size_t n = aq_frame_format(AQ_DIALECT_SEEMANN02, buf, sizeof(buf), &f);
-  aq_link *l = link_to(w, from, to);
+  aq_link *l = world_link(w, from, to);
   (void)aq_carrier_queue_raw(&l->c->carrier, buf, n, 0);
   l->c->dirty = 1;
   push(w, from, l);
@@ -186,7 +179,7 @@ static void test_flapping_candidates(void **state) {
   assert_in_range(st.control_messages_sent - was.control_messages_sent, 0, 60);
   assert_in_range(st.add_address_sent - was.add_address_sent, 0, 300);
   /* And the coordinator knows the last set. */
-  aq_link *l = link_to(w, B, C);
+  aq_link *l = world_link(w, B, C);
   aq_conn_ping_now(l->c, w->now);
   push(w, B, l);
   world_run(w, AQ_S);
@@ -332,7 +325,7 @@ static uint64_t lies(world *w, unsigned count, int same, int wrong_peer) {
       m.peer.bytes[0] ^= (uint8_t)wrong_peer;
       memset(m.session, (int)(0x60 + asked), sizeof(m.session));
       asked++;
-      aq_session_answer(link_to(w, A, C), &m);
+      aq_session_answer(world_link(w, A, C), &m);
       deafen(s);
       aq_ep_settle(w->node[A]->ep);
       if (wrong_peer) {
@@ -386,7 +379,7 @@ static void test_forged_punches(void **state) {
   aq_session *s = only_session(w, A);
   assert_true(request_of(s) != 0);
   aq_ctl m = forged_answer(s, 1, 1);
-  aq_session_answer(link_to(w, A, C), &m);
+  aq_session_answer(world_link(w, A, C), &m);
   deafen(s);
   aq_ep_settle(w->node[A]->ep);
   for (uint32_t i = 1; i <= 300; i++) {
@@ -587,7 +580,7 @@ static void test_spoofed_challenges(void **state) {
   for (int i = 0; i < 500; i++) {
     uint8_t challenge[9] = {0x1a,      1, 2, 3, 4, 5, 6, (uint8_t)(i >> 8),
                             (uint8_t)i};
-    aq_link *l = link_to(w, A, B);
+    aq_link *l = world_link(w, A, B);
     (void)aq_carrier_queue_raw(&l->c->carrier, challenge, 9, 0);
     l->c->dirty = 1;
     push(w, A, l);
@@ -620,7 +613,7 @@ static void test_stolen_stream(void **state) {
   w->tap = spoof_to_b;
   for (int i = 0; i < 200; i++) {
     (void)aq_stream_write(w->node[B]->ep, w->now, s, big, sizeof(big), &n);
-    aq_link *l = link_to(w, A, B);
+    aq_link *l = world_link(w, A, B);
     aq_conn_ping_now(l->c, w->now);
     push(w, A, l);
     world_run(w, 5 * AQ_MS);

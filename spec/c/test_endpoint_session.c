@@ -19,10 +19,7 @@ static const char *addr_of[] = {"198.18.0.1:1001", "198.18.1.1:1002",
 
 static world *three(uint64_t seed, int nat) {
   world *w = world_new(seed);
-  world_node *c = world_node_init(w, C, addr_of[C], NULL);
-  c->params.role = AQ_ROLE_BOOTSTRAP;
-  c->params.can_coordinate = 1;
-  c->params.enable_relay_fallback = 0;
+  world_node *c = world_coordinator(w, C, addr_of[C]);
   if (nat) {
     world_node_init(w, A, "10.0.0.2:1001", "198.18.10.1:5001");
     world_node_init(w, B, "10.1.0.2:1002", "198.18.11.1:5002");

@@ -60,10 +60,7 @@ static size_t most_in(aq_duration span) {
 static world *start(int ask) {
   world *w = world_new(5);
   memset(&seen, 0, sizeof(seen));
-  world_node *c = world_node_init(w, C, "198.18.0.1:9000", NULL);
-  c->params.role = AQ_ROLE_BOOTSTRAP;
-  c->params.can_coordinate = 1;
-  c->params.enable_relay_fallback = 0;
+  world_node *c = world_coordinator(w, C, "198.18.0.1:9000");
   for (int i = A; i <= B; i++) {
     world_node *n = world_node_init(
         w, (size_t)i, i == A ? "198.18.1.2:5000" : "198.18.2.2:6000", NULL);
@@ -99,12 +96,6 @@ static aq_id reach(world *w, aq_plan plan, const aq_hard_step *step) {
   assert_int_equal(
       aq_session_hard(ep, w->now, session, plan, step != NULL ? step : &s), 0);
   return session;
-}
-
-static aq_statistics stats(world *w, int n) {
-  aq_statistics s;
-  aq_endpoint_get_statistics(w->node[n]->ep, &s);
-  return s;
 }
 
 /* The coordinator's HINT arrives at A, with what it makes up. */
@@ -153,7 +144,7 @@ static void a_liar_spends_the_budget_and_no_more(void **state) {
     world_run(w, AQ_S);
     tries++;
   }
-  aq_statistics s = stats(w, A);
+  aq_statistics s = world_stats(w, A);
   uint64_t refused = s.limit_guess_target + s.limit_guess_peer +
                      s.limit_guess_endpoint + s.limit_guess_busy;
   print_message("%d tries: %zu datagrams, %zu bytes, at most %zu in 20 s, %zu "
@@ -232,7 +223,7 @@ static void hints_out_of_place_are_ignored(void **state) {
   }
   world_run(w, AQ_S);
   assert_int_equal(seen.n, 0);
-  assert_int_equal(stats(w, A).guesses_sent, 0);
+  assert_int_equal(world_stats(w, A).guesses_sent, 0);
   world_del(w);
 }
 
@@ -270,13 +261,13 @@ static void nothing_is_sent_without_consent(void **state) {
     assert_non_null(e);
     hint(w, B, AQ_PLAN_BIRTHDAY, "203.0.113.66:40000", 1, 256);
     world_run(w, 50 * AQ_MS);
-    aq_statistics s = stats(w, B);
+    aq_statistics s = world_stats(w, B);
     assert_int_equal(s.guesses_sent + s.openers_sent + s.punches_sent, 0);
     assert_int_equal(s.extra_sockets_opened, 0);
     assert_int_equal(aq_endpoint_decide(w->node[B]->ep, w->now, e->value, 0),
                      0);
     world_run(w, 5 * AQ_S);
-    s = stats(w, B);
+    s = world_stats(w, B);
     assert_int_equal(s.guesses_sent + s.openers_sent + s.punches_sent, 0);
     assert_int_equal(seen.n, 0);
     e = world_find(w->node[A], AQ_EVENT_STEP_DONE);
@@ -295,8 +286,8 @@ static void guessing_can_be_forbidden(void **state) {
   w->node[B]->ep->shared.params.enable_symmetric_nat = 0;
   aq_id s = reach(w, AQ_PLAN_BIRTHDAY, NULL);
   world_run(w, 2 * AQ_S);
-  assert_int_equal(stats(w, B).offers_refused, 1);
-  assert_int_equal(stats(w, B).extra_sockets_opened, 0);
+  assert_int_equal(world_stats(w, B).offers_refused, 1);
+  assert_int_equal(world_stats(w, B).extra_sockets_opened, 0);
   const aq_event *e = world_find(w->node[A], AQ_EVENT_STEP_DONE);
   assert_non_null(e);
   assert_int_equal(e->error, AQ_ERR_NOT_ALLOWED);
@@ -339,7 +330,7 @@ static void what_a_policy_asks_is_clamped(void **state) {
       hint(w, A, AQ_PLAN_BIRTHDAY, "203.0.113.66:40000", 1, UINT64_MAX);
     }
     world_run(w, 5 * AQ_S);
-    aq_statistics st = stats(w, A);
+    aq_statistics st = world_stats(w, A);
     assert_true(st.guesses_sent <= AQ_GUARD_GUESSES);
     assert_true(st.openers_sent <= 256 && st.extra_sockets_opened <= 256);
     assert_true(role ? seen.n > 900 : st.openers_sent == 256);
@@ -367,7 +358,7 @@ static void one_birthday_at_a_time(void **state) {
   assert_non_null(e);
   assert_int_equal(e->error, AQ_ERR_RATE_LIMITED);
   assert_non_null(strstr(e->text, "guess_busy"));
-  assert_int_equal(stats(w, A).limit_guess_busy, 1);
+  assert_int_equal(world_stats(w, A).limit_guess_busy, 1);
   aq_guard_end_guess(g, 77);
   world_run(w, 100 * AQ_MS); /* B's sockets are closed */
   reach(w, AQ_PLAN_BIRTHDAY, NULL);

@@ -13,10 +13,7 @@ enum { C, A, B };
  * NULL, none. */
 static world *start(uint64_t seed, world_nat *a, world_nat *b) {
   world *w = world_new(seed);
-  world_node *c = world_node_init(w, C, "198.18.0.1:9000", NULL);
-  c->params.role = AQ_ROLE_BOOTSTRAP;
-  c->params.can_coordinate = 1;
-  c->params.enable_relay_fallback = 0;
+  world_node *c = world_coordinator(w, C, "198.18.0.1:9000");
   for (int i = A; i <= B; i++) {
     world_node *n = world_node_init(
         w, (size_t)i, i == A ? "198.18.1.2:5000" : "198.18.2.2:6000", NULL);
@@ -56,12 +53,6 @@ static void connected(world *w, int from) {
   world_talk(w, from, e->conn, from == A ? B : A);
 }
 
-static aq_statistics stats(world *w, int n) {
-  aq_statistics s;
-  aq_endpoint_get_statistics(w->node[n]->ep, &s);
-  return s;
-}
-
 static const aq_event *step_done(world *w) {
   const aq_event *e = world_wait(w, w->node[A], AQ_EVENT_STEP_DONE, 10 * AQ_S);
   assert_non_null(e);
@@ -79,7 +70,7 @@ static void fresh_sockets_meet(void **state) {
   /* Request, observation, hint, handshake: about six ways of 10 ms. */
   assert_true(w->now - began < 250 * AQ_MS);
   for (int i = A; i <= B; i++) {
-    aq_statistics s = stats(w, i);
+    aq_statistics s = world_stats(w, i);
     assert_int_equal(s.extra_sockets_opened, 1);
     assert_int_equal(s.observes_received, 1);
     assert_int_equal(s.hints_sent, 1);
@@ -91,7 +82,7 @@ static void fresh_sockets_meet(void **state) {
     assert_true(l->socket >= AQ_MAX_SOCKETS);
     assert_int_equal(w->node[i]->ep->nextra, 1);
   }
-  assert_int_equal(stats(w, C).coordinator_hints, 2);
+  assert_int_equal(world_stats(w, C).coordinator_hints, 2);
   aq_step_record r[AQ_MAX_STEPS];
   size_t n =
       aq_explain(w->node[A]->ep, world_only_conn(w->node[A]), r, AQ_MAX_STEPS);
@@ -127,7 +118,8 @@ static void a_lost_question_is_asked_again(void **state) {
   reach(w, AQ_PLAN_FRESH, NULL);
   connected(w, A);
   assert_int_equal(lose, 0);
-  assert_int_equal(stats(w, A).observes_sent + stats(w, B).observes_sent, 6);
+  assert_int_equal(
+      world_stats(w, A).observes_sent + world_stats(w, B).observes_sent, 6);
   world_del(w);
 }
 
@@ -195,10 +187,10 @@ static void hit(aq_plan plan, aq_nat_allocation how, int flip, int hits) {
       longest = w->now - began > longest ? w->now - began : longest;
       world_talk(w, A, e->conn, B);
     }
-    aq_statistics s = stats(w, flip ? A : B);
+    aq_statistics s = world_stats(w, flip ? A : B);
     most = s.guesses_sent > most ? s.guesses_sent : most;
     assert_true(s.guesses_sent <= 1024);
-    assert_int_equal(stats(w, flip ? B : A).guesses_sent, 0);
+    assert_int_equal(world_stats(w, flip ? B : A).guesses_sent, 0);
     world_del(w);
   }
   print_message("%s, %s: %d of 20, at most %llu probes, %.3f s\n",
@@ -251,7 +243,7 @@ static void others_may_open_flows_meanwhile(void **state) {
       w->tap = others_open;
       reach(w, AQ_PLAN_PREDICT, NULL);
       connected(w, A);
-      assert_true(stats(w, B).guesses_sent <= 2 * AQ_HARD_WINDOW);
+      assert_true(world_stats(w, B).guesses_sent <= 2 * AQ_HARD_WINDOW);
       world_del(w);
     }
   }
@@ -305,7 +297,7 @@ static void what_cannot_be_is_not_tried(void **state) {
     assert_true(w->now - began < 100 * AQ_MS);
     world_run(w, AQ_S);
     for (int n = A; n <= B; n++) {
-      aq_statistics s = stats(w, n);
+      aq_statistics s = world_stats(w, n);
       assert_int_equal(s.openers_sent + s.guesses_sent + s.punches_sent, 0);
       assert_int_equal(s.extra_sockets_opened, 0);
     }

@@ -23,23 +23,12 @@ static world *pair_of(uint64_t seed) {
 
 static world *trio_of(uint64_t seed) {
   world *w = pair_of(seed);
-  world_node *c = world_node_init(w, C, addr_of[C], NULL);
-  c->params.role = AQ_ROLE_BOOTSTRAP;
-  c->params.can_coordinate = 1;
-  c->params.enable_relay_fallback = 0;
+  world_node *c = world_coordinator(w, C, addr_of[C]);
   for (int i = A; i <= B; i++) {
     w->node[i]->params.role = AQ_ROLE_CLIENT;
     world_use_bootstrap(w->node[i], c, 1);
   }
   return w;
-}
-
-static void start_all(world *w) {
-  for (size_t i = 0; i < WORLD_NODES; i++) {
-    if (w->node[i] != NULL) {
-      world_node_start(w->node[i]);
-    }
-  }
 }
 
 static aq_id connect_to(world *w, int from, int to) {
@@ -53,19 +42,6 @@ static aq_id connect_to(world *w, int from, int to) {
   world_run(w, AQ_S);
   assert_true(aq_endpoint_find_conn(w->node[to]->ep, &w->node[from]->id) != 0);
   return id;
-}
-
-static aq_link *link_to(world *w, int from, int to) {
-  aq_endpoint *ep = w->node[from]->ep;
-  aq_link *l = aq_link_get(ep, aq_endpoint_find_conn(ep, &w->node[to]->id));
-  assert_non_null(l);
-  return l;
-}
-
-static aq_statistics stats_of(const world_node *n) {
-  aq_statistics s;
-  aq_endpoint_get_statistics(n->ep, &s);
-  return s;
 }
 
 static aq_usage usage_of(const world_node *n) {
@@ -111,7 +87,7 @@ static size_t first_flight(aq_endpoint *attacker, aq_tstamp now,
 static void test_spoofed_initials(void **state) {
   (void)state;
   world *w = pair_of(1);
-  start_all(w);
+  world_start_all(w);
   world *other = world_new(2);
   world_node *attacker = world_node_init(other, 0, "198.18.66.6:666", NULL);
   world_node_start(attacker);
@@ -152,7 +128,7 @@ static void test_spoofed_initials(void **state) {
   assert_non_null(e);
   assert_true(e->time - began < 2 * AQ_S);
   assert_true(b->tx_bytes <= 3 * in);
-  aq_statistics s = stats_of(b);
+  aq_statistics s = world_stats(w, B);
   assert_true(s.retries_sent > 10000);
   assert_true(usage_of(b).half_open <= 65);
   /* And all of it is forgotten. */
@@ -191,7 +167,7 @@ static void test_stolen_token(void **state) {
     w->node[B]->params.always_retry = 1;
     stolen_len = 0;
     w->tap = steal_token;
-    start_all(w);
+    world_start_all(w);
     aq_id id;
     assert_int_equal(aq_connect_addr(w->node[A]->ep, w->now, &w->node[B]->bound,
                                      NULL, NULL, 5 * AQ_S, &id),
@@ -206,7 +182,7 @@ static void test_stolen_token(void **state) {
     world_inject(w, &from, &w->node[B]->bound, stolen, stolen_len);
     world_run(w, AQ_S);
     assert_int_equal(usage_of(w->node[B]).connections, 0);
-    assert_int_equal(stats_of(w->node[B]).handshakes_refused, 1);
+    assert_int_equal(world_stats(w, B).handshakes_refused, 1);
     /* CONNECTION_CLOSE with INVALID_TOKEN, RFC 9000 section 8.1.3 */
     assert_in_range(w->node[B]->tx_bytes - tx, 1, stolen_len);
     world_del(w);
@@ -216,7 +192,7 @@ static void test_stolen_token(void **state) {
   w->node[B]->params.always_retry = 1;
   stolen_len = 0;
   w->tap = steal_token;
-  start_all(w);
+  world_start_all(w);
   aq_id id;
   assert_int_equal(aq_connect_addr(w->node[A]->ep, w->now, &w->node[B]->bound,
                                    NULL, NULL, 5 * AQ_S, &id),
@@ -234,7 +210,7 @@ static void test_garbage(void **state) {
   (void)state;
   world *w = pair_of(3);
   world_node *b = w->node[B];
-  start_all(w);
+  world_start_all(w);
   connect_to(w, A, B);
   uint64_t in = 0, out = b->tx_bytes;
   uint8_t pkt[1500];
@@ -257,7 +233,7 @@ static void test_garbage(void **state) {
   assert_null(world_find(b, AQ_EVENT_CONNECTION_LOST));
   assert_null(world_find(w->node[A], AQ_EVENT_CONNECTION_LOST));
   assert_true(b->tx_bytes - out < in / 10);
-  assert_true(stats_of(b).datagrams_dropped_malformed > 1000);
+  assert_true(world_stats(w, B).datagrams_dropped_malformed > 1000);
   world_del(w);
 }
 
@@ -265,7 +241,7 @@ static void test_reset_flood(void **state) {
   (void)state;
   world *w = pair_of(4);
   world_node *b = w->node[B];
-  start_all(w);
+  world_start_all(w);
   uint8_t pkt[200] = {0x40};
   for (int i = 0; i < 10000; i++) {
     memcpy(pkt + 1, &i, sizeof(i));
@@ -275,7 +251,7 @@ static void test_reset_flood(void **state) {
     world_inject(w, &from, &b->bound, pkt, i % 2 ? sizeof(pkt) : 21);
   }
   world_run(w, AQ_S / 2);
-  aq_statistics s = stats_of(b);
+  aq_statistics s = world_stats(w, B);
   assert_in_range(s.stateless_resets_sent, 50, 150);
   assert_true(s.limit_stateless_reset > 0);
   assert_int_equal(world_count(b, AQ_EVENT_LIMIT_HIT), 1);
@@ -288,12 +264,12 @@ static void test_reset_flood(void **state) {
 static void test_reset_loop(void **state) {
   (void)state;
   world *w = pair_of(5);
-  start_all(w);
+  world_start_all(w);
   uint8_t pkt[1200] = {0x40, 9, 9, 9};
   world_inject(w, &w->node[A]->bound, &w->node[B]->bound, pkt, sizeof(pkt));
   world_run(w, 10 * AQ_S);
-  uint64_t sent = stats_of(w->node[A]).stateless_resets_sent +
-                  stats_of(w->node[B]).stateless_resets_sent;
+  uint64_t sent = world_stats(w, A).stateless_resets_sent +
+                  world_stats(w, B).stateless_resets_sent;
   assert_in_range(sent, 1, 30);
   uint64_t tx = w->node[A]->tx_packets + w->node[B]->tx_packets;
   world_run(w, 10 * AQ_S);
@@ -348,7 +324,7 @@ static uint64_t sent_to_ip(const world *w, const char *ip, uint64_t *bytes) {
 static void test_lying_offers(void **state) {
   (void)state;
   world *w = trio_of(10);
-  start_all(w);
+  world_start_all(w);
   world_run(w, 2 * AQ_S);
   aq_tstamp began = w->now;
   for (int i = 0; i < 1000; i++) {
@@ -363,13 +339,13 @@ static void test_lying_offers(void **state) {
     world_run(w, 9 * AQ_MS);
   }
   assert_true(w->now - began <= 9500 * AQ_MS);
-  assert_true(stats_of(w->node[B]).offers_received >= 200);
+  assert_true(world_stats(w, B).offers_received >= 200);
   uint64_t bytes;
   uint64_t n = sent_to_ip(w, "203.0.114.7:1", &bytes);
   /* It did ask, so the subject is there; and the budget held. */
   assert_in_range(n, 1, 9);
   assert_true(bytes <= 600);
-  aq_statistics s = stats_of(w->node[B]);
+  aq_statistics s = world_stats(w, B);
   assert_true(s.limit_punch_target > 0);
   assert_int_equal(s.connections_dialed, 1);
   assert_true(usage_of(w->node[B]).sessions <= AQ_MAX_TARGET_SESSIONS);
@@ -380,10 +356,10 @@ static void test_lying_offers(void **state) {
 static void test_many_victims(void **state) {
   (void)state;
   world *w = trio_of(11);
-  start_all(w);
+  world_start_all(w);
   world_run(w, 2 * AQ_S);
   uint64_t before =
-      stats_of(w->node[B]).punches_sent + stats_of(w->node[B]).openers_sent;
+      world_stats(w, B).punches_sent + world_stats(w, B).openers_sent;
   for (int i = 0; i < 500; i++) {
     aq_link *l = aq_link_get(
         w->node[C]->ep, aq_endpoint_find_conn(w->node[C]->ep, &w->node[B]->id));
@@ -398,7 +374,7 @@ static void test_many_victims(void **state) {
     aq_ep_settle(w->node[C]->ep);
     world_run(w, 10 * AQ_MS);
   }
-  aq_statistics s = stats_of(w->node[B]);
+  aq_statistics s = world_stats(w, B);
   uint64_t sent = s.punches_sent + s.openers_sent - before;
   assert_true(sent > 50);
   assert_true(sent <= 400 + 200 * 5);
@@ -414,17 +390,17 @@ static void test_forbidden_targets(void **state) {
       "10.1.2.3:5000",     "203.0.114.9:53",       "203.0.114.9:123",
       "203.0.114.9:80",    "172.16.0.9:5000"};
   world *w = trio_of(12);
-  start_all(w);
+  world_start_all(w);
   world_run(w, 2 * AQ_S);
   w->nseen = 0;
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     aq_ctl m = offer_naming(w, bad[i], 1);
-    assert_int_equal(aq_ctl_send(link_to(w, C, B), &m), 0);
+    assert_int_equal(aq_ctl_send(world_link(w, C, B), &m), 0);
     aq_ep_settle(w->node[C]->ep);
     world_run(w, AQ_S);
   }
   assert_int_equal(w->nseen, 0);
-  assert_int_equal(stats_of(w->node[B]).offers_received,
+  assert_int_equal(world_stats(w, B).offers_received,
                    sizeof(bad) / sizeof(bad[0]));
   world_del(w);
 }
@@ -433,13 +409,13 @@ static void test_forbidden_targets(void **state) {
 static void test_offer_of_a_stranger(void **state) {
   (void)state;
   world *w = pair_of(13);
-  start_all(w);
+  world_start_all(w);
   connect_to(w, A, B);
   aq_ctl m = offer_naming(w, "203.0.114.7:5000", 8);
-  assert_int_equal(aq_ctl_send(link_to(w, A, B), &m), 0);
+  assert_int_equal(aq_ctl_send(world_link(w, A, B), &m), 0);
   aq_ep_settle(w->node[A]->ep);
   world_run(w, 2 * AQ_S);
-  assert_int_equal(stats_of(w->node[B]).offers_received, 0);
+  assert_int_equal(world_stats(w, B).offers_received, 0);
   assert_int_equal(w->nseen, 0);
   world_del(w);
 }
@@ -447,7 +423,7 @@ static void test_offer_of_a_stranger(void **state) {
 static void test_lying_observer(void **state) {
   (void)state;
   world *w = pair_of(14);
-  start_all(w);
+  world_start_all(w);
   connect_to(w, A, B);
   aq_addr victim = util_addr("203.0.114.7:5000");
   aq_frame f;
@@ -455,7 +431,7 @@ static void test_lying_observer(void **state) {
   f.kind = AQ_FRAME_OBSERVED_ADDRESS;
   f.seq = 100;
   f.addr = victim;
-  aq_link *l = link_to(w, A, B);
+  aq_link *l = world_link(w, A, B);
   assert_int_equal(aq_conn_send_frame(l->c, &f), 0);
   aq_link_touch(l);
   aq_ep_settle(w->node[A]->ep);
@@ -480,9 +456,9 @@ static void test_lying_observer(void **state) {
 static void test_announcements(void **state) {
   (void)state;
   world *w = pair_of(15);
-  start_all(w);
+  world_start_all(w);
   connect_to(w, A, B);
-  aq_link *l = link_to(w, A, B);
+  aq_link *l = world_link(w, A, B);
   aq_frame f;
   memset(&f, 0, sizeof(f));
   f.kind = AQ_FRAME_PUNCH_ME_NOW;
@@ -497,7 +473,7 @@ static void test_announcements(void **state) {
     aq_ep_settle(w->node[A]->ep);
     world_run(w, 50 * AQ_MS);
   }
-  aq_statistics s = stats_of(w->node[B]);
+  aq_statistics s = world_stats(w, B);
   assert_int_equal(s.punch_me_now_received, 1);
   assert_true(s.add_address_received >= 31);
   assert_int_equal(w->nseen, 0); /* nothing was sent because of it */
@@ -508,7 +484,7 @@ static void test_announcements(void **state) {
   aq_link_touch(l);
   aq_ep_settle(w->node[A]->ep);
   assert_violation(w);
-  assert_int_equal(stats_of(w->node[B]).limit_extension_frames, 1);
+  assert_int_equal(world_stats(w, B).limit_extension_frames, 1);
   assert_int_equal(w->nseen, 0);
   world_del(w);
 }
@@ -518,9 +494,9 @@ static void test_announcements(void **state) {
 
 static void control_bytes(const uint8_t *data, size_t len) {
   world *w = pair_of(20);
-  start_all(w);
+  world_start_all(w);
   connect_to(w, A, B);
-  aq_link *l = link_to(w, A, B);
+  aq_link *l = world_link(w, A, B);
   assert_int_equal(aq_conn_control_write(l->c, data, len), 0);
   aq_link_touch(l);
   aq_ep_settle(w->node[A]->ep);
@@ -547,7 +523,7 @@ static void test_control_malformed(void **state) {
 static void test_control_flood(void **state) {
   (void)state;
   world *w = trio_of(21);
-  start_all(w);
+  world_start_all(w);
   world_run(w, 2 * AQ_S);
   aq_link *l = aq_link_get(
       w->node[A]->ep, aq_endpoint_find_conn(w->node[A]->ep, &w->node[C]->id));
@@ -565,8 +541,8 @@ static void test_control_flood(void **state) {
   assert_non_null(e);
   assert_int_equal(e->error, AQ_ERR_PROTOCOL);
   /* B was asked as often as one pair may ask. */
-  assert_true(stats_of(w->node[B]).offers_received <= 10);
-  assert_true(stats_of(w->node[C]).limit_coordinator_rate > 0);
+  assert_true(world_stats(w, B).offers_received <= 10);
+  assert_true(world_stats(w, C).limit_coordinator_rate > 0);
   world_del(w);
 }
 
@@ -576,7 +552,7 @@ static void test_control_flood(void **state) {
 
 /* Sends |len| bytes as if they were an extension frame. */
 static int send_raw(world *w, const uint8_t *bytes, size_t len) {
-  aq_link *l = link_to(w, A, B);
+  aq_link *l = world_link(w, A, B);
   int rv = aq_carrier_queue_raw(&l->c->carrier, bytes, len, 0);
   l->c->dirty = 1;
   aq_link_touch(l);
@@ -607,7 +583,7 @@ static void test_truncated_frames(void **state) {
     assert_true(full > 4);
     for (size_t len = 4; len < full; len++) {
       world *w = pair_of(30 + i);
-      start_all(w);
+      world_start_all(w);
       connect_to(w, A, B);
       assert_int_equal(send_raw(w, buf, len), 0);
       assert_violation(w);
@@ -645,16 +621,16 @@ static void test_punch_replay_and_forgery(void **state) {
   world *w = trio_of(40);
   have_caught = 0;
   w->tap = catch_probe;
-  start_all(w);
+  world_start_all(w);
   world_run(w, 2 * AQ_S);
   aq_id s, c;
   assert_int_equal(aq_session_start(w->node[A]->ep, w->now, &w->node[B]->id,
                                     NULL, 0, 8 * AQ_S, &s, &c),
                    0);
-  for (int i = 0; i < 1000 && stats_of(w->node[B]).punches_received == 0; i++) {
+  for (int i = 0; i < 1000 && world_stats(w, B).punches_received == 0; i++) {
     world_run(w, AQ_MS);
   }
-  assert_int_equal(stats_of(w->node[B]).punches_received, 1);
+  assert_int_equal(world_stats(w, B).punches_received, 1);
   assert_int_equal(usage_of(w->node[B]).sessions, 1);
   world_run(w, 2 * AQ_MS);
   w->nseen = 0;
@@ -681,7 +657,7 @@ static void test_punch_replay_and_forgery(void **state) {
   world_run(w, 100 * AQ_MS);
   assert_int_equal(usage_of(w->node[B]).sessions, 1); /* it was listening */
   assert_int_equal(w->nseen, 0);
-  aq_statistics st = stats_of(w->node[B]);
+  aq_statistics st = world_stats(w, B);
   assert_true(st.punches_received >= 11);
   assert_true(st.punches_bad >= 200);
   world_del(w);

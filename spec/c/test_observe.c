@@ -90,11 +90,8 @@ enum { C, A };
 /* A coordinator with two ports, and a peer behind a NAT that registered. */
 static world *start(void) {
   world *w = world_new(7);
-  world_node *c = world_node_init(w, C, "198.18.0.1:9000", NULL);
+  world_node *c = world_coordinator(w, C, "198.18.0.1:9000");
   world_node *a = world_node_init(w, A, "198.18.1.2:5000", "198.18.9.9:7777");
-  c->params.role = AQ_ROLE_BOOTSTRAP;
-  c->params.can_coordinate = 1;
-  c->params.enable_relay_fallback = 0;
   world_use_bootstrap(a, c, 1);
   world_start_all(w);
   world_add_second(c, "198.18.0.1:9001");
@@ -103,12 +100,6 @@ static world *start(void) {
   assert_true(a->ep->boot[0].observes);
   world_clear(a);
   return w;
-}
-
-static aq_statistics stats(world *w, int n) {
-  aq_statistics s;
-  aq_endpoint_get_statistics(w->node[n]->ep, &s);
-  return s;
 }
 
 static int ask(world *w, const aq_ask_params *p, uint64_t *cookie) {
@@ -140,9 +131,9 @@ static void test_answered(void **state) {
   util_assert_addr(&e->addr, "198.18.9.9:7777");
   util_assert_addr(&e->local, "198.18.0.1:9000");
   assert_int_equal(e->duration, 20 * AQ_MS);
-  assert_int_equal(stats(w, A).observes_sent, 1);
-  assert_int_equal(stats(w, A).observes_received, 1);
-  assert_int_equal(stats(w, C).observes_answered, 1);
+  assert_int_equal(world_stats(w, A).observes_sent, 1);
+  assert_int_equal(world_stats(w, A).observes_received, 1);
+  assert_int_equal(world_stats(w, C).observes_answered, 1);
   /* The coordinator can vouch for it now. */
   const aq_link *l = w->node[C]->ep->boot[0].link; /* it has none of its own */
   assert_null(l);
@@ -165,7 +156,7 @@ static void test_other_port(void **state) {
   assert_int_equal(w->node[A]->ep->boot[0].alternate_count, 1);
   assert_int_equal(ask(w, &p, &cookie), 0);
   assert_null(answer(w, cookie, AQ_S));
-  assert_int_equal(stats(w, C).observes_answered, 1);
+  assert_int_equal(world_stats(w, C).observes_answered, 1);
   aq_ask_params direct = {.owner = 1, .alternate = 1};
   assert_int_equal(ask(w, &direct, &cookie), 0);
   const aq_event *e = answer(w, cookie, AQ_S);
@@ -200,9 +191,9 @@ static void test_later(void **state) {
     assert_int_equal(ask(w, &p, &cookie), 0);
   }
   world_run(w, AQ_S);
-  assert_int_equal(stats(w, C).limit_observe, 1);
+  assert_int_equal(world_stats(w, C).limit_observe, 1);
   world_run(w, 40 * AQ_S);
-  assert_int_equal(stats(w, A).observes_received, 5);
+  assert_int_equal(world_stats(w, A).observes_received, 5);
   world_del(w);
 }
 
@@ -215,8 +206,9 @@ static void test_rate(void **state) {
     assert_int_equal(ask(w, &p, &cookie), 0);
   }
   world_run(w, AQ_S);
-  assert_in_range(stats(w, C).observes_answered, 64, 66);
-  assert_int_equal(stats(w, C).observes_answered + stats(w, C).limit_observe,
+  assert_in_range(world_stats(w, C).observes_answered, 64, 66);
+  assert_int_equal(world_stats(w, C).observes_answered +
+                       world_stats(w, C).limit_observe,
                    200);
   world_del(w);
 }
@@ -244,7 +236,7 @@ static void test_hostile(void **state) {
   assert_int_equal(ask(w, &p, &cookie), 0);
   assert_non_null(answer(w, cookie, AQ_S));
   w->tap = NULL;
-  uint64_t answered = stats(w, C).observes_answered;
+  uint64_t answered = world_stats(w, C).observes_answered;
   world_inject(w, &victim, &to, captured, sizeof(captured)); /* again */
   uint8_t forged[AQ_OBSERVE_LEN];
   memcpy(forged, captured, sizeof(forged));
@@ -255,8 +247,8 @@ static void test_hostile(void **state) {
   world_inject(w, &victim, &to, forged, sizeof(forged));
   world_inject(w, &victim, &to, captured, sizeof(captured) - 1);
   world_run(w, AQ_S);
-  assert_int_equal(stats(w, C).observes_answered, answered);
-  assert_int_equal(stats(w, C).observes_bad, 2);
+  assert_int_equal(world_stats(w, C).observes_answered, answered);
+  assert_int_equal(world_stats(w, C).observes_bad, 2);
   assert_null(world_seen_at(w, &victim));
   /* An answer that nobody waits for. */
   uint8_t tell[AQ_OBSERVE_LEN];
@@ -270,7 +262,7 @@ static void test_hostile(void **state) {
   tell[40] ^= 1;
   world_inject(w, &from, &nat, tell, sizeof(tell));
   world_run(w, AQ_S);
-  assert_int_equal(stats(w, A).observes_bad, 2);
+  assert_int_equal(world_stats(w, A).observes_bad, 2);
   world_del(w);
 }
 
@@ -284,7 +276,7 @@ static void test_forgotten(void **state) {
   world_run(w, AQ_S);
   assert_int_equal(aq_endpoint_close(w->node[A]->ep, w->now, 0, ""), 0);
   world_run(w, 60 * AQ_S);
-  assert_int_equal(stats(w, C).observes_answered, 0);
+  assert_int_equal(world_stats(w, C).observes_answered, 0);
   assert_int_equal(aq_hash_count(&w->node[C]->ep->watches), 0);
   assert_int_equal(ask(w, &p, &cookie), AQ_ERR_UNSUPPORTED);
   world_del(w);
@@ -305,7 +297,7 @@ static void test_extra_sockets(void **state) {
   }
   assert_int_equal(aq_extra_open(ep, like, 5, &index[AQ_MAX_EXTRA_SOCKETS]),
                    AQ_ERR_LIMIT);
-  assert_int_equal(stats(w, A).limit_extra_sockets, 1);
+  assert_int_equal(world_stats(w, A).limit_extra_sockets, 1);
   assert_null(aq_ep_socket(ep, index[0])); /* not open yet */
   aq_extra_release(ep, index[1]);          /* never asked for */
   for (int i = 0; i < AQ_MAX_EXTRA_SOCKETS - 1; i++) {
@@ -318,7 +310,7 @@ static void test_extra_sockets(void **state) {
     assert_true((aq_ep_socket(ep, r.index) != NULL) == (i % 3 != 0));
   }
   assert_int_equal(aq_endpoint_poll_socket(ep, &r), 0);
-  assert_int_equal(stats(w, A).extra_sockets_opened, ep->nextra);
+  assert_int_equal(world_stats(w, A).extra_sockets_opened, ep->nextra);
   aq_endpoint_socket_opened(ep, w->now, index[0], &like->bound); /* not asked */
   aq_endpoint_socket_opened(ep, w->now, 3, &like->bound);
   /* A connection keeps one that its owner gave up. */

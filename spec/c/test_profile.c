@@ -15,10 +15,7 @@ static world *start(world_nat *nat) {
   static const char *addr[] = {"198.18.0.1:9000", "198.18.3.1:9000"};
   world *w = world_new(11);
   for (size_t i = C; i <= D; i++) {
-    world_node *c = world_node_init(w, i, addr[i], NULL);
-    c->params.role = AQ_ROLE_BOOTSTRAP;
-    c->params.can_coordinate = 1;
-    c->params.enable_relay_fallback = 0;
+    world_coordinator(w, i, addr[i]);
   }
   world_node *a = world_node_init(w, A, "192.168.1.2:5000", NULL);
   a->params.nat_profile = 1;

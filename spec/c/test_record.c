@@ -46,10 +46,7 @@ static world *peers(uint64_t seed, int coordinators) {
   world_node_init(w, A, "10.0.0.2:1001", "198.18.10.1:5001");
   world_node_init(w, B, "10.1.0.2:1002", "198.18.11.1:5002");
   for (int i = 0; i < coordinators; i++) {
-    world_node *c = world_node_init(w, (size_t)(C + i), where[i], NULL);
-    c->params.role = AQ_ROLE_BOOTSTRAP;
-    c->params.can_coordinate = 1;
-    c->params.enable_relay_fallback = 0;
+    world_node *c = world_coordinator(w, (size_t)(C + i), where[i]);
     world_use_bootstrap(w->node[A], c, 0);
   }
   world_use_bootstrap(w->node[B], w->node[C + coordinators - 1], 0);

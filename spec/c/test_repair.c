@@ -14,10 +14,7 @@ enum { C, A, B };
 
 static world *start(uint64_t seed, world_nat *a, world_nat *b) {
   world *w = world_new(seed);
-  world_node *c = world_node_init(w, C, "198.18.0.1:9000", NULL);
-  c->params.role = AQ_ROLE_BOOTSTRAP;
-  c->params.can_coordinate = 1;
-  c->params.enable_relay_fallback = 0;
+  world_node *c = world_coordinator(w, C, "198.18.0.1:9000");
   for (int i = A; i <= B; i++) {
     world_node *n = world_node_init(
         w, (size_t)i, i == A ? "198.18.1.2:5000" : "198.18.2.2:6000", NULL);
@@ -113,12 +110,6 @@ static void flow_run(world *w, flow *f, int n, aq_duration d, size_t len) {
   }
 }
 
-static aq_statistics stats(world *w, int n) {
-  aq_statistics s;
-  aq_endpoint_get_statistics(w->node[n]->ep, &s);
-  return s;
-}
-
 /* What was written is there, in order, within |d|. */
 static void flow_settles(world *w, flow *f, int n, aq_duration d) {
   flow_run(w, f, n, d, 0);
@@ -174,7 +165,7 @@ static aq_duration lives_on(uint64_t seed, world_nat *a, world_nat *b, int who,
   flow_settles(w, f, n, 5 * AQ_S);
   aq_duration gap = f[0].gap > f[n - 1].gap ? f[0].gap : f[n - 1].gap;
   assert_true(gap < 3 * AQ_S);
-  assert_true(stats(w, A).repairs_started <= 3);
+  assert_true(world_stats(w, A).repairs_started <= 3);
   world_del(w);
   return gap;
 }
@@ -239,8 +230,8 @@ static void told(void **state) {
     /* The attempt is no session of the application's. */
     assert_null(world_find(n, AQ_EVENT_TRAVERSAL_SUCCEEDED));
     assert_null(world_find(n, AQ_EVENT_STEP_DONE));
-    assert_int_equal(stats(w, i).repairs_completed, 1);
-    assert_int_equal(stats(w, i).total_attempts, i == A);
+    assert_int_equal(world_stats(w, i).repairs_completed, 1);
+    assert_int_equal(world_stats(w, i).total_attempts, i == A);
     assert_int_equal(n->ep->nextra, 1);
     aq_step_record r[AQ_MAX_STEPS];
     size_t steps = aq_explain(n->ep, conn, r, AQ_MAX_STEPS), repair = 0;
@@ -259,18 +250,18 @@ static void idle_is_quiet(void **state) {
   (void)state;
   world *w = start(4, cone(A), cone(B));
   world_run(w, 20 * AQ_S);
-  aq_statistics a = stats(w, A);
+  aq_statistics a = world_stats(w, A);
   world_run(w, 60 * AQ_S);
-  aq_statistics b = stats(w, A);
+  aq_statistics b = world_stats(w, A);
   /* Two connections, a keep-alive and its answer each 15 s, from both ends. */
   assert_true(b.datagrams_sent - a.datagrams_sent <= 2 * 5 * 2);
   assert_int_equal(b.repairs_started, 0);
   /* A stream that pauses: 0.3, 0.6, 1.2, 2.4 and 4.8 s after its last byte. */
   flow f = flow_open(w, A, B);
   flow_run(w, &f, 1, AQ_S, 500);
-  a = stats(w, B);
+  a = world_stats(w, B);
   flow_run(w, &f, 1, 60 * AQ_S, 0);
-  b = stats(w, B);
+  b = world_stats(w, B);
   assert_in_range(b.datagrams_sent - a.datagrams_sent, 5, 2 * 5 * 2 + 10);
   assert_int_equal(b.repairs_started, 0);
   world_del(w);
@@ -374,7 +365,7 @@ static void a_lie_moves_nothing(void **state) {
     assert_true(f[0].gap < 100 * AQ_MS && f[1].gap < 100 * AQ_MS);
   }
   /* Tried, and not gone. An offer and its hint may come in one packet. */
-  assert_int_equal(stats(w, A).hints_received, 3);
+  assert_int_equal(world_stats(w, A).hints_received, 3);
   aq_addr victim = util_addr(VICTIM);
   const world_seen *s = world_seen_at(w, &victim);
   assert_true(punches > 0 && challenges > 0);

@@ -5,12 +5,6 @@
 #include "base/addr.h"
 #include "support/sim_net.h"
 
-static void ok(int rc) {
-  if (rc != 0) {
-    fail_msg("%s", aq_error_name(rc));
-  }
-}
-
 /* ---- which pairs connect
  * ----------------------------------------------------- */
 
@@ -61,9 +55,9 @@ static void a_blocked_pair_fails_and_says_so(void **state) {
   (void)state;
   sim_pair_init(&w, 1, "port_restr", "port_restr", 15 * AQ_MS, NULL);
   sim_pair_start(&w);
-  ok(aq_sim_block(w.s, w.nat[SIM_B], 1));
-  ok(aq_session_start(sim_core(&w, SIM_A), aq_sim_now(w.s), &w.id[SIM_B], NULL,
-                      0, 8 * AQ_S, &session, &conn));
+  sim_ok(aq_sim_block(w.s, w.nat[SIM_B], 1));
+  sim_ok(aq_session_start(sim_core(&w, SIM_A), aq_sim_now(w.s), &w.id[SIM_B],
+                          NULL, 0, 8 * AQ_S, &session, &conn));
   assert_true(sim_wait(&w, SIM_A, AQ_EVENT_TRAVERSAL_FAILED, 1, 9 * AQ_S));
   assert_int_equal(w.count[SIM_A][AQ_EVENT_TRAVERSAL_SUCCEEDED], 0);
   sim_pair_end(&w);
@@ -102,12 +96,12 @@ static uint64_t story(uint64_t seed, size_t *records) {
   aq_sim_record r;
   sim_pair w;
   sim_pair_init(&w, seed, "linux_open", "sym_eif", 0, NULL);
-  ok(aq_sim_set_trace(w.s, 1));
-  ok(aq_sim_set_link(w.s, w.nat[SIM_A], AQ_SIM_BOTH, &bad));
-  ok(aq_sim_set_link(w.s, w.nat[SIM_B], AQ_SIM_BOTH, &bad));
+  sim_ok(aq_sim_set_trace(w.s, 1));
+  sim_ok(aq_sim_set_link(w.s, w.nat[SIM_A], AQ_SIM_BOTH, &bad));
+  sim_ok(aq_sim_set_link(w.s, w.nat[SIM_B], AQ_SIM_BOTH, &bad));
   sim_pair_start(&w);
   sim_connect(&w, 10 * AQ_S);
-  ok(aq_sim_rebind(w.s, w.nat[SIM_A], 1));
+  sim_ok(aq_sim_rebind(w.s, w.nat[SIM_A], 1));
   sim_run(&w, 30 * AQ_S);
   uint64_t hash = aq_sim_trace_hash(w.s);
   for (*records = 0; aq_sim_poll_trace(w.s, &r); (*records)++) {
@@ -136,7 +130,7 @@ static void the_trace_tells_the_way(void **state) {
   (void)state;
   sim_pair_init(&w, 1, "port_restr", "linux_open", 10 * AQ_MS, NULL);
   assert_int_equal(aq_sim_poll_trace(w.s, &r), 0);
-  ok(aq_sim_set_trace(w.s, 1));
+  sim_ok(aq_sim_set_trace(w.s, 1));
   sim_pair_start(&w);
   assert_true(sim_connect(&w, 10 * AQ_S));
   aq_tstamp last = 0;
@@ -160,10 +154,10 @@ static void the_trace_tells_the_way(void **state) {
   assert_true(kinds[AQ_SIM_KIND_OBSERVE] > 0 && st.extra_sockets_opened > 0);
   assert_true(fates[AQ_SIM_FATE_SENT] >= fates[AQ_SIM_FATE_DELIVERED]);
   assert_true(fates[AQ_SIM_FATE_TTL] > 0);
-  ok(aq_sim_set_trace(w.s, 0));
+  sim_ok(aq_sim_set_trace(w.s, 0));
   sim_run(&w, 20 * AQ_S);
   assert_int_equal(aq_sim_poll_trace(w.s, &r), 0);
-  ok(aq_sim_get_counters(w.s, w.host[SIM_A], &c));
+  sim_ok(aq_sim_get_counters(w.s, w.host[SIM_A], &c));
   assert_true(c.fate[AQ_SIM_FATE_SENT] > 0 && c.trace_lost == 0);
   assert_string_equal(aq_sim_fate_name(AQ_SIM_FATE_NAT_FULL), "nat_full");
   assert_string_equal(aq_sim_kind_name(AQ_SIM_KIND_ZERO_RTT), "0rtt");
@@ -178,14 +172,14 @@ static void the_trace_is_bounded(void **state) {
   size_t n = 0;
   aq_addr nowhere = util_addr("9.9.9.9:9");
   (void)state;
-  ok(aq_sim_new(&s, 1, NULL));
-  ok(aq_sim_add_host(s, AQ_SIM_INTERNET, NULL, &host));
-  ok(aq_sim_set_trace(s, 1));
+  sim_ok(aq_sim_new(&s, 1, NULL));
+  sim_ok(aq_sim_add_host(s, AQ_SIM_INTERNET, NULL, &host));
+  sim_ok(aq_sim_set_trace(s, 1));
   uint32_t udp = sim_udp(s, host, "0.0.0.0:0");
   for (uint32_t i = 0; i < AQ_SIM_TRACE; i++) {
-    ok(aq_sim_udp_send(s, udp, &nowhere, 0, (const uint8_t *)"x", 1));
+    sim_ok(aq_sim_udp_send(s, udp, &nowhere, 0, (const uint8_t *)"x", 1));
   }
-  ok(aq_sim_get_counters(s, host, &c)); /* each is sent and has no route */
+  sim_ok(aq_sim_get_counters(s, host, &c)); /* each is sent and has no route */
   assert_int_equal(c.trace_lost, AQ_SIM_TRACE);
   while (aq_sim_poll_trace(s, &r)) {
     n++;
@@ -204,8 +198,9 @@ static void transfer(sim_pair *w, size_t len) {
   aq_id stream = 0, in = 0;
   size_t sent = 0, got = 0, n;
   aq_tstamp until = aq_sim_now(w->s) + 60 * AQ_S;
-  ok(aq_stream_open(a, aq_sim_now(w->s),
-                    aq_endpoint_find_conn(a, &w->id[SIM_B]), 1, 0, &stream));
+  sim_ok(aq_stream_open(a, aq_sim_now(w->s),
+                        aq_endpoint_find_conn(a, &w->id[SIM_B]), 1, 0,
+                        &stream));
   while (got < len && aq_sim_now(w->s) < until) {
     for (; sent < len; sent += n) {
       for (size_t i = 0; i < sizeof(buf); i++) {
@@ -243,15 +238,15 @@ static void data_gets_through_a_bad_link(void **state) {
   sim_pair_init(&w, 5, "port_restr", "linux", 20 * AQ_MS, NULL);
   sim_pair_start(&w);
   assert_true(sim_connect(&w, 10 * AQ_S));
-  ok(aq_sim_set_link(w.s, w.nat[SIM_A], AQ_SIM_BOTH, &bad));
+  sim_ok(aq_sim_set_link(w.s, w.nat[SIM_A], AQ_SIM_BOTH, &bad));
   transfer(&w, 300000);
   aq_endpoint *a = sim_core(&w, SIM_A);
   aq_id conn = aq_endpoint_find_conn(a, &w.id[SIM_B]);
-  ok(aq_conn_update_keys(a, aq_sim_now(w.s), conn));
+  sim_ok(aq_conn_update_keys(a, aq_sim_now(w.s), conn));
   sim_run(&w, AQ_S);
   transfer(&w, 100000);
   sim_run(&w, 2 * AQ_S);
-  ok(aq_conn_update_keys(a, aq_sim_now(w.s), conn)); /* it was confirmed */
+  sim_ok(aq_conn_update_keys(a, aq_sim_now(w.s), conn)); /* it was confirmed */
   sim_pair_end(&w);
 }
 
@@ -267,15 +262,15 @@ static void retry_proves_addresses(void **state) {
   assert_int_equal(st.retries_sent, 4);
   assert_int_equal(st.connections_established, 2);
   /* A peer that comes again has a token and needs no Retry. */
-  ok(aq_endpoint_remove_bootstrap(sim_core(&w, SIM_A), aq_sim_now(w.s),
-                                  &w.coordinator));
+  sim_ok(aq_endpoint_remove_bootstrap(sim_core(&w, SIM_A), aq_sim_now(w.s),
+                                      &w.coordinator));
   aq_id conn = aq_endpoint_find_conn(sim_core(&w, SIM_A), &w.id[SIM_C]);
   if (conn != 0) {
-    ok(aq_conn_close(sim_core(&w, SIM_A), aq_sim_now(w.s), conn, 0, "", 0));
+    sim_ok(aq_conn_close(sim_core(&w, SIM_A), aq_sim_now(w.s), conn, 0, "", 0));
   }
   sim_run(&w, AQ_S);
-  ok(aq_endpoint_add_bootstrap(sim_core(&w, SIM_A), aq_sim_now(w.s),
-                               &w.params[SIM_A].bootstrap[0]));
+  sim_ok(aq_endpoint_add_bootstrap(sim_core(&w, SIM_A), aq_sim_now(w.s),
+                                   &w.params[SIM_A].bootstrap[0]));
   assert_true(sim_wait(&w, SIM_A, AQ_EVENT_BOOTSTRAP_CONNECTED, 2, 5 * AQ_S));
   aq_endpoint_get_statistics(sim_core(&w, SIM_C), &st);
   assert_int_equal(st.retries_sent, 4);
@@ -288,8 +283,8 @@ static void a_wrong_pin_fails_as_with_real_keys(void **state) {
   (void)state;
   sim_pair_init(&w, 1, "none", "none", 10 * AQ_MS, NULL);
   sim_pair_start(&w);
-  ok(aq_connect_addr(sim_core(&w, SIM_A), aq_sim_now(w.s), &w.coordinator,
-                     &w.id[SIM_B], NULL, 5 * AQ_S, &conn));
+  sim_ok(aq_connect_addr(sim_core(&w, SIM_A), aq_sim_now(w.s), &w.coordinator,
+                         &w.id[SIM_B], NULL, 5 * AQ_S, &conn));
   assert_true(sim_wait(&w, SIM_A, AQ_EVENT_DIAL_FAILED, 1, 6 * AQ_S));
   assert_int_equal(w.last[SIM_A][AQ_EVENT_DIAL_FAILED].error, AQ_ERR_WRONG_KEY);
   sim_pair_end(&w);
@@ -304,15 +299,15 @@ static void a_dead_host_is_silent_until_it_wakes(void **state) {
   (void)state;
   sim_pair_init(&w, 1, "linux", "linux", 10 * AQ_MS, NULL);
   sim_pair_start(&w);
-  ok(aq_sim_kill(w.s, w.host[SIM_C], 1));
+  sim_ok(aq_sim_kill(w.s, w.host[SIM_C], 1));
   assert_true(sim_wait(&w, SIM_A, AQ_EVENT_BOOTSTRAP_LOST, 1, 60 * AQ_S));
-  ok(aq_sim_get_counters(w.s, w.host[SIM_C], &c));
+  sim_ok(aq_sim_get_counters(w.s, w.host[SIM_C], &c));
   assert_true(c.fate[AQ_SIM_FATE_DEAD] > 0);
   uint64_t sent = c.fate[AQ_SIM_FATE_SENT];
   sim_run(&w, 10 * AQ_S);
-  ok(aq_sim_get_counters(w.s, w.host[SIM_C], &c));
+  sim_ok(aq_sim_get_counters(w.s, w.host[SIM_C], &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_SENT], sent);
-  ok(aq_sim_kill(w.s, w.host[SIM_C], 0));
+  sim_ok(aq_sim_kill(w.s, w.host[SIM_C], 0));
   assert_true(sim_wait(&w, SIM_A, AQ_EVENT_BOOTSTRAP_CONNECTED, 2, 90 * AQ_S));
   sim_pair_end(&w);
 }
@@ -323,13 +318,13 @@ static void a_host_moves_and_tells_its_endpoint(void **state) {
   (void)state;
   sim_pair_init(&w, 1, "linux", "none", 10 * AQ_MS, NULL);
   sim_pair_start(&w);
-  ok(aq_sim_move(w.s, w.host[SIM_A], w.nat[SIM_B]));
+  sim_ok(aq_sim_move(w.s, w.host[SIM_A], w.nat[SIM_B]));
   assert_true(sim_wait(&w, SIM_A, AQ_EVENT_INTERFACES_CHANGED, 1, AQ_S));
   assert_int_equal(aq_sim_get_addrs(w.s, w.host[SIM_A], v, 2), 1);
   assert_int_equal(v[0].ip[0], 24);
   assert_true(sim_connect(&w, 20 * AQ_S));
   aq_addr other = util_addr("24.200.1.1:0");
-  ok(aq_sim_set_addrs(w.s, w.host[SIM_A], &other, 1));
+  sim_ok(aq_sim_set_addrs(w.s, w.host[SIM_A], &other, 1));
   aq_sim_get_addrs(w.s, w.host[SIM_A], v, 1);
   assert_true(aq_addr_same_ip(&v[0], &other));
   aq_sim_get_addrs(w.s, w.host[SIM_B], &none, 1);
@@ -348,13 +343,13 @@ static void ipv6_needs_no_punching_when_it_is_open(void **state) {
   sim_pair w;
   (void)state;
   sim_pair_init(&w, 1, "linux", "linux", 10 * AQ_MS, NULL);
-  ok(aq_sim_nat_type(&p, "sym_rand"));
+  sim_ok(aq_sim_nat_type(&p, "sym_rand"));
   p.v6 = AQ_SIM_V6_FIREWALL;
   aq_sim_host_params_init(&hp);
   hp.v6 = 1;
   for (int i = 0; i < 2; i++) {
-    ok(aq_sim_add_nat(w.s, AQ_SIM_INTERNET, &p, &nat));
-    ok(aq_sim_add_host(w.s, nat, &hp, &w.host[i]));
+    sim_ok(aq_sim_add_nat(w.s, AQ_SIM_INTERNET, &p, &nat));
+    sim_ok(aq_sim_add_host(w.s, nat, &hp, &w.host[i]));
     aq_addr v[2];
     assert_int_equal(aq_sim_get_addrs(w.s, w.host[i], v, 2), 2);
     assert_int_equal(v[1].family, 6);
@@ -406,7 +401,7 @@ static void endpoints_need_hosts_and_ports(void **state) {
   char why[100];
   (void)state;
   sim_pair_init(&w, 1, "linux", "linux", 10 * AQ_MS, NULL);
-  ok(sim_pair_add(&w, SIM_C));
+  sim_ok(sim_pair_add(&w, SIM_C));
   assert_int_equal(aq_sim_endpoint_new(&e, w.s, w.nat[SIM_A], key, NULL,
                                        &w.params[SIM_A], why, sizeof(why)),
                    AQ_ERR_INVAL);
@@ -439,7 +434,7 @@ static int unlucky(size_t fail_at) {
   aq_id conn = 0;
   uint8_t key[32] = {0};
   aq_event ev;
-  ok(aq_sim_nat_type(&np, "linux_open"));
+  sim_ok(aq_sim_nat_type(&np, "linux_open"));
   aq_endpoint_params_init(&p);
   p.accept = 1;
   if (aq_sim_new(&s, 1, &env) == 0) {

@@ -13,26 +13,20 @@ typedef struct lab {
   aq_addr at[2];
 } lab;
 
-static void ok(int rc) {
-  if (rc != 0) {
-    fail_msg("%s", aq_error_name(rc));
-  }
-}
-
 static void lab_init(lab *l, uint64_t seed, const aq_sim_link *down) {
-  ok(aq_sim_new(&l->s, seed, NULL));
+  sim_ok(aq_sim_new(&l->s, seed, NULL));
   for (int i = 0; i < 2; i++) {
-    ok(aq_sim_add_host(l->s, AQ_SIM_INTERNET, NULL, &l->host[i]));
+    sim_ok(aq_sim_add_host(l->s, AQ_SIM_INTERNET, NULL, &l->host[i]));
     l->udp[i] = sim_udp(l->s, l->host[i], "0.0.0.0:1000");
     l->at[i] = sim_addr(l->s, l->host[i], l->udp[i]);
   }
-  ok(aq_sim_set_link(l->s, l->host[1], AQ_SIM_DOWN, down));
+  sim_ok(aq_sim_set_link(l->s, l->host[1], AQ_SIM_DOWN, down));
 }
 
 static void post(lab *l, uint32_t number, size_t len, uint8_t ttl) {
   uint8_t buf[AQ_SIM_UDP_MAX] = {0};
   memcpy(buf, &number, sizeof(number));
-  ok(aq_sim_udp_send(l->s, l->udp[0], &l->at[1], ttl, buf, len));
+  sim_ok(aq_sim_udp_send(l->s, l->udp[0], &l->at[1], ttl, buf, len));
 }
 
 /* The next number that arrives before |until|, -1: none. */
@@ -176,7 +170,7 @@ static void a_rate_and_its_queue(void **state) {
   assert_in_range(f.arrived, COUNT / 2, COUNT / 2 + 15);
   assert_in_range(f.most, 9 * AQ_MS, 10 * AQ_MS);
   aq_sim_counters c;
-  ok(aq_sim_get_counters(l.s, AQ_SIM_INTERNET, &c));
+  sim_ok(aq_sim_get_counters(l.s, AQ_SIM_INTERNET, &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_QUEUE], COUNT - f.arrived);
   aq_sim_del(l.s);
 }
@@ -194,19 +188,19 @@ static void mtu_hops_and_black_holes(void **state) {
   lab_init(&l, 1, &p);
   assert_true(arrives(&l, 1472, 0)); /* 1500 with its headers */
   p.mtu = 1400;
-  ok(aq_sim_set_link(l.s, l.host[1], AQ_SIM_DOWN, &p));
+  sim_ok(aq_sim_set_link(l.s, l.host[1], AQ_SIM_DOWN, &p));
   assert_false(arrives(&l, 1373, 0));
   assert_true(arrives(&l, 1372, 0));
   /* The internet is one router, then four more. */
   p.hops = 4;
-  ok(aq_sim_set_link(l.s, l.host[1], AQ_SIM_DOWN, &p));
+  sim_ok(aq_sim_set_link(l.s, l.host[1], AQ_SIM_DOWN, &p));
   assert_false(arrives(&l, 100, 5));
   assert_true(arrives(&l, 100, 6));
-  ok(aq_sim_black_hole(l.s, l.host[1], 1));
+  sim_ok(aq_sim_black_hole(l.s, l.host[1], 1));
   assert_false(arrives(&l, 100, 0));
-  ok(aq_sim_black_hole(l.s, l.host[1], 0));
+  sim_ok(aq_sim_black_hole(l.s, l.host[1], 0));
   assert_true(arrives(&l, 100, 0));
-  ok(aq_sim_get_counters(l.s, AQ_SIM_INTERNET, &c));
+  sim_ok(aq_sim_get_counters(l.s, AQ_SIM_INTERNET, &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_MTU], 1);
   assert_int_equal(c.fate[AQ_SIM_FATE_TTL], 1);
   assert_int_equal(c.fate[AQ_SIM_FATE_DOWN], 1);
@@ -219,13 +213,13 @@ static void directions_are_set_alone(void **state) {
   lab l;
   (void)state;
   lab_init(&l, 1, &down);
-  ok(aq_sim_set_link(l.s, l.host[0], AQ_SIM_UP, &up));
+  sim_ok(aq_sim_set_link(l.s, l.host[0], AQ_SIM_UP, &up));
   post(&l, 0, 100, 0);
   assert_int_equal(receive(&l, AQ_NEVER), 0);
   assert_int_equal(aq_sim_now(l.s), AQ_S + 80 * AQ_MS);
-  ok(aq_sim_get_link(l.s, l.host[0], AQ_SIM_UP, &got));
+  sim_ok(aq_sim_get_link(l.s, l.host[0], AQ_SIM_UP, &got));
   assert_int_equal(got.delay, 30 * AQ_MS);
-  ok(aq_sim_get_link(l.s, l.host[0], AQ_SIM_DOWN, &got));
+  sim_ok(aq_sim_get_link(l.s, l.host[0], AQ_SIM_DOWN, &got));
   assert_int_equal(got.delay, 0);
   assert_int_equal(aq_sim_set_link(l.s, l.host[0], AQ_SIM_UP, &bad),
                    AQ_ERR_INVAL);
@@ -255,19 +249,19 @@ static void bare_sockets_have_bounds(void **state) {
     assert_int_equal(receive(&l, 2 * AQ_S), i);
   }
   assert_int_equal(receive(&l, 2 * AQ_S), -1);
-  ok(aq_sim_get_counters(l.s, l.host[1], &c));
+  sim_ok(aq_sim_get_counters(l.s, l.host[1], &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_OVERFLOW], 5);
   assert_int_equal(aq_sim_udp_send(l.s, l.udp[0], &l.at[1], 0, buf, 1473),
                    AQ_ERR_TOO_LARGE);
   assert_int_equal(aq_sim_udp_send(l.s, l.udp[0], &six, 0, buf, 1),
                    AQ_ERR_ADDRESS);
-  ok(aq_sim_udp_send(l.s, l.udp[0], &nowhere, 0, buf, 1));
+  sim_ok(aq_sim_udp_send(l.s, l.udp[0], &nowhere, 0, buf, 1));
   l.at[1].port++;
-  ok(aq_sim_udp_send(l.s, l.udp[0], &l.at[1], 0, buf, 1));
+  sim_ok(aq_sim_udp_send(l.s, l.udp[0], &l.at[1], 0, buf, 1));
   aq_sim_step(l.s, 3 * AQ_S);
-  ok(aq_sim_get_counters(l.s, AQ_SIM_INTERNET, &c));
+  sim_ok(aq_sim_get_counters(l.s, AQ_SIM_INTERNET, &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_NO_ROUTE], 1);
-  ok(aq_sim_get_counters(l.s, l.host[1], &c));
+  sim_ok(aq_sim_get_counters(l.s, l.host[1], &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_NO_SOCKET], 1);
   aq_addr taken = util_addr("0.0.0.0:1000"), other = util_addr("1.2.3.4:0");
   uint32_t id;
@@ -277,9 +271,9 @@ static void bare_sockets_have_bounds(void **state) {
                    AQ_ERR_ADDRESS);
   assert_int_equal(aq_sim_udp_open(l.s, AQ_SIM_INTERNET, &taken, &id),
                    AQ_ERR_INVAL);
-  ok(aq_sim_udp_close(l.s, l.udp[0]));
+  sim_ok(aq_sim_udp_close(l.s, l.udp[0]));
   assert_int_equal(aq_sim_udp_close(l.s, l.udp[0]), AQ_ERR_INVAL);
-  ok(aq_sim_udp_open(l.s, l.host[0], &taken, &id));
+  sim_ok(aq_sim_udp_open(l.s, l.host[0], &taken, &id));
   assert_int_equal(aq_sim_udp_receive(l.s, id, &from, buf, &len), AQ_ERR_AGAIN);
   aq_sim_del(l.s);
 }

@@ -13,19 +13,13 @@ typedef struct lab {
   aq_addr at[4];
 } lab;
 
-static void ok(int rc) {
-  if (rc != 0) {
-    fail_msg("%s", aq_error_name(rc));
-  }
-}
-
 static void add_servers(lab *l, int family) {
   aq_sim_host_params hp;
   aq_sim_host_params_init(&hp);
   hp.v4 = family == 4;
   hp.v6 = family == 6;
   for (int i = 0; i < 2; i++) {
-    ok(aq_sim_add_host(l->s, AQ_SIM_INTERNET, &hp, &l->site[i]));
+    sim_ok(aq_sim_add_host(l->s, AQ_SIM_INTERNET, &hp, &l->site[i]));
   }
   for (int i = 0; i < 4; i++) {
     char bind[32];
@@ -42,17 +36,17 @@ static void lab_init(lab *l, const aq_sim_nat_params *p, int family) {
   hp.v4 = family == 4;
   hp.v6 = family == 6;
   memset(l, 0, sizeof(*l));
-  ok(aq_sim_new(&l->s, 7, NULL));
-  ok(aq_sim_add_nat(l->s, AQ_SIM_INTERNET, p, &l->nat));
+  sim_ok(aq_sim_new(&l->s, 7, NULL));
+  sim_ok(aq_sim_add_nat(l->s, AQ_SIM_INTERNET, p, &l->nat));
   for (int i = 0; i < 2; i++) {
-    ok(aq_sim_add_host(l->s, l->nat, &hp, &l->host[i]));
+    sim_ok(aq_sim_add_host(l->s, l->nat, &hp, &l->host[i]));
   }
   add_servers(l, family);
 }
 
 static aq_sim_nat_params type(const char *name) {
   aq_sim_nat_params p;
-  ok(aq_sim_nat_type(&p, name));
+  sim_ok(aq_sim_nat_type(&p, name));
   return p;
 }
 
@@ -200,11 +194,11 @@ static void blocked_passes_nothing(void **state) {
   (void)state;
   lab_of(&l, "udp_blocked");
   assert_string_equal(mapping_of(&l), "blocked");
-  ok(aq_sim_get_counters(l.s, l.nat, &c));
+  sim_ok(aq_sim_get_counters(l.s, l.nat, &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_BLOCKED], 1);
-  ok(aq_sim_block(l.s, l.nat, 0));
+  sim_ok(aq_sim_block(l.s, l.nat, 0));
   assert_string_equal(mapping_of(&l), "EIM");
-  ok(aq_sim_block(l.s, l.nat, 1));
+  sim_ok(aq_sim_block(l.s, l.nat, 1));
   assert_string_equal(mapping_of(&l), "blocked");
   aq_sim_del(l.s);
 }
@@ -236,7 +230,7 @@ static void others_take_ports_meanwhile(void **state) {
   lab_init(&l, &p, 4);
   uint32_t udp = open_any(&l, 0);
   int a = ask(&l, udp, 0).port;
-  ok(aq_sim_burn(l.s, l.nat, 5));
+  sim_ok(aq_sim_burn(l.s, l.nat, 5));
   int b = ask(&l, udp, 1).port;
   assert_int_equal((b - a + 50000) % 50000, 6);
   aq_sim_del(l.s);
@@ -265,7 +259,7 @@ static void ports_run_out(void **state) {
     assert_in_range(port, 5000, 5002);
   }
   assert_int_equal(ask(&l, open_any(&l, 0), 0).family, 0);
-  ok(aq_sim_get_counters(l.s, l.nat, &c));
+  sim_ok(aq_sim_get_counters(l.s, l.nat, &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_NAT_FULL], 1);
   assert_int_equal(c.mappings, 3);
   aq_sim_step(l.s, aq_sim_now(l.s) + 31 * AQ_S);
@@ -285,7 +279,7 @@ static void flows_are_limited(void **state) {
   assert_int_equal(ask(&l, udp, 1).family, 4);
   assert_int_equal(ask(&l, udp, 2).family, 0);
   assert_int_equal(ask(&l, udp, 1).family, 4); /* those that are there work */
-  ok(aq_sim_get_counters(l.s, l.nat, &c));
+  sim_ok(aq_sim_get_counters(l.s, l.nat, &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_NAT_FULL], 1);
   assert_int_equal(c.flows, 2);
   aq_sim_del(l.s);
@@ -397,13 +391,13 @@ static void openers_die_on_the_way(void **state) {
   uint32_t udp = open_any(&l, 0);
   aq_addr outer = ask(&l, udp, 0);
   assert_false(answers(&l, 2, &outer, udp));
-  ok(aq_sim_udp_send(l.s, udp, &l.at[2], 2, (const uint8_t *)"x", 1));
+  sim_ok(aq_sim_udp_send(l.s, udp, &l.at[2], 2, (const uint8_t *)"x", 1));
   assert_int_equal(aq_sim_step(l.s, aq_sim_now(l.s) + AQ_S), 0);
-  ok(aq_sim_get_counters(l.s, AQ_SIM_INTERNET, &c));
+  sim_ok(aq_sim_get_counters(l.s, AQ_SIM_INTERNET, &c));
   assert_int_equal(c.fate[AQ_SIM_FATE_TTL], 1);
   assert_true(answers(&l, 2, &outer, udp));
   /* With a TTL of one it dies in the NAT and opens nothing. */
-  ok(aq_sim_udp_send(l.s, udp, &l.at[3], 1, (const uint8_t *)"x", 1));
+  sim_ok(aq_sim_udp_send(l.s, udp, &l.at[3], 1, (const uint8_t *)"x", 1));
   aq_sim_step(l.s, aq_sim_now(l.s) + AQ_S);
   assert_false(answers(&l, 3, &outer, udp));
   aq_sim_del(l.s);
@@ -432,7 +426,7 @@ static void mappings_live_as_long_as_they_are_used(void **state) {
   }
   aq_sim_step(l.s, aq_sim_now(l.s) + 10 * AQ_S);
   assert_false(answers(&l, 0, &outer, udp));
-  ok(aq_sim_get_counters(l.s, l.nat, &c));
+  sim_ok(aq_sim_get_counters(l.s, l.nat, &c));
   assert_int_equal(c.mappings, 0);
   assert_int_equal(c.mappings_created, 1);
   assert_int_equal(c.mappings_expired, 1);
@@ -569,8 +563,8 @@ static void nats_nest(void **state) {
     lab l;
     p.network = util_addr("100.64.0.0:0");
     lab_init(&l, &p, 4);
-    ok(aq_sim_add_nat(l.s, l.nat, &home, &nat));
-    ok(aq_sim_add_host(l.s, nat, NULL, &l.host[0]));
+    sim_ok(aq_sim_add_nat(l.s, l.nat, &home, &nat));
+    sim_ok(aq_sim_add_host(l.s, nat, NULL, &l.host[0]));
     aq_addr v[1];
     aq_sim_get_addrs(l.s, nat, v, 1);
     assert_int_equal(v[0].ip[0], 100);
@@ -602,8 +596,8 @@ static void ipv6_is_filtered_and_not_translated(void **state) {
   aq_sim_host_params hp;
   aq_sim_node nat, host;
   aq_sim *s;
-  ok(aq_sim_new(&s, 1, NULL));
-  ok(aq_sim_add_nat(s, AQ_SIM_INTERNET, &p, &nat));
+  sim_ok(aq_sim_new(&s, 1, NULL));
+  sim_ok(aq_sim_add_nat(s, AQ_SIM_INTERNET, &p, &nat));
   aq_sim_host_params_init(&hp);
   hp.v6 = 1;
   assert_int_equal(aq_sim_add_host(s, nat, &hp, &host), AQ_ERR_ADDRESS);
@@ -623,7 +617,7 @@ static void rebinding_changes_ports(void **state) {
     lab_of(&l, names[i]);
     uint32_t udp = open_any(&l, 0);
     aq_addr before = ask(&l, udp, 0);
-    ok(aq_sim_rebind(l.s, l.nat, 1));
+    sim_ok(aq_sim_rebind(l.s, l.nat, 1));
     assert_false(answers(&l, 0, &before, udp));
     aq_addr after = ask(&l, udp, 0);
     assert_true(aq_addr_same_ip(&after, &before));
@@ -635,7 +629,8 @@ static void rebinding_changes_ports(void **state) {
   lab_of(&l, "linux");
   uint32_t udp = open_any(&l, 0);
   aq_addr before = ask(&l, udp, 0);
-  ok(aq_sim_rebind(l.s, l.nat, 0)); /* it forgets, and chooses the same again */
+  sim_ok(aq_sim_rebind(l.s, l.nat,
+                       0)); /* it forgets, and chooses the same again */
   assert_false(answers(&l, 0, &before, udp));
   aq_addr after = ask(&l, udp, 0);
   assert_true(aq_addr_equal(&after, &before));
@@ -649,7 +644,7 @@ static void renumbering_changes_the_address(void **state) {
   lab_of(&l, "linux");
   uint32_t udp = open_any(&l, 0);
   aq_addr before = ask(&l, udp, 0);
-  ok(aq_sim_renumber(l.s, l.nat, &to));
+  sim_ok(aq_sim_renumber(l.s, l.nat, &to));
   assert_false(answers(&l, 0, &before, udp));
   aq_addr after = ask(&l, udp, 0);
   assert_true(aq_addr_same_ip(&after, &to));
@@ -665,8 +660,8 @@ static void bad_parameters_are_refused(void **state) {
   aq_sim *s;
   aq_sim_node n, host;
   (void)state;
-  ok(aq_sim_new(&s, 1, NULL));
-  ok(aq_sim_add_host(s, AQ_SIM_INTERNET, NULL, &host));
+  sim_ok(aq_sim_new(&s, 1, NULL));
+  sim_ok(aq_sim_add_host(s, AQ_SIM_INTERNET, NULL, &host));
   aq_sim_nat_params good = type("linux"), p = good;
   assert_int_equal(aq_sim_add_nat(s, 77, &p, &n), AQ_ERR_INVAL);
   assert_int_equal(aq_sim_add_nat(s, host, &p, &n), AQ_ERR_INVAL);

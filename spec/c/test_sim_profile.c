@@ -48,12 +48,6 @@ typedef struct lab {
   aq_endpoint_params params; /* of the peer */
 } lab;
 
-static void ok(int rc) {
-  if (rc != 0) {
-    fail_msg("%s", aq_error_name(rc));
-  }
-}
-
 static void add(lab *l, int i, const aq_endpoint_params *p,
                 const aq_runtime_params *rp) {
   uint8_t key[32] = {(uint8_t)(i + 1)};
@@ -78,7 +72,7 @@ static void add_coordinator(lab *l, int i, int family) {
              2 + k);
     hp.addr[k] = util_addr(text[k]);
   }
-  ok(aq_sim_add_host(l->s, AQ_SIM_INTERNET, &hp, &l->host[i]));
+  sim_ok(aq_sim_add_host(l->s, AQ_SIM_INTERNET, &hp, &l->host[i]));
   memset(&rp, 0, sizeof(rp));
   for (int k = 0; k < 4; k++) {
     rp.bind[k] = hp.addr[k / 2];
@@ -102,16 +96,16 @@ static void lab_init(lab *l, const aq_sim_nat_params *np, int family,
   aq_endpoint_params_init(&l->params);
   l->params.role = AQ_ROLE_CLIENT;
   l->params.allow_reserved = 1;
-  ok(aq_sim_new(&l->s, seed, NULL));
+  sim_ok(aq_sim_new(&l->s, seed, NULL));
   for (int i = C; i <= D; i++) {
     add_coordinator(l, i, family);
   }
-  ok(aq_sim_add_nat(l->s, AQ_SIM_INTERNET, np, &l->nat));
-  ok(aq_sim_set_link(l->s, l->nat, AQ_SIM_BOTH, &link));
+  sim_ok(aq_sim_add_nat(l->s, AQ_SIM_INTERNET, np, &l->nat));
+  sim_ok(aq_sim_set_link(l->s, l->nat, AQ_SIM_BOTH, &link));
   aq_sim_host_params_init(&hp);
   hp.v4 = family == 4;
   hp.v6 = family == 6;
-  ok(aq_sim_add_host(l->s, l->nat, &hp, &l->host[A]));
+  sim_ok(aq_sim_add_host(l->s, l->nat, &hp, &l->host[A]));
   add(l, A, &l->params, NULL);
 }
 
@@ -148,7 +142,7 @@ static void test_types(void **state) {
       const type *t = &types[i];
       aq_sim_nat_params np;
       lab l;
-      ok(aq_sim_nat_type(&np, t->name));
+      sim_ok(aq_sim_nat_type(&np, t->name));
       lab_init(&l, &np, strcmp(t->name, "fw_v6") == 0 ? 6 : 4, seed);
       aq_nat_report r = run(&l, 4 * AQ_S);
       if (r.profile.mapping != t->mapping ||
@@ -183,10 +177,10 @@ static void test_loss(void **state) {
       aq_sim_nat_params np;
       aq_sim_link link = {.delay = 20 * AQ_MS, .loss = 0.05};
       lab l;
-      ok(aq_sim_nat_type(&np, names[i]));
+      sim_ok(aq_sim_nat_type(&np, names[i]));
       np.background = 20;
       lab_init(&l, &np, 4, seed);
-      ok(aq_sim_set_link(l.s, l.nat, AQ_SIM_BOTH, &link));
+      sim_ok(aq_sim_set_link(l.s, l.nat, AQ_SIM_BOTH, &link));
       aq_nat_report r = run(&l, 8 * AQ_S);
       right += r.profile.mapping == types[k].mapping &&
                r.profile.filtering == types[k].filtering &&
@@ -203,7 +197,7 @@ static void test_lifetimes(void **state) {
   for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
     aq_sim_nat_params np;
     lab l;
-    ok(aq_sim_nat_type(&np, "port_restr"));
+    sim_ok(aq_sim_nat_type(&np, "port_restr"));
     np.idle = idle[i] * AQ_S;
     np.absolute = i == 2 ? 75 * AQ_S : 0;
     lab_init(&l, &np, 4, i + 1);

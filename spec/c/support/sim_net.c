@@ -5,7 +5,7 @@
 
 #include "base/addr.h"
 
-static void ok(int rc) {
+void sim_ok(int rc) {
   if (rc != 0) {
     fail_msg("%s", aq_error_name(rc));
   }
@@ -17,17 +17,17 @@ static void ok(int rc) {
 static void add_peer(sim_pair *w, int i, const char *type, aq_duration delay) {
   aq_sim_link link = {.delay = delay};
   aq_sim_nat_params p;
-  ok(aq_sim_nat_type(&p, type));
-  ok(aq_sim_add_nat(w->s, AQ_SIM_INTERNET, &p, &w->nat[i]));
-  ok(aq_sim_set_link(w->s, w->nat[i], AQ_SIM_BOTH, &link));
-  ok(aq_sim_add_host(w->s, w->nat[i], NULL, &w->host[i]));
+  sim_ok(aq_sim_nat_type(&p, type));
+  sim_ok(aq_sim_add_nat(w->s, AQ_SIM_INTERNET, &p, &w->nat[i]));
+  sim_ok(aq_sim_set_link(w->s, w->nat[i], AQ_SIM_BOTH, &link));
+  sim_ok(aq_sim_add_host(w->s, w->nat[i], NULL, &w->host[i]));
 }
 
 static void make_params(sim_pair *w, int i) {
   aq_endpoint_params *p = &w->params[i];
   uint8_t key[32];
   memset(key, 'a' + i, sizeof(key));
-  ok(aq_sim_peer_id(&w->id[i], key));
+  sim_ok(aq_sim_peer_id(&w->id[i], key));
   aq_endpoint_params_init(p);
   p->accept = 1;
   if (i == SIM_C) {
@@ -45,10 +45,10 @@ static void make_params(sim_pair *w, int i) {
 void sim_pair_init(sim_pair *w, uint64_t seed, const char *a, const char *b,
                    aq_duration delay, const aq_env *env) {
   memset(w, 0, sizeof(*w));
-  ok(aq_sim_new(&w->s, seed, env));
+  sim_ok(aq_sim_new(&w->s, seed, env));
   add_peer(w, SIM_A, a, delay);
   add_peer(w, SIM_B, b, delay);
-  ok(aq_sim_add_host(w->s, AQ_SIM_INTERNET, NULL, &w->host[SIM_C]));
+  sim_ok(aq_sim_add_host(w->s, AQ_SIM_INTERNET, NULL, &w->host[SIM_C]));
   assert_int_equal(aq_sim_get_addrs(w->s, w->host[SIM_C], &w->coordinator, 1),
                    1);
   w->coordinator.port = 9000;
@@ -76,9 +76,9 @@ static int is_known(sim_pair *w, int i) {
 }
 
 void sim_pair_start(sim_pair *w) {
-  ok(sim_pair_add(w, SIM_C));
-  ok(sim_pair_add(w, SIM_A));
-  ok(sim_pair_add(w, SIM_B));
+  sim_ok(sim_pair_add(w, SIM_C));
+  sim_ok(sim_pair_add(w, SIM_A));
+  sim_ok(sim_pair_add(w, SIM_B));
   for (int i = 0; i < 200 && !(is_known(w, SIM_A) && is_known(w, SIM_B)); i++) {
     sim_run(w, 100 * AQ_MS);
   }
@@ -130,8 +130,8 @@ void sim_run(sim_pair *w, aq_duration d) {
 
 int sim_connect(sim_pair *w, aq_duration max) {
   aq_id session = 0, conn = 0;
-  ok(aq_session_start(sim_core(w, SIM_A), aq_sim_now(w->s), &w->id[SIM_B], NULL,
-                      0, max, &session, &conn));
+  sim_ok(aq_session_start(sim_core(w, SIM_A), aq_sim_now(w->s), &w->id[SIM_B],
+                          NULL, 0, max, &session, &conn));
   return sim_wait(w, SIM_A, AQ_EVENT_TRAVERSAL_SUCCEEDED, 1, max) &&
          sim_wait(w, SIM_B, AQ_EVENT_TRAVERSAL_SUCCEEDED, 1, max);
 }
@@ -142,7 +142,7 @@ int sim_connect(sim_pair *w, aq_duration max) {
 uint32_t sim_udp(aq_sim *s, aq_sim_node host, const char *bind) {
   aq_addr a = util_addr(bind);
   uint32_t id = 0;
-  ok(aq_sim_udp_open(s, host, &a, &id));
+  sim_ok(aq_sim_udp_open(s, host, &a, &id));
   return id;
 }
 
@@ -150,7 +150,7 @@ aq_addr sim_seen(aq_sim *s, uint32_t from, const aq_addr *dst, uint32_t to) {
   uint8_t buf[AQ_SIM_UDP_MAX];
   aq_addr who = {0};
   size_t len = 0;
-  ok(aq_sim_udp_send(s, from, dst, 0, (const uint8_t *)"hello", 5));
+  sim_ok(aq_sim_udp_send(s, from, dst, 0, (const uint8_t *)"hello", 5));
   assert_true(aq_sim_step(s, aq_sim_now(s) + 100 * AQ_MS) >= 0);
   if (aq_sim_udp_receive(s, to, &who, buf, &len) == 0) {
     assert_int_equal(len, 5);
@@ -162,7 +162,7 @@ aq_addr sim_seen(aq_sim *s, uint32_t from, const aq_addr *dst, uint32_t to) {
 aq_addr sim_addr(const aq_sim *s, aq_sim_node host, uint32_t udp) {
   aq_addr v[AQ_SIM_MAX_ADDRS], bound;
   size_t n = aq_sim_get_addrs(s, host, v, AQ_SIM_MAX_ADDRS);
-  ok(aq_sim_udp_bound(s, udp, &bound));
+  sim_ok(aq_sim_udp_bound(s, udp, &bound));
   for (size_t i = 0; i < n; i++) {
     if (v[i].family == bound.family) {
       v[i].port = bound.port;

@@ -21,6 +21,9 @@ typedef struct sim_pair {
   aq_event last[SIM_PEERS][AQ_EVENT__COUNT];
 } sim_pair;
 
+/* Fails the test when |rc| is an error. */
+void sim_ok(int rc);
+
 /* |a| and |b| are types of NAT; each peer's NAT has a link of |delay|, the
  * coordinator's host none. Nothing runs yet. */
 void sim_pair_init(sim_pair *w, uint64_t seed, const char *a, const char *b,

@@ -23,10 +23,7 @@ static world *pair_of(void) {
 
 static world *trio_of(void) {
   world *w = pair_of();
-  world_node *c = world_node_init(w, C, addr_of[C], NULL);
-  c->params.role = AQ_ROLE_BOOTSTRAP;
-  c->params.can_coordinate = 1;
-  c->params.enable_relay_fallback = 0;
+  world_node *c = world_coordinator(w, C, addr_of[C]);
   for (int i = A; i <= B; i++) {
     w->node[i]->params.role = AQ_ROLE_CLIENT;
     world_use_bootstrap(w->node[i], c, 1);
@@ -75,20 +72,13 @@ static world *registered_trio(world *w) {
   return w;
 }
 
-static aq_link *link_to(world *w, int from, int to) {
-  aq_endpoint *ep = w->node[from]->ep;
-  aq_link *l = aq_link_get(ep, aq_endpoint_find_conn(ep, &w->node[to]->id));
-  assert_non_null(l);
-  return l;
-}
-
 static void say(world *w, int from, int to, const aq_ctl *m) {
-  assert_int_equal(aq_ctl_send(link_to(w, from, to), m), 0);
+  assert_int_equal(aq_ctl_send(world_link(w, from, to), m), 0);
   aq_ep_settle(w->node[from]->ep);
 }
 
 static void send_frame(world *w, int from, int to, const aq_frame *f) {
-  aq_link *l = link_to(w, from, to);
+  aq_link *l = world_link(w, from, to);
   assert_int_equal(aq_conn_send_frame(l->c, f), 0);
   aq_link_touch(l);
   aq_ep_settle(w->node[from]->ep);

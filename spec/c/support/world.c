@@ -2,6 +2,7 @@
 #include "support/world.h"
 
 #include "base/addr.h"
+#include "quic/endpoint_int.h"
 
 static int node_random(void *user, uint8_t *out, size_t len) {
   world_node *n = user;
@@ -398,6 +399,27 @@ void world_clear(world_node *n) {
 }
 
 /* ---- what most tests do ---- */
+
+aq_statistics world_stats(const world *w, int n) {
+  aq_statistics s;
+  aq_endpoint_get_statistics(w->node[n]->ep, &s);
+  return s;
+}
+
+struct aq_link *world_link(world *w, int from, int to) {
+  aq_endpoint *ep = w->node[from]->ep;
+  aq_link *l = aq_link_get(ep, aq_endpoint_find_conn(ep, &w->node[to]->id));
+  assert_non_null(l);
+  return l;
+}
+
+world_node *world_coordinator(world *w, size_t at, const char *addr) {
+  world_node *n = world_node_init(w, at, addr, NULL);
+  n->params.role = AQ_ROLE_BOOTSTRAP;
+  n->params.can_coordinate = 1;
+  n->params.enable_relay_fallback = 0;
+  return n;
+}
 
 void world_start_all(world *w) {
   for (size_t i = 0; i < WORLD_NODES; i++) {

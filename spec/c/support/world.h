@@ -103,8 +103,14 @@ void world_inject(world *w, const aq_addr *from, const aq_addr *to,
                   const uint8_t *data, size_t len);
 const world_seen *world_seen_at(const world *w, const aq_addr *to);
 
+/* world_node_init of one that coordinates, and does not relay. */
+world_node *world_coordinator(world *w, size_t at, const char *addr);
+
 /* What most tests do; each fails the test when it can't. */
 void world_start_all(world *w);
+aq_statistics world_stats(const world *w, int n);
+/* The connection of two nodes, as |from| has it. */
+struct aq_link *world_link(world *w, int from, int to);
 aq_id world_dial(world *w, int from, int to, int pinned);
 const aq_event *world_wait_conn(world *w, int n);
 /* One message from |from| on |conn| arrives at |to|. */

@@ -25,7 +25,6 @@ typedef struct world_nat {
   unsigned naddr, turn; /* several: taken in turn by new flows */
   aq_addr addr[4];      /* external IPs */
   unsigned background;  /* allocations of others before each new flow */
-  uint32_t dropped;     /* by the filter */
   aq_rand rand;
   size_t nflow;
   world_flow flow[WORLD_FLOWS];
