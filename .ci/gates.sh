@@ -61,7 +61,7 @@ gate_build() {
   # The core must stand without Lua and without libuv, too.
   cmake -G Ninja -S . -B build/bare -DANTQUIC_DEPS_PREFIX="$deps" \
     -DANTQUIC_LUA=OFF -DANTQUIC_IO=OFF -DANTQUIC_WERROR=ON
-  cmake --build build/bare --target antquic_base antquic_proto antquic_quic
+  cmake --build build/bare --target antquic_base antquic_proto antquic_quic antquic_sim
   some "module" build/dev/clib/antquic/core.so build/release/clib/antquic/core.so
   echo "dev, release and bare built, no warnings"
 }

@@ -290,12 +290,6 @@ function modes.both()
   end)
 end
 
-local function hex(digest)
-  return (digest:gsub(".", function(c)
-    return ("%02x"):format(c:byte())
-  end))
-end
-
 -- What a stream of the peer brings: its hash, and the longest time without any of it since the
 -- last mark.
 local function drain(stream, seen)
@@ -305,7 +299,7 @@ local function drain(stream, seen)
     if not text then
       seen.done {
         bytes = seen.bytes,
-        sha256 = hex(hash:digest()),
+        sha256 = hash:hex(),
         error = code and tostring(message),
       }
       return
@@ -333,7 +327,7 @@ local function pour_into(stream, todo)
     antquic.sleep(0.01)
   end
   stream:finish()
-  todo.done { bytes = bytes, sha256 = hex(hash:digest()) }
+  todo.done { bytes = bytes, sha256 = hash:hex() }
 end
 
 -- A stream each way over one connection, by commands from standard input.

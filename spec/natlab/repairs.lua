@@ -4,6 +4,8 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local statistics = require "antquic.sim.statistics"
+
 local trial = require "trial"
 
 local TYPES =
@@ -81,7 +83,7 @@ return function(check, need)
 
   local function percentile(times, p)
     table.sort(times)
-    return times[math.max(1, math.ceil(#times * p))]
+    return statistics.quantile(times, p)
   end
 
   local function act_of(talk, kind, who)

@@ -42,15 +42,6 @@ static aq_vsock *find_sock(const aq_vnode *host, const aq_addr *to) {
   return any;
 }
 
-static int has_addr(const aq_vnode *host, const aq_addr *a) {
-  for (size_t i = 0; i < host->naddr; i++) {
-    if (aq_addr_same_ip(&host->addr[i], a)) {
-      return 1;
-    }
-  }
-  return 0;
-}
-
 static const aq_addr *first_addr(const aq_vnode *host, uint8_t family) {
   for (size_t i = 0; i < host->naddr; i++) {
     if (host->addr[i].family == family) {
@@ -94,7 +85,7 @@ int aq_vsock_open(aq_vnode *host, const aq_addr *bind, aq_vsock **out) {
   aq_sim *s = host->s;
   aq_addr bound = *bind;
   if (is_any(&bound) ? first_addr(host, bound.family) == NULL
-                     : !has_addr(host, &bound)) {
+                     : !aq_vnode_has_addr(host, &bound)) {
     return AQ_ERR_ADDRESS;
   }
   int rv = choose_port(host, &bound);
@@ -144,7 +135,7 @@ static int source_of(const aq_vsock *k, const aq_addr *local, const aq_addr *to,
   } else if (local != NULL && local->family == to->family && !is_any(local)) {
     ip = local;
   }
-  if (ip != NULL && !has_addr(host, ip)) {
+  if (ip != NULL && !aq_vnode_has_addr(host, ip)) {
     return AQ_ERR_ADDRESS; /* it had that address once */
   }
   if (ip == NULL) {
@@ -184,7 +175,7 @@ int aq_vsock_send(aq_vsock *k, const aq_addr *local, const aq_addr *to,
   p->from_child = host;
   memcpy(p->data, data, len);
   aq_vtrace(host, p, AQ_SIM_FATE_SENT);
-  if (has_addr(host, to)) {
+  if (aq_vnode_has_addr(host, to)) {
     p->node = host; /* to itself: no link */
     p->at = s->now;
     aq_vpacket_fly(s, p);
@@ -308,7 +299,7 @@ void aq_vhost_receive(aq_vnode *host, aq_vpacket *p) {
   aq_vsock *k = NULL;
   if (host->dead) {
     fate = AQ_SIM_FATE_DEAD;
-  } else if (!has_addr(host, &p->to)) {
+  } else if (!aq_vnode_has_addr(host, &p->to)) {
     fate = AQ_SIM_FATE_NO_ROUTE; /* it was renumbered meanwhile */
   } else if ((k = find_sock(host, &p->to)) == NULL) {
     fate = AQ_SIM_FATE_NO_SOCKET;

@@ -79,7 +79,7 @@ static void pass(aq_vnode *at, aq_vpacket *p, aq_tstamp when) {
   aq_sim *s = at->s;
   p->at = when;
   if (when <= s->now && p->node->kind != AQ_VNODE_HOST) {
-    aq_vnode_arrive(s, p);
+    aq_vnode_arrive(p);
   } else {
     aq_vpacket_fly(s, p);
   }

@@ -385,9 +385,9 @@ static void through_internet(aq_vnode *net, aq_vpacket *p) {
   }
 }
 
-static int is_outer(const aq_vnode *nat, const aq_addr *to) {
-  for (size_t i = 0; i < nat->naddr; i++) {
-    if (aq_addr_same_ip(&nat->addr[i], to)) {
+int aq_vnode_has_addr(const aq_vnode *n, const aq_addr *ip) {
+  for (size_t i = 0; i < n->naddr; i++) {
+    if (aq_addr_same_ip(&n->addr[i], ip)) {
       return 1;
     }
   }
@@ -401,7 +401,7 @@ static void from_inside(aq_vnode *nat, aq_vpacket *p) {
     send_down(nat, p, r->child); /* the same network: no router */
     return;
   }
-  int hairpin = is_outer(nat, &p->to);
+  int hairpin = aq_vnode_has_addr(nat, &p->to);
   aq_addr seen, to;
   aq_sim_fate fate;
   if (!take_hop(nat, p)) {
@@ -447,9 +447,8 @@ static void from_outside(aq_vnode *nat, aq_vpacket *p) {
   send_down(nat, p, r->child);
 }
 
-void aq_vnode_arrive(aq_sim *s, aq_vpacket *p) {
+void aq_vnode_arrive(aq_vpacket *p) {
   aq_vnode *n = p->node;
-  (void)s;
   switch (n->kind) {
   case AQ_VNODE_INTERNET:
     through_internet(n, p);

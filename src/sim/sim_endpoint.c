@@ -213,7 +213,7 @@ void aq_vend_touch(aq_sim_endpoint *e) {
   }
 }
 
-int aq_vend_receive(aq_sim_endpoint *e, uint32_t index, const aq_vpacket *p) {
+void aq_vend_receive(aq_sim_endpoint *e, uint32_t index, const aq_vpacket *p) {
   aq_datagram d = {.socket = index,
                    .remote = p->from,
                    .local = p->to,
@@ -224,7 +224,7 @@ int aq_vend_receive(aq_sim_endpoint *e, uint32_t index, const aq_vpacket *p) {
   e->stats.recv_datagrams++;
   e->stats.recv_bytes += p->len;
   aq_vend_touch(e);
-  return aq_endpoint_handle_datagram(e->ep, e->s->now, &d);
+  aq_endpoint_handle_datagram(e->ep, e->s->now, &d);
 }
 
 int aq_vend_timeout(aq_sim_endpoint *e) {

@@ -265,7 +265,8 @@ void aq_vlink_send(aq_vnode *at, aq_vlink *l, aq_vpacket *p, aq_vnode *to,
 
 /* net.c */
 /* |p| arrived at p->node. Takes it. */
-void aq_vnode_arrive(aq_sim *s, aq_vpacket *p);
+void aq_vnode_arrive(aq_vpacket *p);
+int aq_vnode_has_addr(const aq_vnode *n, const aq_addr *ip);
 void aq_vnode_drop(aq_vnode *at, aq_vpacket *p, aq_sim_fate why);
 /* Routes to every address of |n|, from its parent up as far as they are seen.
  * AQ_ERR_ADDRESS: one is taken; AQ_ERR_NOMEM. Nothing is left behind then. */
@@ -288,7 +289,7 @@ void aq_vsock_close(aq_vsock *sock);
 
 /* sim_endpoint.c */
 void aq_vend_touch(aq_sim_endpoint *e);
-int aq_vend_receive(aq_sim_endpoint *e, uint32_t index, const aq_vpacket *p);
+void aq_vend_receive(aq_sim_endpoint *e, uint32_t index, const aq_vpacket *p);
 int aq_vend_timeout(aq_sim_endpoint *e);
 /* The host's addresses changed. */
 int aq_vend_addresses(aq_sim_endpoint *e);

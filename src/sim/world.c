@@ -230,7 +230,7 @@ static int settle(aq_sim *s) {
 static int turn(aq_sim *s) {
   aq_timer *t;
   while (s->nfly > 0 && s->fly[0]->at <= s->now) {
-    aq_vnode_arrive(s, land(s));
+    aq_vnode_arrive(land(s));
   }
   while ((t = aq_timer_heap_first(&s->timers, s->now)) != NULL) {
     aq_sim_endpoint *e =
