@@ -557,8 +557,7 @@ static void forbidden_by_the_guard_is_left_alone(void **state) {
   aq_addr bad = util_addr("9.9.9.9:53");
   aq_trav_handle_timeout(&T, 5 * AQ_MS);
   alone_drain(5 * AQ_MS);
-  aq_trav_handle_refused(&T, 5 * AQ_MS, 0, &bad,
-                         aq_guard_name(AQ_GUARD_FORBIDDEN));
+  aq_trav_handle_refused(&T, 5 * AQ_MS, 0, &bad, AQ_GUARD_FORBIDDEN);
   aq_trav_handle_timeout(&T, 25 * AQ_MS);
   alone_drain(25 * AQ_MS);
   for (size_t i = 0; i < nactions; i++) {
@@ -586,8 +585,7 @@ static void a_refusal_is_of_one_socket(void **state) {
   alone_drain(5 * AQ_MS);
   const aq_addr *to = &m.cand[0].addr;
   uint32_t sent = aq_trav_pair_find(&T, 0, to)->sent;
-  aq_trav_handle_refused(&T, 5 * AQ_MS, 1, to,
-                         aq_guard_name(AQ_GUARD_FORBIDDEN));
+  aq_trav_handle_refused(&T, 5 * AQ_MS, 1, to, AQ_GUARD_FORBIDDEN);
   assert_int_equal(aq_trav_pair_find(&T, 0, to)->state, AQ_PAIR_IN_PROGRESS);
   assert_int_equal(aq_trav_pair_find(&T, 0, to)->sent, sent);
   assert_int_equal(aq_trav_pair_find(&T, 1, to)->state, AQ_PAIR_FAILED);
@@ -643,8 +641,7 @@ static void pairs_tell_what_became_of_them(void **state) {
   uint32_t dial = alone_action(AQ_TRAV_DIAL)->dial;
   assert_int_equal(pair_state("20.0.0.2:5000"), AQ_PAIR_IN_PROGRESS);
   aq_addr bad = util_addr("9.9.9.9:53");
-  aq_trav_handle_refused(&T, 5 * AQ_MS, 0, &bad,
-                         aq_guard_name(AQ_GUARD_FORBIDDEN));
+  aq_trav_handle_refused(&T, 5 * AQ_MS, 0, &bad, AQ_GUARD_FORBIDDEN);
   assert_int_equal(pair_state("9.9.9.9:53"), AQ_PAIR_FAILED);
   aq_trav_handle_dial(&T, 30 * AQ_MS, dial, 0, 25 * AQ_MS);
   assert_int_equal(pair_state("20.0.0.2:5000"), AQ_PAIR_SUCCEEDED);

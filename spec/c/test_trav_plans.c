@@ -146,12 +146,11 @@ static void a_limit_ends_the_guessing_a_port_does_not(void **state) {
   (void)state;
   spraying();
   aq_addr to = alone_action(AQ_TRAV_PUNCH)->addr;
-  aq_trav_handle_refused(&T, 3 * AQ_MS, 0, &to,
-                         aq_guard_name(AQ_GUARD_FORBIDDEN));
+  aq_trav_handle_refused(&T, 3 * AQ_MS, 0, &to, AQ_GUARD_FORBIDDEN);
   aq_trav_handle_timeout(&T, 12 * AQ_MS);
   alone_drain(12 * AQ_MS);
   assert_int_equal(alone_count(AQ_TRAV_PUNCH), AQ_HARD_BATCH);
-  aq_trav_handle_refused(&T, 13 * AQ_MS, 0, &to, "some_limit");
+  aq_trav_handle_refused(&T, 13 * AQ_MS, 0, &to, AQ_GUARD_GUESS_TARGET);
   aq_trav_handle_timeout(&T, 30 * AQ_MS);
   alone_drain(30 * AQ_MS);
   assert_int_equal(alone_count(AQ_TRAV_PUNCH), 0);

@@ -470,7 +470,7 @@ static void operate(world *w) {
     a = some_addr();
     b = u8();
     aq_trav_handle_refused(t, w->now, b & 3, &a,
-                           aq_guard_name((aq_guard_verdict)((b >> 2) % 7)));
+                           (aq_guard_verdict)((b >> 2) % 7));
     break;
   case 13:
     some_dial_end(w);

@@ -19,6 +19,7 @@
 #define AQ_PROTO_TRAV_H
 
 #include "proto/ctl.h"
+#include "proto/guard.h"
 #include "proto/punch.h"
 
 #define AQ_TRAV_MAX_PAIRS 64
@@ -157,9 +158,9 @@ void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now, aq_id conn,
  * that |from| gets what is sent there: it echoed a cookie. 0 otherwise. */
 int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
                          const aq_addr *from, const aq_punch *p);
-/* A PUNCH was not sent: the guard forbade it. |limit| is static. */
+/* A PUNCH was not sent: the guard said |v|. */
 void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
-                            const aq_addr *addr, const char *limit);
+                            const aq_addr *addr, aq_guard_verdict v);
 /* The dial ended: 0 and the handshake's rtt, or an error. */
 void aq_trav_handle_dial(aq_trav *t, aq_tstamp now, uint32_t dial, int error,
                          aq_duration rtt);

@@ -253,19 +253,19 @@ void aq_trav_guess_stop(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_GUESS] = AQ_NEVER;
 }
 
-void aq_trav_guess_refused(aq_trav *t, const char *limit) {
+void aq_trav_guess_refused(aq_trav *t, aq_guard_verdict v) {
   aq_trav_hard *h = &t->hard;
-  if (!limit) {
+  if (v == AQ_GUARD_FORBIDDEN) {
     return; /* one port of a service, among many */
   }
-  if (strcmp(limit, aq_guard_name(AQ_GUARD_GUESS_RATE)) == 0) {
+  if (v == AQ_GUARD_GUESS_RATE) {
     /* Others of ours guess as well: that one goes again, with the next. */
     h->guess.next -= h->guess.next > 0;
     h->opened -= h->opened > 0;
     t->timer[AQ_TRAV_TIMER_GUESS] = t->now + AQ_HARD_BATCH_GAP;
     return;
   }
-  h->limit = limit;
+  h->limit = aq_guard_name(v);
   aq_trav_guess_stop(t);
   aq_trav_check_spent(t);
 }

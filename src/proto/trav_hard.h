@@ -139,7 +139,7 @@ int aq_trav_guess_echo(const struct aq_trav *t, const aq_addr *from,
                        uint64_t echo);
 /* The k-th port after |base|, 0 when there is none. */
 uint16_t aq_trav_guess_port(const aq_hard_guess *g, uint32_t k);
-/* The guard forbade a datagram; |limit| is NULL when only that one. */
-void aq_trav_guess_refused(struct aq_trav *t, const char *limit);
+/* The guard said |v| to a guess. */
+void aq_trav_guess_refused(struct aq_trav *t, aq_guard_verdict v);
 
 #endif

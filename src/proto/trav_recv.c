@@ -167,38 +167,37 @@ int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
   return p->type == AQ_PUNCH_ANSWER;
 }
 
-static void not_sent(aq_trav *t, const char *limit) {
+static void not_sent(aq_trav *t, aq_guard_verdict v) {
   t->punches_sent -= t->punches_sent > 0;
   if (t->rec_punch) {
     aq_step_record *r = &t->record[t->rec_punch - 1];
     r->refused++;
-    r->limit = limit;
+    r->limit = aq_guard_name(v);
     r->sent -= r->sent > 0;
   }
 }
 
 void aq_trav_handle_refused(aq_trav *t, aq_tstamp now, uint32_t socket,
-                            const aq_addr *addr, const char *limit) {
+                            const aq_addr *addr, aq_guard_verdict v) {
   aq_trav_clock(t, now);
-  int forbidden = strcmp(limit, aq_guard_name(AQ_GUARD_FORBIDDEN)) == 0;
   aq_trav_pair *p = aq_trav_pair_find(t, socket, addr);
   if (t->over) {
     return;
   }
   if (!p) { /* a guess */
     if (aq_trav_hard_guesses(t)) {
-      not_sent(t, limit);
-      aq_trav_guess_refused(t, forbidden ? NULL : limit);
+      not_sent(t, v);
+      aq_trav_guess_refused(t, v);
     }
     return;
   }
   p->refused++;
-  p->limit = limit;
+  p->limit = aq_guard_name(v);
   if (p->sent) {
     p->sent--;
-    not_sent(t, limit);
+    not_sent(t, v);
   }
-  if (forbidden &&
+  if (v == AQ_GUARD_FORBIDDEN &&
       (p->state == AQ_PAIR_WAITING || p->state == AQ_PAIR_IN_PROGRESS)) {
     p->state = AQ_PAIR_FAILED;
     p->left = 0;

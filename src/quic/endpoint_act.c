@@ -253,8 +253,7 @@ static void punch(aq_session *s, const aq_trav_action *a) {
     AQ_RECORD(ep,
               aq_record_punch(ep, AQ_RECORD_PUNCH_REFUSED, s, a->socket,
                               &a->addr, a->ttl, &a->punch, aq_guard_name(v)));
-    aq_trav_handle_refused(s->trav, ep->now, a->socket, &a->addr,
-                           aq_guard_name(v));
+    aq_trav_handle_refused(s->trav, ep->now, a->socket, &a->addr, v);
     return;
   }
   const uint8_t *key = aq_trav_key(s->trav, a->punch.session);
