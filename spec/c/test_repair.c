@@ -203,6 +203,32 @@ static void again_and_again(void **state) {
   }
 }
 
+/* Four of a hundred datagrams are lost, and it happens at any moment: a lost
+ * PATH_CHALLENGE or PATH_RESPONSE must not cost the attempt. */
+static void with_loss(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 24; seed++) {
+    world *w = start(seed, cone(A), cone(B));
+    w->delay = 12 * AQ_MS;
+    w->jitter = seed & 1 ? 3 * AQ_MS : 0;
+    w->loss = 40;
+    flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+    flow_run(w, f, 2, AQ_S, 2000);
+    for (int i = 0; i < 6; i++) {
+      flow_run(w, f, 2, aq_rand_below(&w->rand, 200) * AQ_MS, 2000);
+      f[0].gap = f[1].gap = 0;
+      f[0].last = f[1].last = w->now;
+      rebind(w, i % 3 == 2 ? BOTH : A + i % 3, i / 3);
+      flow_run(w, f, 2, 4 * AQ_S, 2000);
+      for (int k = 0; k < 2; k++) {
+        assert_true(f[k].gap < 3 * AQ_S && w->now - f[k].last < AQ_S);
+      }
+    }
+    flow_settles(w, f, 2, 5 * AQ_S);
+    world_del(w);
+  }
+}
+
 /* What the application sees of it. */
 static void told(void **state) {
   (void)state;
@@ -381,9 +407,13 @@ static void a_lie_moves_nothing(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(two_cones),  cmocka_unit_test(again_and_again),
-      cmocka_unit_test(told),       cmocka_unit_test(idle_is_quiet),
-      cmocka_unit_test(black_hole), cmocka_unit_test(a_lie_moves_nothing),
+      cmocka_unit_test(two_cones),
+      cmocka_unit_test(again_and_again),
+      cmocka_unit_test(told),
+      cmocka_unit_test(with_loss),
+      cmocka_unit_test(idle_is_quiet),
+      cmocka_unit_test(black_hole),
+      cmocka_unit_test(a_lie_moves_nothing),
   };
   if (argc > 1) {
     cmocka_set_test_filter(argv[1]);

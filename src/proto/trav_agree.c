@@ -172,6 +172,13 @@ static int is_live(const aq_trav *t) {
            t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION));
 }
 
+/* Whoever moves the connection has found that nothing comes of this attempt,
+ * and asks anew; requests that cross come closer together. */
+static int is_given_up(const aq_trav *t) {
+  return t->p.repair && !aq_trav_asks(t) &&
+         aq_time_since(t->now, t->phase_since) >= AQ_S;
+}
+
 void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
                           aq_id coordinator) {
   aq_trav_clock(t, now);
@@ -190,7 +197,8 @@ void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
   } else if (!t->initiator) {
     aq_trav_take_offer(t, offer, coordinator);
     aq_trav_kick(t);
-  } else if (!is_live(t) || aq_peer_id_compare(&t->p.self, &t->p.peer) > 0) {
+  } else if (!is_live(t) || is_given_up(t) ||
+             aq_peer_id_compare(&t->p.self, &t->p.peer) > 0) {
     become_target(t, offer, coordinator);
   } else if (aq_trav_asks(t) && !same) {
     /* Ours goes on: the peer hears of it and becomes the target. Until then it

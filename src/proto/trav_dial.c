@@ -12,6 +12,10 @@
 #define WHICH_KNOWN 1u
 #define WHICH_PAIR 2u
 
+/* How often the way to one address is validated to move a connection; each time
+ * costs connection IDs. */
+#define MOVES 2
+
 static unsigned which_of(const aq_trav_dial *d) {
   return d->known ? WHICH_KNOWN : WHICH_PAIR;
 }
@@ -238,6 +242,8 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
   p->error = error;
   if (!was.heard && error == AQ_ERR_UNREACHABLE) {
     p->dialed = 0; /* it may still answer */
+  } else if (t->p.repair && t->dials_used < MOVES) {
+    p->dialed = 0; /* datagrams were lost */
   } else {
     p->state = AQ_PAIR_FAILED;
     aq_trav_cand_state(t, &p->remote, AQ_CAND_FAILED);
@@ -245,6 +251,12 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
   aq_trav_dial_heard(t);
   if (t->phase == AQ_PHASE_VALIDATION && !hears(t)) {
     aq_trav_move(t, AQ_PHASE_PUNCHING, "the handshake failed");
+  }
+  if (t->p.repair && p->state == AQ_PAIR_FAILED) {
+    p->left = 0; /* more probes would change nothing */
+    p->next = AQ_NEVER;
+    aq_trav_send_probes(t);
+    return;
   }
   aq_trav_check_spent(t);
 }

@@ -440,7 +440,7 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
   aq_conn_settle(c);
   int here = socket == c->socket && aq_addr_equal(remote, &c->remote);
   if (heard && !here) {
-    c->challenged = 1;
+    aq_conn_allow(c, 1);
   }
   aq_conn_note_due(c, info.bytes_in_flight, heard && here);
   return AQ_CONN_OK;
@@ -453,6 +453,7 @@ void aq_conn_handle_timeout(aq_conn *c, aq_tstamp now) {
   }
   int rv = ngtcp2_conn_handle_expiry(c->q, c->now);
   c->dirty = 1;
+  aq_conn_allow(c, c->moving);
   if (rv != 0) {
     aq_conn_on_liberr(c, rv);
   }

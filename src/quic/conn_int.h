@@ -121,7 +121,7 @@ struct aq_conn {
   aq_addr proven;
   /* The path is suspected: probes are saved, see aq_conn_spare. */
   uint8_t sparing;
-  uint8_t challenged; /* ... and the peer wants an answer on another one */
+  uint8_t allowed;    /* ... but so many packets may go, to another one */
   aq_tstamp probe_at; /* the next packet for the path in use */
   aq_duration probe_gap;
   uint8_t moving; /* client: the path that it wants to move to is validated */
@@ -169,6 +169,10 @@ void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
                        const aq_addr *remote);
 /* How many packets may be written now; less than all when it is sparing. */
 size_t aq_conn_may_write(aq_conn *c);
+/* Another path wants up to |n| packets. */
+void aq_conn_allow(aq_conn *c, uint8_t n);
+/* A datagram of |len| bytes was written: not a bare acknowledgement? */
+void aq_conn_note_written(aq_conn *c, size_t len);
 /* After packets went out or came in, on the path in use: is an answer owed? */
 void aq_conn_note_due(aq_conn *c, uint64_t in_flight, int heard);
 

@@ -64,6 +64,7 @@ int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
   switch (rv) {
   case 0:
     c->moving = 1;
+    aq_conn_allow(c, 2);
     return 0;
   case NGTCP2_ERR_CONN_ID_BLOCKED:
     return AQ_ERR_AGAIN;
@@ -82,7 +83,7 @@ void aq_conn_spare(aq_conn *c, int on) {
     return;
   }
   c->sparing = (uint8_t)(on != 0);
-  c->challenged = 0;
+  c->allowed = 0;
   c->dirty |= !c->sparing;
   /* Probe time-outs double, so that one comes before the silence has. */
   aq_duration silence = c->due != 0 ? aq_time_since(c->now, c->due) : 0;
@@ -91,9 +92,11 @@ void aq_conn_spare(aq_conn *c, int on) {
 }
 
 size_t aq_conn_may_write(aq_conn *c) {
-  if (!c->sparing || c->moving || c->challenged ||
-      ngtcp2_conn_get_cwnd_left2(c->q) > 0) {
+  if (!c->sparing || ngtcp2_conn_get_cwnd_left2(c->q) > 0) {
     return SIZE_MAX;
+  }
+  if (c->allowed > 0) {
+    return 1;
   }
   if (c->now < c->probe_at) {
     return 0;
@@ -101,6 +104,15 @@ size_t aq_conn_may_write(aq_conn *c) {
   c->probe_gap = aq_time_mul(c->probe_gap, 2);
   c->probe_at = aq_time_add(c->now, c->probe_gap);
   return 1;
+}
+
+void aq_conn_allow(aq_conn *c, uint8_t n) {
+  c->allowed = c->allowed > n ? c->allowed : n;
+}
+
+/* What validates a path fills a packet of 1200 bytes (RFC 9000 8.2.1). */
+void aq_conn_note_written(aq_conn *c, size_t len) {
+  c->allowed -= c->allowed > 0 && len >= NGTCP2_MAX_UDP_PAYLOAD_SIZE;
 }
 
 /* ---- does it carry anything? ----------------------------------------------

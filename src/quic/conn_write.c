@@ -226,6 +226,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
     return 0;
   }
   note_sent(c);
+  aq_conn_note_written(c, (size_t)n);
   transmit_fill(c, t, &ps.path, &pi, (size_t)n, segment);
   return 1;
 }
