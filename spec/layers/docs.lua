@@ -57,9 +57,11 @@ local antquic = require("antquic")
 -- Methods by class: `function methods:name(` in the file of the class, unless
 -- its annotation says ---@private or ---@package, or its name begins with _.
 local classes = {}
+local PART_OF = { addresses = "endpoint" }
 for _, path in ipairs(lines_of("ls lua/antquic/*.lua")) do
   if not path:match("core[%w_]*_meta%.lua$") then
     local class = path:match("([%w_]+)%.lua$")
+    class = PART_OF[class] or class
     local hidden = false
     for line in io.lines(path) do
       local name = line:match("^function methods[:.]([%w_]+)")

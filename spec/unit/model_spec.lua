@@ -70,8 +70,11 @@ local function checks(antquic, core)
   local events = read("docs/events.md")
   local api = read("docs/api.md")
 
-  local function method(file)
-    local text = read("lua/antquic/" .. file .. ".lua")
+  local function method(...)
+    local text = ""
+    for _, file in ipairs({ ... }) do
+      text = text .. read("lua/antquic/" .. file .. ".lua")
+    end
     return function(name)
       return text:find("\nfunction methods:" .. name .. "%(") ~= nil
     end
@@ -133,7 +136,7 @@ local function checks(antquic, core)
     pair_state = enum(names.pair_states),
   }
   local receivers = {
-    ["ep:"] = method("endpoint"),
+    ["ep:"] = method("endpoint", "addresses"),
     ["conn:"] = method("connection"),
     ["s:"] = method("session"),
     ["id:"] = method("peer_id"),
