@@ -24,6 +24,7 @@ function story.new(sim)
     _people = {}, -- peer id -> name of the host
     _lines = {},
     _flying = {}, -- datagram -> its line
+    _seen_as = {}, -- name of a host -> the IP that it was told last
     _lost = 0,
   }, Story)
 end
@@ -84,8 +85,13 @@ function tell.bootstrap_lost(self, who, ev)
   return ("%s has lost %s: %s"):format(who, place(self, ev.address), ev.text or ev.error or "?")
 end
 
-function tell.address_observed(_, who, ev)
-  return ("%s learns that its address is %s"):format(who, ev.address)
+-- Once for each IP address: each socket hears of its own port.
+function tell.address_observed(self, who, ev)
+  local ip = ev.address:match("^(.*):%d+$")
+  if self._seen_as[who] ~= ip then
+    self._seen_as[who] = ip
+    return ("%s learns that its address is %s"):format(who, ev.address)
+  end
 end
 
 function tell.coordination_requested(self, who, ev)
@@ -272,7 +278,7 @@ end
 
 -- ---- telling -----------------------------------------------------------------
 
-local PUNCHES = { probe = true, answer = true, opener = true, observe = true }
+local PUNCHES = { probe = true, answer = true, opener = true }
 
 local TEXT = {
   datagrams = {
