@@ -39,6 +39,9 @@ local Sim = { __index = methods, __name = "antquic.Sim" }
 -- An hour and a bit: what takes longer hangs.
 local LIMIT = 4000
 
+-- Between two looks at whether something that has no event has happened.
+local LOOK = 0.02
+
 local SCHEMA = {
   seed = { type = "integer", min = 0, max = 2 ^ 53 - 1 },
   trace = { type = "boolean", default = true },
@@ -271,6 +274,28 @@ function methods:ready(timeout)
   return all
 end
 
+--- Waits until every peer that has coordinators has measured the NAT before it.
+--- Returns whether all have.
+---@async
+---@param timeout number? seconds, default 5
+---@return boolean
+function methods:settle(timeout)
+  options.timeout("sim:settle", timeout)
+  local deadline = self._clock.now() + (timeout or 5)
+  for _, made in ipairs(self.hosts) do
+    local ep = made.ep
+    if ep and not ep:is_closed() and #ep:bootstrap_nodes() > 0 then
+      while not ep:nat_profile().complete do
+        if self._clock.now() >= deadline then
+          return false
+        end
+        self._loop.park({}, self._clock.now() + LOOK)
+      end
+    end
+  end
+  return true
+end
+
 --- Calls fn() in a task when |time| seconds of the simulation have passed.
 ---@param time number
 ---@param fn function
@@ -383,5 +408,11 @@ end
 return setmetatable(sim, {
   __call = function(_, given)
     return sim.new(given)
+  end,
+  __index = function(_, name)
+    if name == "matrix" then
+      sim.matrix = require("antquic.sim.matrix").run
+      return sim.matrix
+    end
   end,
 })

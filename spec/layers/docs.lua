@@ -99,7 +99,7 @@ local function collect(text)
   end
 end
 collect(api)
-for _, path in ipairs({ "docs/policy.md", "docs/events.md" }) do
+for _, path in ipairs({ "docs/policy.md", "docs/events.md", "docs/sim.md" }) do
   collect(read(path) or "")
 end
 local in_code = table.concat(code, "\n")

@@ -281,6 +281,20 @@ local function run_script(given)
   chunk()
 end
 
+-- Lines of at most 80 columns.
+local function wrap(text)
+  local lines, line = {}, nil
+  for word in text:gmatch("%S+") do
+    if line and #line + 1 + #word > 80 then
+      lines[#lines + 1] = line
+      line = nil
+    end
+    line = line and line .. " " .. word or word
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
 return {
   name = "sim",
   summary = "try policies and networks in virtual time",
@@ -295,13 +309,9 @@ return {
     .. "- can't be punched. With --compare two policies meet the same seeds, and the\n"
     .. "table says which of the differences are more than chance.\n"
     .. "With --trace it tells one attempt in sentences.\n\n"
-    .. "NAT types: "
-    .. table.concat(antquic.sim.types.names(), ", ")
-    .. ".\n"
-    .. "Links: "
-    .. table.concat(links.ladder, ", ")
-    .. ";\n"
-    .. "'ladder' is all nine, one after the other.",
+    .. wrap("NAT types: " .. table.concat(antquic.sim.types.names(), ", ") .. ".")
+    .. "\n"
+    .. wrap("Links: " .. table.concat(links.ladder, ", ") .. "; 'ladder' is all of them."),
   args = { { "[FILE]", "a scenario" } },
   options = {
     { "--matrix", nil, "the table of pairs" },

@@ -13,15 +13,25 @@ local compare = {}
 ---@field what "direct"|"time"|"packets"
 ---@field left number the share that connected, or a median
 ---@field right number
+---@field more boolean whether the right one has more of it, or takes longer
 ---@field p number how probable such a difference is by chance alone
 ---@field real boolean more than chance, all the differences looked at together
 
 local WHAT = { "direct", "time", "packets" }
 
+local function mean(list)
+  local sum = 0
+  for _, value in ipairs(list) do
+    sum = sum + value
+  end
+  return sum / #list
+end
+
 local function difference(what, one, other)
   local out = { a = one.a, b = one.b, what = what }
   if what == "direct" then
     out.left, out.right = one.direct / one.trials, other.direct / other.trials
+    out.more = out.right > out.left
     out.p = statistics.fisher(one.direct, one.trials, other.direct, other.trials)
   else
     local list = what == "time" and "times" or "sent"
@@ -30,6 +40,7 @@ local function difference(what, one, other)
     if not out.left or not out.right then
       return nil
     end
+    out.more = mean(other[list]) > mean(one[list])
     out.p = statistics.ranks(one[list], other[list])
   end
   return out
@@ -93,7 +104,8 @@ function compare.head(left, right)
   return names:gsub("%s+$", "") .. "\n" .. whats
 end
 
-local NOUN = { direct = "success", time = "time", packets = "packets" }
+local MORE = { direct = "more often", time = "slower", packets = "more packets" }
+local LESS = { direct = "less often", time = "faster", packets = "fewer packets" }
 
 --- A pair in both runs.
 ---@param one table row
@@ -104,8 +116,7 @@ function compare.line(one, other, differences)
   local real = {}
   for _, d in ipairs(differences) do
     if d.real and d.a == one.a and d.b == one.b then
-      local direction = d.right > d.left and "more" or "less"
-      real[#real + 1] = ("%s %s (p %.2g)"):format(direction, NOUN[d.what], d.p)
+      real[#real + 1] = ("%s (p %.2g)"):format((d.more and MORE or LESS)[d.what], d.p)
     end
   end
   local function number(format, value)

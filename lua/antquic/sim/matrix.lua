@@ -29,13 +29,13 @@ local SCHEMA = {
 ---@param given table?
 ---@return table[] rows of antquic.sim.report
 function matrix.run(given)
-  local o = options.check("sim.matrix", SCHEMA, given, 2)
+  local o = options.check("antquic.sim.matrix", SCHEMA, given, 2)
   local list = o.pairs
   if type(list) == "string" then
     local message
     list, message = pairing.parse(list)
     if not list then
-      error("sim.matrix: option 'pairs': " .. message, 2)
+      error("antquic.sim.matrix: option 'pairs': " .. message, 2)
     end
   end
   local rows = {}

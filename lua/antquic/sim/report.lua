@@ -12,7 +12,6 @@ local report = {}
 ---@class antquic.sim.Result one attempt
 ---@field ok boolean
 ---@field ms number from connect() to its return
----@field total_ms number from the start of the endpoints to connect()'s return
 ---@field packets integer datagrams of the one who dials, from connect() on
 ---@field packets_target integer the same of the other one
 ---@field rtt_ms number between the two, by their links
@@ -42,7 +41,7 @@ local MAX_SEEDS = 10
 ---@return table row
 function report.row(a, b, results)
   local times = sorted(results, "ms", true)
-  local failed = sorted(results, "total_ms", false)
+  local failed = sorted(results, "ms", false)
   local row = {
     a = a,
     b = b,
@@ -109,7 +108,7 @@ local function packets(row)
   return ("%d + %d"):format(row.packets, row.packets_target)
 end
 
---- "PUNCHING_FAILED 20, within 9.8 s"
+-- "PUNCHING_FAILED 20, within 9.8 s"
 local function failures(row)
   local codes = {}
   for code, count in pairs(row.failures) do
@@ -118,6 +117,10 @@ local function failures(row)
   table.sort(codes)
   if row.fail_max_ms then
     codes[#codes + 1] = ("within %.1f s"):format(row.fail_max_ms / 1e3)
+  end
+  -- Where luck decided, the seed that shows it again.
+  if row.direct > 0 and row.failed_seeds[1] then
+    codes[#codes + 1] = ("seed %d"):format(row.failed_seeds[1])
   end
   return table.concat(codes, ", ")
 end
