@@ -190,7 +190,7 @@ gate_busted() {
 }
 
 gate_busted_gc() {
-  ANTQUIC_GC=eager busted_with dev
+  ANTQUIC_GC=eager ANTQUIC_SAMPLE=1 busted_with dev
 }
 
 # All specs but those that only start other programs.

@@ -2,6 +2,8 @@
 --
 -- Loaded by busted before any spec (.busted).
 --   ANTQUIC_BUILD=DIR    the build whose module is tested (default build/dev)
+--   ANTQUIC_SAMPLE=1     specs that make thousands of attempts make some: for runs
+--                        where each takes a hundred times as long
 --   ANTQUIC_GC=eager     the collector at its most eager: a new cycle begins as
 --                        soon as one ends, and goes in the smallest steps
 

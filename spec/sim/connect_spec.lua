@@ -12,10 +12,13 @@ local report = require("antquic.sim.report")
 -- and the probe, and where the target waits so that it spoils no NAT.
 local DELAY, COMPUTING, OPENING = 0.025, 0.005, 0.020
 
+-- Where each attempt takes long (spec/helper.lua).
+local SAMPLE = os.getenv("ANTQUIC_SAMPLE") ~= nil
+
 describe("in the simulator", function()
   local rows = matrix.run({
-    pairs = "all",
-    trials = 2,
+    pairs = SAMPLE and "quick" or "all",
+    trials = SAMPLE and 1 or 2,
     seed = 100,
     link = { delay = DELAY / 2 },
   })
@@ -33,7 +36,7 @@ describe("in the simulator", function()
         assert.is_true(row.p95_ms <= bound * 1e3 + 0.001, report.line(row))
       end
     end
-    assert.equal(121, seen)
+    assert.equal(SAMPLE and 8 or 121, seen)
   end)
 
   it("nearly every pair connects whose ports can be guessed, within 3 s", function()
@@ -47,7 +50,7 @@ describe("in the simulator", function()
         assert.is_true(not row.p50_ms or row.p50_ms < 3000, report.line(row))
       end
     end
-    assert.equal(100, tried)
+    assert.equal(SAMPLE and 0 or 100, tried)
     assert.is_true(direct >= 0.9 * tried, ("%d of %d"):format(direct, tried))
   end)
 
@@ -80,15 +83,16 @@ describe("on lossy links", function()
   it("cones connect all the same, and a retry later mostly", function()
     local row = matrix.run({
       pairs = "port_restr:full_cone",
-      trials = 100,
+      trials = SAMPLE and 20 or 100,
       link = { delay = DELAY / 2, loss = 0.0513 },
     })[1]
-    assert.equal(100, row.direct, report.line(row))
+    assert.equal(row.trials, row.direct, report.line(row))
     assert.is_true(row.p50_ms <= 4 * DELAY * 1e3 + 5 + 2 * DELAY * 1e3 + 33, report.line(row))
   end)
 
   -- The nine of the ladder, on either side; the last two are past what can be used.
-  it("connects, down the ladder, as long as anything gets through", function()
+  local down = SAMPLE and pending or it
+  down("connects, down the ladder, as long as anything gets through", function()
     local links = require("antquic.sim.links")
     for i, name in ipairs(links.ladder) do
       local link = links.by_name[name]

@@ -18,7 +18,8 @@ end
 describe("the simulator and the NAT lab", function()
   local lab = measured()
 
-  it("agree on every pair within the intervals", function()
+  local agree = os.getenv("ANTQUIC_SAMPLE") and pending or it
+  agree("agree on every pair within the intervals", function()
     local list = {}
     for i, row in ipairs(lab) do
       list[i] = { row.a, row.b }
