@@ -307,6 +307,36 @@ describe("policies", function()
     assert.equal(1, #inner:called("session_coordinate"))
   end)
 
+  it("balanced: goes on after what passes, while there is time", function()
+    for _, code in ipairs({ "TIMEOUT", "VALIDATION_TIMEOUT", "PEER_NOT_CONNECTED" }) do
+      local asked = 0
+      start(nil, {
+        coordinate = function(self)
+          asked = asked + 1
+          self.core.clock = self.core.clock + 2
+          return asked < 3 and code or nil
+        end,
+        punch = works,
+      })
+      inner.nodes = {
+        {
+          addr = "198.18.0.1:9000",
+          connected = true,
+          can_coordinate = true,
+          conn = 3,
+          failures = 0,
+        },
+      }
+      antquic.run(function()
+        assert(ep:connect(HEX, { timeout = 30 }))
+      end)
+      assert.equal(3, asked)
+      ep:close()
+      ep = nil
+      fake.unload()
+    end
+  end)
+
   it("balanced: a refusal ends it", function()
     start(nil, {
       coordinate = function()

@@ -161,6 +161,8 @@ local PASSING = {
   EXPIRED = true,
   OVERLOADED = true,
   PEER_NOT_CONNECTED = true,
+  TIMEOUT = true,
+  VALIDATION_TIMEOUT = true,
 }
 
 local function connect(s, c)
