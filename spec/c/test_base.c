@@ -10,6 +10,7 @@
 #include "base/ring.h"
 #include "base/time.h"
 #include "base/trace.h"
+#include "base/window.h"
 
 static void test_errors(void **state) {
   (void)state;
@@ -48,6 +49,26 @@ static void test_names(void **state) {
   assert_string_equal(aq_pair_state_name(AQ_PAIR_CANCELLED), "cancelled");
   assert_string_equal(aq_pair_state_name((aq_pair_state)-1), "unknown");
   assert_string_equal(aq_version(), AQ_VERSION);
+}
+
+static void test_window(void **state) {
+  (void)state;
+  aq_window w = {0};
+  assert_true(aq_window_take(&w, 0));
+  assert_false(aq_window_take(&w, 0));
+  assert_true(aq_window_take(&w, 5));
+  assert_true(aq_window_take(&w, 3)); /* late, but new */
+  assert_false(aq_window_take(&w, 3));
+  assert_false(aq_window_take(&w, 5));
+  assert_true(aq_window_take(&w, 5 + 63));
+  assert_false(aq_window_take(&w, 5)); /* the last that is remembered */
+  assert_false(aq_window_take(&w, 4)); /* unknown, and so refused */
+  assert_true(aq_window_take(&w, 6));
+  assert_true(aq_window_take(&w, 68 + 64)); /* all that is older is gone */
+  assert_true(aq_window_take(&w, 69));
+  assert_false(aq_window_take(&w, 68));
+  assert_true(aq_window_take(&w, UINT32_MAX));
+  assert_false(aq_window_take(&w, UINT32_MAX));
 }
 
 static void test_time(void **state) {
@@ -436,6 +457,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_errors),
       cmocka_unit_test(test_names),
+      cmocka_unit_test(test_window),
       cmocka_unit_test(test_time),
       cmocka_unit_test(test_memory),
       cmocka_unit_test(test_list),

@@ -41,11 +41,6 @@ const uint8_t *aq_trav_key(const aq_trav *t,
   return i < t->nagreed ? t->agreed[i].key : NULL;
 }
 
-static void forget_replays(aq_trav *t) {
-  t->peer_seq = 0;
-  t->peer_seen = 0;
-}
-
 /* |m| is in force; the older ones stay behind it. */
 static void add(aq_trav *t, const aq_ctl *m, aq_id coordinator,
                 uint64_t request) {
@@ -59,7 +54,7 @@ static void add(aq_trav *t, const aq_ctl *m, aq_id coordinator,
   a->request = request;
   memcpy(a->session, m->session, sizeof(a->session));
   memcpy(a->key, m->key, sizeof(a->key));
-  forget_replays(t);
+  t->peer_seq = (aq_window){0};
   t->sync_error = AQ_OK;
   t->rtt = capped(m->rtt_us, AQ_US, MAX_RTT);
   t->rtt_measured = 0;
@@ -216,7 +211,7 @@ int aq_trav_settle(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN]) {
   }
   if (i > 0) {
     t->agreed[0] = t->agreed[i];
-    forget_replays(t);
+    t->peer_seq = (aq_window){0};
   }
   t->nagreed = 1;
   t->settled = 1;

@@ -10,6 +10,7 @@
 #ifndef AQ_PROTO_TRAV_INT_H
 #define AQ_PROTO_TRAV_INT_H
 
+#include "base/window.h"
 #include "proto/trav_hard.h"
 
 /* Time-outs of phases; they end a phase and never advance one. That of
@@ -190,9 +191,8 @@ struct aq_trav {
   /* Punching. */
   size_t npair;
   aq_trav_pair pair[AQ_TRAV_MAX_PAIRS];
-  uint32_t seq; /* of the last datagram sent */
-  uint32_t peer_seq;
-  uint64_t peer_seen; /* window behind peer_seq: replays are ignored */
+  uint32_t seq;       /* of the last datagram sent */
+  aq_window peer_seq; /* replays are ignored */
   uint32_t nprobe;
   aq_trav_probe probe[AQ_TRAV_PROBE_LOG];
   uint64_t replays;

@@ -14,23 +14,12 @@
 /* ---- punches ---------------------------------------------------------------
  */
 
-/* A window of 64 sequence numbers: a captured datagram that comes again, from
- * wherever, is neither answered nor dialed. */
+/* A captured datagram that comes again, from wherever, is neither answered nor
+ * dialed. */
 static int is_replay(aq_trav *t, uint32_t seq) {
-  if (seq > t->peer_seq) {
-    uint32_t step = seq - t->peer_seq;
-    t->peer_seen = step < 64 ? t->peer_seen << step : 0;
-    t->peer_seen |= 1;
-    t->peer_seq = seq;
-    return 0;
-  }
-  uint32_t back = t->peer_seq - seq;
-  if (back >= 64 || (t->peer_seen >> back & 1)) {
-    t->replays++;
-    return 1;
-  }
-  t->peer_seen |= (uint64_t)1 << back;
-  return 0;
+  int again = !aq_window_take(&t->peer_seq, seq);
+  t->replays += again;
+  return again;
 }
 
 static int take_cookie(aq_trav *t, const aq_addr *from, uint64_t echo,

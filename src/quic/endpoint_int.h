@@ -23,6 +23,7 @@
 #include "base/ring.h"
 #include "base/time.h"
 #include "base/trace.h"
+#include "base/window.h"
 #include "proto/coord.h"
 #include "proto/disc.h"
 #include "proto/guard.h"
@@ -104,8 +105,7 @@ typedef struct aq_watch {
   uint8_t token[AQ_OBSERVE_TOKEN_LEN];
   uint8_t key[AQ_OBSERVE_KEY_LEN];
   aq_rate rate;
-  uint32_t seq; /* highest, and which of the 64 before it came */
-  uint64_t window;
+  aq_window seq;
   uint32_t later;
   uint32_t next;
   struct {

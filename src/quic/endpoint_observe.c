@@ -124,22 +124,6 @@ aq_addr aq_observe_seen(const aq_link *l, uint64_t cookie) {
 /* ---- as coordinator: answering ---------------------------------------------
  */
 
-/* A captured question that comes again, from wherever, is not answered. */
-static int is_replay(aq_watch *w, uint32_t seq) {
-  if (seq > w->seq) {
-    uint32_t step = seq - w->seq;
-    w->window = step < 64 ? w->window << step | 1 : 1;
-    w->seq = seq;
-    return 0;
-  }
-  uint32_t back = w->seq - seq;
-  if (back >= 64 || (w->window >> back & 1)) {
-    return 1;
-  }
-  w->window |= (uint64_t)1 << back;
-  return 0;
-}
-
 static void answer_later(aq_link *l, const aq_later *what) {
   aq_endpoint *ep = l->ep;
   if (ep->later == NULL) {
@@ -178,8 +162,9 @@ static void asked(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
     return;
   }
   aq_watch *w = l->watch;
+  /* A captured question that comes again, from wherever, is not answered. */
   if (aq_observe_verify(data, len, w->key, aq_crypto_mac16) != 0 ||
-      is_replay(w, o->seq)) {
+      !aq_window_take(&w->seq, o->seq)) {
     ep->stats.observes_bad++;
     return;
   }
