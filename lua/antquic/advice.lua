@@ -18,6 +18,8 @@
 -- SPDX-License-Identifier: MIT
 
 local explain = require("antquic.explain")
+local ip_class = require("antquic.ip_class")
+local plan = require("antquic.policy.plan")
 
 local advice = {}
 
@@ -94,23 +96,9 @@ local function families(list)
   return out
 end
 
-local function is_private(address)
-  local a, b = address:match("^(%d+)%.(%d+)%.")
-  a, b = tonumber(a), tonumber(b)
-  return a == 10
-    or a == 127
-    or (a == 192 and b == 168)
-    or (a == 172 and b ~= nil and b >= 16 and b <= 31)
-    or (a == 100 and b ~= nil and b >= 64 and b <= 127)
-    or address:find("^%[f[cd]") ~= nil
-    or address:find("^%[::1%]") ~= nil
-end
-
-local VARIES = { address_dependent = true, address_and_port_dependent = true }
-
 -- Every destination sees another port of it.
 local function varies(profile)
-  return profile ~= nil and VARIES[profile.mapping] == true
+  return profile ~= nil and plan.varies(profile)
 end
 
 local function is_random(profile)
@@ -334,7 +322,7 @@ local RULES = {
         return
       end
       for _, c in ipairs(f.remote) do
-        if not is_private(c.address) then
+        if not ip_class.is_near(c.address) then
           return
         end
       end
@@ -381,7 +369,7 @@ local RULES = {
       end
       local private = false
       for _, c in ipairs(f.remote or {}) do
-        private = private or is_private(c.address)
+        private = private or ip_class.is_near(c.address)
       end
       local text = "Both have the same public address, so they are behind one NAT, "
       if private then

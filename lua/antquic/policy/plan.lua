@@ -6,6 +6,13 @@ local plan = {}
 
 local VARIES = { address_dependent = true, address_and_port_dependent = true }
 
+--- Does each destination, or each of its ports, see another port of it?
+---@param profile table NAT profile
+---@return boolean
+function plan.varies(profile)
+  return VARIES[profile.mapping] == true
+end
+
 local function allocation(profile)
   local how = profile.allocation
   return (how == "sequential" or how == "block") and "predict" or "birthday"
@@ -33,16 +40,16 @@ local HOPELESS = "both NATs give each destination another port, and not in seque
 function plan.choose(mine, theirs)
   mine, theirs = mine or {}, theirs or {}
   local hard, easy = mine, theirs
-  if not VARIES[mine.mapping] or is_pool(mine) then
+  if not plan.varies(mine) or is_pool(mine) then
     hard, easy = theirs, mine
   end
   local known = mine.mapping ~= nil and theirs.mapping ~= nil
   local pool = is_pool(mine) or is_pool(theirs)
   if lets_in(mine) or lets_in(theirs) then
     return "punch", known
-  elseif not VARIES[hard.mapping] or is_pool(hard) then
+  elseif not plan.varies(hard) or is_pool(hard) then
     return pool and "fresh" or "punch", known
-  elseif pool or VARIES[easy.mapping] then
+  elseif pool or plan.varies(easy) then
     if mine.allocation == "sequential" and theirs.allocation == "sequential" then
       return "predict", true
     elseif not mine.allocation or not theirs.allocation then

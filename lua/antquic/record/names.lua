@@ -11,6 +11,7 @@
 -- SPDX-License-Identifier: MIT
 
 local core = require("antquic.core")
+local ip_class = require("antquic.ip_class")
 
 local names = {}
 
@@ -39,69 +40,6 @@ function names.new(random)
 end
 
 -- ---- addresses ---------------------------------------------------------------
-
--- "2001:db8::7" -> eight numbers; an IPv4 tail doesn't occur in the core's text.
-local function groups(ip)
-  local head, tail = ip:match("^(.-)::(.*)$")
-  local function split(text)
-    local out = {}
-    for part in (text or ""):gmatch("%x+") do
-      out[#out + 1] = tonumber(part, 16)
-    end
-    return out
-  end
-  local left, right = split(head or ip), split(tail)
-  local out = {}
-  for i = 1, 8 do
-    local from_right = i - (8 - #right)
-    out[i] = i <= #left and left[i] or (from_right > 0 and right[from_right]) or 0
-  end
-  return out
-end
-
-local RESERVED4 = { ["192.0.2"] = true, ["198.51.100"] = true, ["203.0.113"] = true }
-
-local function class4(ip)
-  local a, b = ip:match("^(%d+)%.(%d+)%.")
-  a, b = tonumber(a), tonumber(b)
-  if a == 127 or ip == "0.0.0.0" then
-    return "self"
-  elseif a == 10 or (a == 192 and b == 168) or (a == 172 and b >= 16 and b <= 31) then
-    return "private"
-  elseif a == 100 and b >= 64 and b <= 127 then
-    return "shared"
-  elseif a == 169 and b == 254 then
-    return "link"
-  elseif RESERVED4[ip:match("^(.*)%.%d+$")] or (a == 198 and (b == 18 or b == 19)) then
-    return "reserved"
-  elseif a >= 224 or a == 0 then
-    return "other"
-  end
-  return "public"
-end
-
-local function class6(g)
-  local first = g[1]
-  local zero = true
-  for i = 1, 7 do
-    zero = zero and g[i] == 0
-  end
-  if zero and g[8] <= 1 then
-    return "self"
-  elseif first >= 0xFE80 and first <= 0xFEBF then
-    return "link"
-  elseif (first >= 0xFC00 and first <= 0xFDFF) or (first >= 0xFEC0 and first <= 0xFEFF) then
-    return "private"
-  elseif
-    first == 0x2001 and (g[2] == 0xDB8 or (g[2] == 2 and g[3] == 0))
-    or (first >= 0x3FF0 and first <= 0x3FFF)
-  then
-    return "reserved"
-  elseif first >= 0x2000 and first <= 0x3FFF then
-    return "public"
-  end
-  return "other"
-end
 
 -- Where the stand-ins of a class are, by number of network and of host.
 local FORM4 = {
@@ -148,14 +86,8 @@ end
 
 -- The stand-in of an IP that was not seen before.
 local function invent(self, ip)
-  local family, class, network = 4
-  if ip:find(":", 1, true) then
-    local g = groups(ip)
-    family, class = 6, class6(g)
-    network = ("%x:%x:%x:%x"):format(g[1], g[2], g[3], g[4])
-  else
-    class, network = class4(ip), ip:match("^(.*)%.%d+$")
-  end
+  local family, class = ip_class.family(ip), ip_class.of(ip)
+  local network = ip_class.network(ip)
   if class == "self" then
     return ip
   end
