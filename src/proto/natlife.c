@@ -64,6 +64,24 @@ static aq_duration patience(const aq_natlife *l) {
   return aq_time_clamp(l->server.rtt * 2 + 200 * AQ_MS, 300 * AQ_MS, 2 * AQ_S);
 }
 
+/* An answer from there would say something. */
+static int is_running(const aq_natlife *l, size_t i) {
+  const aq_natlife_socket *s = &l->socket[i];
+  return s->slot == AQ_NATCHECK_SLOT_OPEN && l->has_server &&
+         (is_watch(i) ? s->gone == 0
+                      : l->stage >= AQ_NATLIFE_TALK && s->asks && !s->answered);
+}
+
+static int may_ask(const aq_natlife *l, size_t i) {
+  int once = !is_watch(i) && l->stage == AQ_NATLIFE_HELD;
+  return is_running(l, i) && l->socket[i].tries < (once ? 1 : TRIES);
+}
+
+/* A question is still to be asked, or its answer may still come. */
+static int is_pending(const aq_natlife *l, size_t i, aq_tstamp now) {
+  return is_running(l, i) && (l->socket[i].next > now || may_ask(l, i));
+}
+
 /* ---- idle: one step after the other ----------------------------------------
  */
 
@@ -102,15 +120,11 @@ static void start_round(aq_natlife *l, aq_natlife_stage stage, int first,
 }
 
 static int round_over(const aq_natlife *l, aq_tstamp now, int *answered) {
-  uint8_t most = l->stage == AQ_NATLIFE_HELD ? 1 : TRIES;
   int over = 1;
   *answered = 0;
   for (size_t i = 0; i < AQ_NATLIFE_PROBES; i++) {
-    const aq_natlife_socket *s = &l->socket[i];
-    *answered += s->asks && s->answered;
-    if (s->asks && !s->answered && (s->tries < most || s->next > now)) {
-      over = 0;
-    }
+    *answered += l->socket[i].asks && l->socket[i].answered;
+    over = over && !is_pending(l, i, now);
   }
   return over;
 }
@@ -308,18 +322,6 @@ static int poll_slots(aq_natlife *l, aq_nat_action *out) {
   return 0;
 }
 
-static int wants(const aq_natlife *l, size_t i) {
-  const aq_natlife_socket *s = &l->socket[i];
-  if (s->slot != AQ_NATCHECK_SLOT_OPEN || !l->has_server) {
-    return 0;
-  }
-  if (is_watch(i)) {
-    return s->gone == 0 && s->tries < TRIES;
-  }
-  return l->stage >= AQ_NATLIFE_TALK && s->asks && !s->answered &&
-         s->tries < (l->stage == AQ_NATLIFE_HELD ? 1 : TRIES);
-}
-
 int aq_natlife_poll(aq_natlife *l, aq_tstamp now, int busy,
                     aq_nat_action *out) {
   advance_step(l, now, busy);
@@ -330,7 +332,7 @@ int aq_natlife_poll(aq_natlife *l, aq_tstamp now, int busy,
   }
   for (uint32_t i = 0; i < AQ_NATLIFE_SOCKETS; i++) {
     aq_natlife_socket *s = &l->socket[i];
-    if (!wants(l, i) || s->next > now) {
+    if (!may_ask(l, i) || s->next > now) {
       continue;
     }
     out->kind = AQ_NAT_ASK;
@@ -348,13 +350,6 @@ int aq_natlife_poll(aq_natlife *l, aq_tstamp now, int busy,
   return 0;
 }
 
-static int is_running(const aq_natlife *l, size_t i) {
-  const aq_natlife_socket *s = &l->socket[i];
-  return s->slot == AQ_NATCHECK_SLOT_OPEN && l->has_server &&
-         (is_watch(i) ? s->gone == 0
-                      : l->stage >= AQ_NATLIFE_TALK && s->asks && !s->answered);
-}
-
 aq_tstamp aq_natlife_next(const aq_natlife *l, aq_tstamp now, int busy) {
   aq_tstamp t = AQ_NEVER;
   if (l->has_server) {
@@ -369,7 +364,7 @@ aq_tstamp aq_natlife_next(const aq_natlife *l, aq_tstamp now, int busy) {
     t = aq_time_min(t, l->at);
   }
   for (size_t i = 0; i < AQ_NATLIFE_SOCKETS; i++) {
-    if (is_running(l, i) && (l->socket[i].next > now || wants(l, i))) {
+    if (is_pending(l, i, now)) {
       t = aq_time_min(t, l->socket[i].next);
     }
   }
