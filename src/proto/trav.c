@@ -188,6 +188,7 @@ int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
   }
   t->hard.wanted = (uint8_t)plan;
   t->hard.step = *s;
+  aq_trav_clamp_punch(&t->hard.step.punch);
   /* One coordinator observes for both, so nobody else is asked beside it. */
   aq_coordinate_step c;
   aq_coordinate_step_init(&c);
@@ -412,12 +413,7 @@ void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept) {
   t->timer[AQ_TRAV_TIMER_DECISION] = AQ_NEVER;
   if (!accept) {
     for (size_t i = 0; i < t->nagreed; i++) {
-      aq_trav_action *a = aq_trav_push(t, AQ_TRAV_VETO);
-      if (a) {
-        a->conn = t->agreed[i].coordinator;
-        memcpy(a->session, t->agreed[i].session, sizeof(a->session));
-        a->error = AQ_ERR_REFUSED;
-      }
+      aq_trav_veto(t, i, AQ_ERR_REFUSED);
     }
     aq_trav_fail(t, AQ_ERR_REFUSED, "refused here");
   } else if (t->now >= t->expires) {

@@ -218,6 +218,15 @@ int aq_trav_settle(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN]) {
   return 1;
 }
 
+void aq_trav_veto(aq_trav *t, size_t i, int error) {
+  aq_trav_action *a = aq_trav_push(t, AQ_TRAV_VETO);
+  if (a) {
+    a->conn = t->agreed[i].coordinator;
+    memcpy(a->session, t->agreed[i].session, sizeof(a->session));
+    a->error = error;
+  }
+}
+
 void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now, aq_id conn,
                            const uint8_t session[AQ_CTL_SESSION_LEN]) {
   aq_trav_clock(t, now);

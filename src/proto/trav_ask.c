@@ -33,46 +33,37 @@ size_t aq_trav_asks(const aq_trav *t) {
   return n;
 }
 
-static aq_trav_ask *ask_find(aq_trav *t, uint32_t id) {
-  for (size_t i = 0; id && i < AQ_MAX_ASKED; i++) {
-    if (t->ask[i].id == id) {
-      return &t->ask[i];
-    }
+/* Which request runs; AQ_MAX_ASKED: none. */
+static size_t find_unsent(const aq_trav *t, uint32_t id) {
+  size_t i = 0;
+  while (i < AQ_MAX_ASKED && (!id || t->ask[i].id != id || t->ask[i].sent)) {
+    i++;
   }
-  return NULL;
+  return i;
 }
 
-static aq_trav_ask *ask_sent(aq_trav *t, aq_id conn, uint64_t request) {
-  for (size_t i = 0; i < AQ_MAX_ASKED; i++) {
-    aq_trav_ask *a = &t->ask[i];
+static size_t find_sent(const aq_trav *t, aq_id conn, uint64_t request) {
+  size_t i = 0;
+  for (; i < AQ_MAX_ASKED; i++) {
+    const aq_trav_ask *a = &t->ask[i];
     if (a->id && a->sent && a->conn == conn && a->request == request) {
-      return a;
+      break;
     }
   }
-  return NULL;
+  return i;
 }
 
 int aq_trav_wants(const aq_trav *t, uint32_t ask) {
-  for (size_t i = 0; ask && i < AQ_MAX_ASKED; i++) {
-    if (t->ask[i].id == ask) {
-      return !t->ask[i].sent;
-    }
-  }
-  return 0;
+  return find_unsent(t, ask) < AQ_MAX_ASKED;
 }
 
 int aq_trav_is_asked(const aq_trav *t, aq_id conn, uint64_t request) {
   if (t->over || request == 0) {
     return 0;
   }
-  for (size_t i = 0; i < AQ_MAX_ASKED; i++) {
-    const aq_trav_ask *a = &t->ask[i];
-    if (a->id && a->sent && a->conn == conn && a->request == request) {
-      return 1;
-    }
-  }
-  return t->nagreed && t->agreed[0].coordinator == conn &&
-         t->agreed[0].request == request;
+  return find_sent(t, conn, request) < AQ_MAX_ASKED ||
+         (t->nagreed && t->agreed[0].coordinator == conn &&
+          t->agreed[0].request == request);
 }
 
 /* ---- asking ----------------------------------------------------------------
@@ -169,10 +160,11 @@ void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, uint32_t ask,
                               aq_id conn, const aq_addr *coordinator,
                               aq_duration rtt, uint64_t request) {
   aq_trav_clock(t, now);
-  aq_trav_ask *a = ask_find(t, ask);
-  if (t->over || !a || a->sent) {
+  size_t i = find_unsent(t, ask);
+  if (t->over || i == AQ_MAX_ASKED) {
     return;
   }
+  aq_trav_ask *a = &t->ask[i];
   a->sent = 1;
   a->conn = conn;
   a->request = request;
@@ -221,10 +213,11 @@ static void ask_failed(aq_trav *t, aq_trav_ask *a, int error, const char *why,
 void aq_trav_handle_unasked(aq_trav *t, aq_tstamp now, uint32_t ask,
                             int error) {
   aq_trav_clock(t, now);
-  aq_trav_ask *a = ask_find(t, ask);
-  if (t->over || !a || a->sent || !error) {
+  size_t i = find_unsent(t, ask);
+  if (t->over || i == AQ_MAX_ASKED || !error) {
     return;
   }
+  aq_trav_ask *a = &t->ask[i];
   if (t->coordinate.count) {
     ask_failed(t, a, error, aq_error_text(error), 0);
     return;
@@ -260,8 +253,8 @@ void aq_trav_handle_error(aq_trav *t, aq_tstamp now, aq_id conn,
   snprintf(text, sizeof(text), "coordinator: %s", aq_error_text(error));
   t->retry_after =
       aq_time_max(t->retry_after, aq_time_clamp(retry_after, 0, 60 * AQ_S));
-  aq_trav_ask *a = ask_sent(t, conn, request);
-  if (!a) { /* the target's veto, after the answer */
+  size_t asked = find_sent(t, conn, request);
+  if (asked == AQ_MAX_ASKED) { /* the target's veto, after the answer */
     t->agreed[0].request = 0;
     if (t->synced) {
       if (!t->rec_punch) { /* nothing else would tell of it */
@@ -278,18 +271,19 @@ void aq_trav_handle_error(aq_trav *t, aq_tstamp now, aq_id conn,
       ask_end(t, &t->ask[i], 0, AQ_ERR_CANCELLED, NULL);
     }
   }
-  ask_failed(t, a, error, text, 0);
+  ask_failed(t, &t->ask[asked], error, text, 0);
 }
 
 void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, aq_id conn,
                            const aq_ctl *answer) {
   aq_trav_clock(t, now);
-  aq_trav_ask *a = ask_sent(t, conn, answer->request);
-  if (t->over || !a || aq_peer_id_compare(&answer->peer, &t->p.peer) != 0) {
+  size_t i = find_sent(t, conn, answer->request);
+  if (t->over || i == AQ_MAX_ASKED ||
+      aq_peer_id_compare(&answer->peer, &t->p.peer) != 0) {
     return;
   }
-  t->coordination_time = aq_time_since(t->now, a->at);
-  ask_end(t, a, 0, AQ_OK, "answered");
+  t->coordination_time = aq_time_since(t->now, t->ask[i].at);
+  ask_end(t, &t->ask[i], 0, AQ_OK, "answered");
   aq_trav_asks_end(t, 1, AQ_ERR_CANCELLED, "another one answered first");
   aq_trav_take_answer(t, answer, conn, answer->request);
 }

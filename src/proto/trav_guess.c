@@ -134,9 +134,7 @@ static void shape(aq_trav *t) {
   } else if (t->plan == AQ_PLAN_PREDICT) {
     g->sequence = 1;
     g->base = t->hard.hint[0].port;
-    /* What the peer says of its NAT, within reason. */
-    int64_t step = t->hard.hint_step;
-    g->step = step < -64 || step > 64 ? 0 : (int32_t)step;
+    g->step = t->hard.hint_step;
   }
   if (g->count > g->size) {
     g->count = g->size;
@@ -176,10 +174,8 @@ static const aq_candidate *verified(const aq_trav *t) {
 }
 
 static void begin(aq_trav *t) {
-  t->punch = t->initiator ? t->hard.step.punch : t->schedule;
-  aq_trav_clamp_punch(&t->punch);
   t->timer[AQ_TRAV_TIMER_GUESS] = t->now;
-  aq_trav_start_punch(t);
+  aq_trav_hard_punch(t);
   aq_trav_guess_due(t);
 }
 

@@ -30,12 +30,7 @@ int aq_trav_hard_guesses(const aq_trav *t) {
 /* We can't do our part: as target we tell the peer, which would wait. */
 static void give_up(aq_trav *t, int error, const char *why) {
   if (!t->initiator) {
-    aq_trav_action *a = aq_trav_push(t, AQ_TRAV_VETO);
-    if (a) {
-      a->conn = t->agreed[0].coordinator;
-      memcpy(a->session, t->agreed[0].session, sizeof(a->session));
-      a->error = AQ_ERR_OVERLOADED;
-    }
+    aq_trav_veto(t, 0, AQ_ERR_OVERLOADED);
   }
   aq_trav_attempt_failed(t, error, why);
 }
@@ -201,8 +196,11 @@ static void go(aq_trav *t) {
     aq_trav_guess_spray(t);
     return;
   }
-  t->punch = t->initiator ? h->step.punch : t->schedule;
-  aq_trav_clamp_punch(&t->punch);
+  aq_trav_hard_punch(t);
+}
+
+void aq_trav_hard_punch(aq_trav *t) {
+  t->punch = t->initiator ? t->hard.step.punch : t->schedule;
   aq_trav_start_punch(t);
 }
 
@@ -320,7 +318,8 @@ void aq_trav_handle_hint(aq_trav *t, aq_tstamp now, aq_id conn,
   h->hint[h->nhint++] = m->observed;
   h->hints_due =
       m->count < AQ_HARD_MAX_LOOKS ? (uint32_t)m->count : AQ_HARD_MAX_LOOKS;
-  h->hint_step = m->step;
+  /* What the peer says of its NAT, within reason. */
+  h->hint_step = m->step < -64 || m->step > 64 ? 0 : (int32_t)m->step;
   go(t);
 }
 
@@ -401,8 +400,7 @@ static void meet(aq_trav *t) {
 static void parallel(aq_trav *t) {
   const aq_trav_hard *h = &t->hard;
   aq_hard_guess g = {.sequence = 1, .base = h->hint[0].port};
-  g.step = h->hint_step < -64 || h->hint_step > 64 ? 0 : (int32_t)h->hint_step;
-  g.step = g.step ? g.step : 1;
+  g.step = h->hint_step ? h->hint_step : 1;
   for (uint32_t i = 1; i < h->nsock && i <= AQ_HARD_WINDOW; i++) {
     aq_addr to = h->hint[0];
     to.port = aq_trav_guess_port(&g, i - 1);

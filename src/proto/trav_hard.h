@@ -91,7 +91,7 @@ typedef struct aq_trav_hard {
   aq_tstamp meet_at; /* the peer has them by then */
   uint32_t nhint, hints_due;
   aq_addr hint[AQ_HARD_MAX_LOOKS]; /* the peer's */
-  int64_t hint_step;
+  int32_t hint_step;
   uint32_t opened; /* openers that are out */
   aq_hard_guess guess;
   uint64_t salt;     /* of the probes' cookies */
@@ -120,6 +120,8 @@ void aq_trav_hard_late(const struct aq_trav *t, char *out, size_t cap);
 int aq_trav_hard_guesses(const struct aq_trav *t);
 /* 1 while the phase may not be shortened: the peer is at work. */
 int aq_trav_hard_waits(const struct aq_trav *t);
+/* Punching starts with the schedule of the step, as target with our own. */
+void aq_trav_hard_punch(struct aq_trav *t);
 /* The openers are out, or were none: the HINTs may go. */
 void aq_trav_hard_tell(struct aq_trav *t);
 

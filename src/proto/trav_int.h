@@ -346,6 +346,8 @@ void aq_trav_take_answer(aq_trav *t, const aq_ctl *m, aq_id coordinator,
 /* A datagram of |session| came: that is the one that the peer uses. 0 when it
  * isn't agreed on. */
 int aq_trav_settle(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN]);
+/* aq_trav_veto: as target, agreed[|i|] is off because of |error|. */
+void aq_trav_veto(aq_trav *t, size_t i, int error);
 
 /* ---- trav.c, trav_timeout.c -----------------------------------------------
  */
