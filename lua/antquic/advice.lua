@@ -105,6 +105,11 @@ local function is_random(profile)
   return varies(profile) and profile.allocation == "random"
 end
 
+-- Lets in whatever comes to the port that a coordinator saw.
+local function is_open(profile)
+  return profile ~= nil and profile.filtering == "endpoint_independent"
+end
+
 local function is_strict(profile)
   return profile ~= nil and profile.filtering == "address_and_port_dependent"
 end
@@ -389,10 +394,20 @@ local RULES = {
     "both_random",
     last = true,
     function(f)
-      if punched_in_vain(f) and is_random(f.mine) and is_random(f.theirs) then
+      local mine, theirs = f.mine, f.theirs
+      if not punched_in_vain(f) or not varies(mine) or not varies(theirs) then
+        return
+      elseif is_open(mine) or is_open(theirs) or not mine.allocation or not theirs.allocation then
+        return
+      elseif mine.allocation == "sequential" and theirs.allocation == "sequential" then
+        return
+      elseif is_random(mine) and is_random(theirs) then
         return "Both NATs are symmetric and choose their ports at random: a direct path is not "
           .. "possible. A relay or IPv6 would help, or another NAT on one side."
       end
+      return "Both NATs are symmetric and not both choose their ports in sequence: there is "
+        .. "nothing that could be guessed, and a direct path is not possible. A relay or IPv6 "
+        .. "would help."
     end,
   },
   {
@@ -402,13 +417,14 @@ local RULES = {
       if not punched_in_vain(f) then
         return
       end
-      local here = is_random(f.mine) and (is_strict(f.theirs) or varies(f.theirs))
-      local there = is_random(f.theirs) and (is_strict(f.mine) or varies(f.mine))
+      local here = is_random(f.mine) and is_strict(f.theirs)
+      local there = is_random(f.theirs) and is_strict(f.mine)
       if here or there then
         return (
           "The NAT %s chooses a random port for each destination, and the one %s takes only "
-          .. "what comes from an address and port that it knows: that needs guessing many ports. "
-          .. "Try the policy 'patient', a forwarded port on one side, or IPv6."
+          .. "what comes from an address and port that it knows: that needs guessing among many "
+          .. "ports, and luck. More time or the policy 'patient' may do it; a forwarded port on "
+          .. "one side or IPv6 does for sure."
         ):format(here and "here" or "of the peer", here and "of the peer" or "here")
       end
     end,
@@ -423,8 +439,9 @@ local RULES = {
       local p = varies(f.mine) and f.mine or varies(f.theirs) and f.theirs
       if p and (p.allocation == "sequential" or p.allocation == "block") then
         return (
-          "The NAT %s gives another port to each destination, but in an order that can be "
-          .. "predicted: try the policy 'patient', which does."
+          "The NAT %s gives another port to each destination, in an order that can be "
+          .. "predicted, unless others behind it take ports meanwhile: more time or the policy "
+          .. "'patient' may do it."
         ):format(p == f.mine and "here" or "of the peer")
       end
     end,

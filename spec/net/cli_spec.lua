@@ -186,6 +186,10 @@ END
       antquic trace p.record; echo "trace $?"
       antquic trace --html p.record l.record -o both.html; echo "page $?"
       grep -c '<g class="arrow' both.html
+      antquic replay p.record l.record --policy quick --trials 5 --json r.json; echo "replay $?"
+      grep -c '"replays":' r.json
+      antquic replay p.record --policy nonesuch; echo "policy $?"
+      antquic replay there; echo "not a record $?"
       antquic trace p.record f.record; echo "strangers $?"
       antquic trace there; echo "no record $?"
       antquic trace p.record --session s9; echo "which $?"
@@ -195,6 +199,9 @@ END
     assert.matches("\nsecrets 1\n", text)
     assert.matches("attempt s1: connected after.-REQUEST.-connection established.-trace 0", text)
     assert.matches("wrote both.html: 1 attempts\npage 0\n%d+\n", text)
+    assert.matches("now, with balanced: %d+ of %d+.-now, with quick: .-replay 0\n1\n", text)
+    assert.matches("there is no policy 'nonesuch'.-policy 2", text)
+    assert.matches("not a record of antquic.-not a record 1", text)
     assert.matches("no attempt in common.-strangers 1", text)
     assert.matches("not a record of antquic.-no record 1", text)
     assert.matches("no attempt 's9' %(there are s1%).-which 1", text)

@@ -166,8 +166,13 @@ local CASES = {
     text = "behind one NAT",
   },
   both_random = {
-    yes = { punched({ mine = RANDOM, theirs = RANDOM }) },
+    yes = {
+      punched({ mine = RANDOM, theirs = RANDOM }),
+      punched({ mine = RANDOM, theirs = SEQUENTIAL }),
+    },
     no = {
+      punched({ mine = SEQUENTIAL, theirs = SEQUENTIAL }),
+      punched({ mine = RANDOM, theirs = { mapping = "address_dependent" } }),
       punched({ mine = RANDOM }),
       punched({ mine = RANDOM, theirs = STRICT }),
       punched({
@@ -181,10 +186,13 @@ local CASES = {
     yes = {
       punched({ mine = RANDOM, theirs = STRICT }),
       punched({ mine = STRICT, theirs = RANDOM }),
+    },
+    no = {
+      punched({ mine = RANDOM, theirs = OPEN }),
+      punched({ mine = RANDOM, theirs = RANDOM }),
       punched({ mine = RANDOM, theirs = SEQUENTIAL }),
     },
-    no = { punched({ mine = RANDOM, theirs = OPEN }), punched({ mine = RANDOM, theirs = RANDOM }) },
-    text = "guessing many ports",
+    text = "guessing among many ports",
   },
   predictable = {
     yes = {

@@ -8,6 +8,7 @@ for name in pairs(package.loaded) do
 end
 
 local html = require("antquic.trace.html")
+local infer = require("antquic.replay.infer")
 local items = require("antquic.trace.items")
 local json = require("antquic.json")
 local model = require("antquic.trace.model")
@@ -343,6 +344,7 @@ describe("the page", function()
           check_nesting(html.page(ladders, records, { "a", "b" }))
           for _, ladder in ipairs(ladders) do
             tostring(ladder.told)
+            json.encode(infer.plain(infer.of(ladder)))
           end
         end
       end

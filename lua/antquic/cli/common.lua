@@ -98,6 +98,47 @@ function common.timeout(given, default)
   return require("antquic.cli.parse").number(given, "timeout", default, 0.1, 3600)
 end
 
+-- The attempts that are wanted: all of them, or one by name.
+local function pick(ladders, name)
+  if not name then
+    return ladders
+  end
+  local known = {}
+  for _, ladder in ipairs(ladders) do
+    known[#known + 1] = ladder.session
+    if ladder.session == name then
+      return { ladder }
+    end
+  end
+  return nil, ("there is no attempt '%s' (there are %s)"):format(name, table.concat(known, ", "))
+end
+
+--- The attempts in the records of the command line: one record, or that of both
+--- peers; with --session one of them alone.
+---@param given table
+---@return table[]? ladders of trace.model
+---@return string? message
+---@return string? code
+---@return antquic.Record[]? records
+function common.ladders(given)
+  if #given > 2 then
+    return nil, "at most two records: one of each peer", "CONFIG"
+  end
+  local records = {}
+  local ladders, message, code
+  for i, path in ipairs(given) do
+    records[i], message, code = require("antquic.record.reader").load(path)
+    if not records[i] then
+      return nil, message, code
+    end
+  end
+  ladders, message, code = require("antquic.trace.model").ladders(records)
+  if ladders then
+    ladders, message = pick(ladders, given.session)
+  end
+  return ladders, message, code, records
+end
+
 --- Makes the endpoint of a command.
 ---@param given table
 ---@param extra table?

@@ -35,21 +35,6 @@ local function print_text(ladder)
   end
 end
 
--- The attempts that are wanted: all of them, or one by name.
-local function pick(ladders, name)
-  if not name then
-    return ladders
-  end
-  local known = {}
-  for _, ladder in ipairs(ladders) do
-    known[#known + 1] = ladder.session
-    if ladder.session == name then
-      return { ladder }
-    end
-  end
-  return nil, ("there is no attempt '%s' (there are %s)"):format(name, table.concat(known, ", "))
-end
-
 return {
   name = "trace",
   summary = "show how an attempt went, from its record",
@@ -67,27 +52,13 @@ return {
     "antquic trace --html alice.record bob.record -o attempt.html",
   },
   run = function(given)
-    local reader = require("antquic.record.reader")
-    local model = require("antquic.trace.model")
-    if #given > 2 then
-      return common.fail(given, "at most two records: one of each peer", "CONFIG")
-    elseif given._o and not given.html then
+    if given._o and not given.html then
       return common.fail(given, "-o goes with --html", "CONFIG")
     end
-    local records = {}
-    for i, path in ipairs(given) do
-      local message, code
-      records[i], message, code = reader.load(path)
-      if not records[i] then
-        return common.fail(given, message, code, require("antquic.cli").FAILED)
-      end
-    end
-    local ladders, message, code = model.ladders(records)
-    if ladders then
-      ladders, message = pick(ladders, given.session)
-    end
+    local ladders, message, code, records = common.ladders(given)
     if not ladders then
-      return common.fail(given, message, code, require("antquic.cli").FAILED)
+      local status = code ~= "CONFIG" and require("antquic.cli").FAILED or nil
+      return common.fail(given, message, code, status)
     end
     if not given.html then
       for i, record in ipairs(records) do

@@ -15,7 +15,11 @@ local trial = {}
 ---@field link table? of each host
 ---@field link_a table? of the one who dials alone
 ---@field link_b table?
+---@field link_c table? of each coordinator
 ---@field timeout number seconds
+---@field shared boolean? both are behind one NAT, that of a
+---@field coordinators integer? how many, default 2
+---@field settle number? seconds that the measuring of the NATs may take, default 3
 ---@field trace boolean?
 
 -- So long the measuring of the NATs may take, which needs coordinators.
@@ -25,10 +29,11 @@ local function round_trip(a, b)
   return 2 * (a:distance() + b:distance())
 end
 
-local function attempt(sim, a, b, timeout)
+local function attempt(sim, a, b, setup)
+  local timeout = setup.timeout
   b:echo()
   if sim:ready(timeout) then
-    sim:settle(SETTLE)
+    sim:settle(setup.settle or SETTLE)
   end
   local sent_a, sent_b = a:sent(), b:sent()
   local start = sim:now()
@@ -67,11 +72,17 @@ function trial.run(setup)
     trace = setup.trace or false,
   })
   -- Two: whether a mapping depends on the address shows nothing less.
-  sim:coordinator("c")
-  sim:coordinator("d")
-  local a = sim:peer("a", { nat = setup.a, policy = setup.policy, link = setup.link_a })
-  local b = sim:peer("b", { nat = setup.b, policy = setup.policy, link = setup.link_b })
-  local ok, result = pcall(sim.run, sim, attempt, sim, a, b, setup.timeout)
+  for i = 1, setup.coordinators or 2 do
+    sim:coordinator(("cdefghij"):sub(i, i), { link = setup.link_c })
+  end
+  local nat_a, nat_b = setup.a, setup.b
+  if setup.shared and nat_a ~= "none" then
+    nat_a = sim:nat(nat_a)
+    nat_b = nat_a
+  end
+  local a = sim:peer("a", { nat = nat_a, policy = setup.policy, link = setup.link_a })
+  local b = sim:peer("b", { nat = nat_b, policy = setup.policy, link = setup.link_b })
+  local ok, result = pcall(sim.run, sim, attempt, sim, a, b, setup)
   if not ok then
     result = { ok = false, seed = setup.seed, code = "INTERNAL", error = result, packets = 0 }
   end

@@ -184,7 +184,7 @@ function Builder:arrow(arrow)
 end
 
 -- Of what there was to be seen when |entry| was sent by |me|.
-local function fate_of_sent(b, me, entry, got)
+local function fate_of_sent(b, me, entry, got, till)
   local ttl = number(entry.ttl)
   if entry.e:find("_refused$") then
     return "refused", "not sent: " .. (text(entry.text) or "a budget was used up")
@@ -196,6 +196,8 @@ local function fate_of_sent(b, me, entry, got)
     return "arrived", what
   elseif ttl and ttl > 0 and ttl <= LOW_TTL then
     return "expired", ("dies after %.0f hops, as it should: it opens the own NAT"):format(ttl)
+  elseif till and entry.t + me.shift + b.delay > till then
+    return "unknown", "sent when the other side's record no longer tells of the attempt"
   elseif b.two then
     return "lost", "did not arrive: the other side's NAT or firewall dropped it, or it was lost"
   end
@@ -210,13 +212,17 @@ function Builder:datagram(me, entry, match)
     type = text(entry.type) or "?",
     label = label_of(entry),
     details = details_of(entry),
+    remote = text(entry.remote),
   }
+  if entry.by and number(entry.seq) then
+    arrow.key = ("%s %.0f"):format(tostring(entry.by), entry.seq)
+  end
   local key = key_of(entry)
   if sent then
     local got = match and key and match.received[key]
     arrow.from, arrow.to = me.lane, me.other
     arrow.t1 = t
-    arrow.fate, arrow.what = fate_of_sent(self, me, entry, got)
+    arrow.fate, arrow.what = fate_of_sent(self, me, entry, got, match and match.till)
     if got then
       arrow.t2 = got.t
     elseif not self.two and me.answers[entry.seq or -1] and arrow.fate == "unknown" then
@@ -357,7 +363,7 @@ function Builder:mark(me, entry)
 end
 
 local function index(attempt, shift)
-  local out = { sent = {}, received = {} }
+  local out = { sent = {}, received = {}, till = attempt.finish + shift + side.AFTER }
   for _, entry in ipairs(attempt.entries) do
     local key = key_of(entry)
     if key and (entry.e == "punch_sent" or entry.e == "quic_sent") then
@@ -646,6 +652,7 @@ local function build(a, attempt_a, b, attempt_b)
     self:side(they, index_a)
     self.told_there = model.explain(b, attempt_b)
   end
+  self.left, self.right = me, they
   lane_texts(self, me, they)
   self.told = model.explain(a, attempt_a)
   self.outcome = self.told.outcome

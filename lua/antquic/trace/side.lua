@@ -10,6 +10,7 @@ local side = {}
 
 -- A moment before an attempt and after it belong to it.
 local BEFORE, AFTER = 0.005, 0.1
+side.AFTER = AFTER
 local MAX_TEXT = 200
 
 --- A string of the file, cut where it is no name any more.
@@ -185,7 +186,7 @@ end
 ---@param record antquic.Record
 ---@return table side
 function side.read(record)
-  local self = { header = record.header }
+  local self = { header = record.header, source = record }
   self.attempts = attempts_of(record)
   local nodes, order = nodes_of(record)
   self.nodes, self.node_list = nodes, order
