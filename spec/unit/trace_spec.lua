@@ -175,6 +175,34 @@ describe("the ladder", function()
     assert.matches("in common", message)
   end)
 
+  it("draws many of a kind close together, and names them once", function()
+    local entries = initiator()
+    for i = 1, 30 do
+      table.insert(entries, #entries, {
+        t = 0.08 + i * 1e-5,
+        e = "punch_sent",
+        type = "opener",
+        ttl = 2,
+        seq = 100 + i,
+        by = "initiator",
+        session = "s1",
+        pair = PAIR,
+      })
+    end
+    local ladders = assert(model.ladders({ record(HEAD, entries) }))
+    local burst, within = 0, 0
+    for _, arrow in ipairs(ladders[1].arrows) do
+      burst = math.max(burst, arrow.burst or 0)
+      within = within + (arrow.in_burst and 1 or 0)
+    end
+    assert.equal(30, burst)
+    assert.equal(29, within)
+    local page = html.page(ladders, { record(HEAD, entries) }, { "a" })
+    local _, named = page:gsub(">opener 101, TTL 2, and 29 more<", "")
+    assert.equal(1, named)
+    assert.is_nil(page:find(">opener 102, TTL 2<", 1, true))
+  end)
+
   it("advises as the endpoint would have", function()
     local ladder = assert(model.ladders({
       record(HEAD, {

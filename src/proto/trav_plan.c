@@ -426,7 +426,7 @@ void aq_trav_start_punch(aq_trav *t) {
   make_pairs(t);
   t->rec_punch =
       aq_trav_record_open(t,
-                          t->hard.stage == AQ_HARD_RUNNING
+                          t->hard.stage != AQ_HARD_IDLE
                               ? (aq_trav_step)(AQ_TRAV_STEP_PUNCH + t->plan)
                               : AQ_TRAV_STEP_PUNCH,
                           NULL);

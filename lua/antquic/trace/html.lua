@@ -150,12 +150,18 @@ local function draw_arrow(out, arrow, id)
   else
     head(out, arrow, x2, arrow.y2)
   end
+  if arrow.burst then
+    label = ("%s, and %d more"):format(label, arrow.burst - 1)
+  end
   local anchor = right and "start" or "end"
   local dx = right and 9 or -9
   for _, form in ipairs({
     { "long", label },
     { "short", SHORT[arrow.type] or arrow.type:sub(1, 3):lower() },
   }) do
+    if arrow.in_burst then
+      break
+    end
     out:add(
       '<text class="%s" x="%.1f%%" dx="%d" y="%.1f" text-anchor="%s" aria-hidden="true">%s</text>',
       form[1],

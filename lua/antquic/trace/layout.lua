@@ -8,7 +8,7 @@ local layout = {}
 -- Pixels: above the first and below the last, between two beginnings, between
 -- anything else, and the most that a wait gets.
 layout.TOP, layout.BOTTOM = 26, 30
-local ROW, LITTLE, WAIT = 17, 3, 96
+local ROW, BURST, LITTLE, WAIT = 17, 2, 3, 96
 -- Seconds that a pixel is worth at first; then ever more.
 local GRAIN = 0.0015
 -- A wait from here on is marked as a break.
@@ -29,8 +29,8 @@ function layout.place(ladder)
     ticks[#ticks + 1] = { t = t, item = item, key = key, size = size, n = #ticks }
   end
   for _, arrow in ipairs(ladder.arrows) do
-    tick(arrow.t1, arrow, "y1", ROW)
-    tick(math.max(arrow.t2, arrow.t1), arrow, "y2", LITTLE)
+    tick(arrow.t1, arrow, "y1", arrow.in_burst and BURST or ROW)
+    tick(math.max(arrow.t2, arrow.t1), arrow, "y2", arrow.in_burst and BURST or LITTLE)
   end
   for _, mark in ipairs(ladder.marks) do
     tick(mark.t, mark, "y", mark.phase and LITTLE or 12)

@@ -172,6 +172,21 @@ local function answers(attempt)
   return out
 end
 
+local function socket_and_peer(entry)
+  return ("%s %s"):format(text(entry["local"]) or "", text(entry.remote) or "")
+end
+
+-- Which questions of how a socket is seen were answered.
+local function observed(attempt)
+  local out = {}
+  for _, entry in ipairs(attempt.entries) do
+    if entry.e == "observe_received" then
+      out[socket_and_peer(entry)] = true
+    end
+  end
+  return out
+end
+
 local Builder = {}
 Builder.__index = Builder
 
@@ -276,8 +291,10 @@ function Builder:message(me, entry)
   if is_sent(entry) then
     arrow.from, arrow.to, arrow.t1, arrow.t2 = me.lane, there, t, t + half
     arrow.fate, arrow.what = "arrived", "over a connection, which sees to it that it arrives"
-    if arrow.kind == "observe" then
-      arrow.fate, arrow.what = "unknown", "an observation datagram"
+    if arrow.kind == "observe" and me.told[socket_and_peer(entry)] then
+      arrow.what = "an observation datagram, which was answered"
+    elseif arrow.kind == "observe" then
+      arrow.fate, arrow.what = "unknown", "an observation datagram; no answer of it came"
     end
   else
     arrow.from, arrow.to, arrow.t1, arrow.t2 = there, me.lane, t - half, t
@@ -608,6 +625,33 @@ local function by_time(list_)
   end)
 end
 
+-- Many of a kind that go out together are drawn close, and named once.
+local BURST, BURST_GAP = 5, 0.002
+
+local function mark_bursts(arrows)
+  local function is_next(x, y)
+    return x.from == y.from
+      and x.kind == y.kind
+      and x.type == y.type
+      and (x.fate == "refused") == (y.fate == "refused")
+      and y.t1 - x.t1 <= BURST_GAP
+  end
+  local i = 1
+  while i <= #arrows do
+    local last = i
+    while arrows[last + 1] and is_next(arrows[last], arrows[last + 1]) do
+      last = last + 1
+    end
+    if last - i + 1 >= BURST then
+      arrows[i].burst = last - i + 1
+      for k = i + 1, last do
+        arrows[k].in_burst = true
+      end
+    end
+    i = last + 1
+  end
+end
+
 local function build(a, attempt_a, b, attempt_b)
   local self = setmetatable({
     arrows = {},
@@ -628,6 +672,7 @@ local function build(a, attempt_a, b, attempt_b)
     other = model.B,
     shift = 0,
     answers = answers(attempt_a),
+    told = observed(attempt_a),
   }
   local they
   if b then
@@ -642,6 +687,7 @@ local function build(a, attempt_a, b, attempt_b)
       other = model.A,
       shift = shift,
       answers = answers(attempt_b),
+      told = observed(attempt_b),
     }
     self.start = math.min(self.start, attempt_b.start + shift)
   end
@@ -657,6 +703,7 @@ local function build(a, attempt_a, b, attempt_b)
   self.told = model.explain(a, attempt_a)
   self.outcome = self.told.outcome
   by_time(self.arrows)
+  mark_bursts(self.arrows)
   by_time(self.marks)
   return self
 end
