@@ -104,6 +104,21 @@ static void two_at_random_are_not_guessed(void **state) {
   failed(AQ_ERR_PUNCHING_FAILED);
 }
 
+/* ---- the opener ---- */
+
+static void its_step_has_the_name_of_the_plan(void **state) {
+  (void)state;
+  offered(AQ_PLAN_BIRTHDAY, nat(HARD, AQ_NAT_ALLOC_RANDOM),
+          nat(EASY, AQ_NAT_ALLOC_PRESERVING));
+  opened(alone_action(AQ_TRAV_OPEN)->count);
+  alone_drain(0);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
+  aq_step_record steps[AQ_MAX_STEPS];
+  size_t n = aq_trav_get_steps(&T, steps, AQ_MAX_STEPS);
+  assert_int_not_equal(n, 0);
+  assert_int_equal(steps[n - 1].step, AQ_TRAV_STEP_PUNCH + AQ_PLAN_BIRTHDAY);
+}
+
 /* ---- the sprayer ---- */
 
 static void spraying(void) {
@@ -261,6 +276,7 @@ int main(int argc, char **argv) {
       TEST(two_in_sequence_predict_each_other),
       TEST(what_gives_no_ports_by_destination_is_not_guessed),
       TEST(two_at_random_are_not_guessed),
+      TEST(its_step_has_the_name_of_the_plan),
       TEST(guesses_are_paced_bounded_and_each_once),
       TEST(a_limit_ends_the_guessing_a_port_does_not),
       TEST(a_hint_that_may_not_be_tried_ends_it),
