@@ -261,6 +261,21 @@ describe("the page", function()
     assert.is_truthy(page:find("connected in 120.0 ms", 1, true))
   end)
 
+  it("names the phases that have room for it", function()
+    local entries = initiator()
+    table.insert(entries, 6, {
+      t = 0.04,
+      e = "event",
+      kind = "phase_transition",
+      session = "s1",
+      to = "synchronization",
+    })
+    local page = page_of(record(HEAD, entries))
+    assert.matches('class="bandname"[^\n]*>coordination<', page)
+    assert.matches('class="bandname"[^\n]*>punching<', page)
+    assert.is_nil(page:find('class="bandname"[^\n]*>synchronization<'))
+  end)
+
   it("loads nothing, and lets no other script run", function()
     local page = page_of(record(HEAD, initiator()))
     for _, bad in ipairs({ "http", "//[%w]", " src=", "url%(", "@import", "<link", " on%a+=" }) do

@@ -215,15 +215,26 @@ local function draw_bands(out, ladder, place)
   end
 end
 
+-- A phase that is too short for its name goes without one.
+local NAME_HEIGHT = 12
+
 local function draw_band_names(out, ladder, place)
-  local last = -100
-  for _, phase in ipairs(ladder.phases) do
-    local y = place.y_of(phase.from)
-    if phase.side == "a" and y - last >= 12 then
-      out:add('<text class="bandname" x="0" dx="5" y="%.1f">%s</text>\n', y + 12, esc(phase.name))
-      last = y
+  local named, last
+  local function put()
+    if named then
+      out:add('<text class="bandname" x="0" dx="5" y="%.1f">%s</text>\n', last + 12, esc(named))
     end
   end
+  for _, phase in ipairs(ladder.phases) do
+    if phase.side == "a" then
+      local y = place.y_of(phase.from)
+      if named and y - last >= NAME_HEIGHT then
+        put()
+      end
+      named, last = phase.name, y
+    end
+  end
+  put()
 end
 
 local function draw(out, ladder, n)
