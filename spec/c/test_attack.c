@@ -148,6 +148,49 @@ static void test_observation_flood(void **state) {
   world_del(w);
 }
 
+static void register_as(world *w, const char *addr) {
+  aq_ctl m;
+  memset(&m, 0, sizeof(m));
+  m.type = AQ_CTL_REGISTERED;
+  m.capabilities = AQ_CTL_CAP_COORDINATE;
+  m.observed = util_addr(addr);
+  aq_link *l = world_link(w, C, B);
+  (void)aq_ctl_send(l, &m);
+  push(w, C, l);
+}
+
+/* REGISTERED may be there before the first frame: it is told of then, and not
+ * again by the frame. A flood of either is held down alike. */
+static void test_observed_by_registration(void **state) {
+  (void)state;
+  const aq_event_kind kind = AQ_EVENT_ADDRESS_OBSERVED;
+  world *w = trio(5);
+  assert_int_equal(world_count(w->node[B], kind), 1);
+  aq_link *l = world_link(w, B, C);
+  l->obs_frames = 0;
+  l->obs_seen = 0;
+  memset(&l->observed, 0, sizeof(l->observed));
+  world_clear(w->node[B]);
+  register_as(w, "203.0.113.7:7");
+  world_run(w, AQ_S);
+  assert_int_equal(world_count(w->node[B], kind), 1);
+  const aq_event *e = world_find(w->node[B], kind);
+  aq_addr seen = util_addr("203.0.113.7:7");
+  assert_true(aq_addr_equal(&e->addr, &seen) && e->conn == l->pub);
+  observe(w, C, B, 1000, "203.0.113.7:7");
+  world_run(w, AQ_S);
+  assert_int_equal(world_count(w->node[B], kind), 1);
+  assert_true(l->obs_frames);
+  l->obs_frames = 0;
+  world_clear(w->node[B]);
+  for (int i = 0; i < 100; i++) {
+    register_as(w, i & 1 ? "203.0.113.1:1" : "203.0.113.2:2");
+    world_run(w, 20 * AQ_MS);
+  }
+  assert_in_range(world_count(w->node[B], kind), 20, 32);
+  world_del(w);
+}
+
 /* Two peers that agree on ever new addresses of B don't make B a nuisance to
  * its coordinator, which would hang up. */
 static void test_flapping_candidates(void **state) {
@@ -654,6 +697,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_unproven_path_of_asker),
       cmocka_unit_test(test_unproven_path_of_target),
       cmocka_unit_test(test_observation_flood),
+      cmocka_unit_test(test_observed_by_registration),
       cmocka_unit_test(test_flapping_candidates),
       cmocka_unit_test(test_events_that_stay),
       cmocka_unit_test(test_many_askers),

@@ -145,15 +145,7 @@ static void registered(aq_link *l, const aq_ctl *m) {
   }
   l->coordinates = (m->capabilities & AQ_CTL_CAP_COORDINATE) != 0;
   if (m->observed.family != 0 && !l->obs_frames) {
-    if (l->observed.family != 0 &&
-        !aq_addr_same_ip(&l->observed, &m->observed)) {
-      aq_profile_moved(ep);
-    }
-    l->observed = m->observed;
-    if (aq_disc_observe(&ep->disc, ep->now, l->id, aq_conn_proven(l->c),
-                        l->socket, l->obs_seen, &m->observed, 1)) {
-      aq_ep_disc_changed(ep);
-    }
+    (void)aq_link_observed(l, &m->observed, l->obs_seen);
   }
   aq_boot_registered(ep, l->boot, m);
 }

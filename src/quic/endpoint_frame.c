@@ -174,40 +174,46 @@ int aq_conn_remove_address(aq_endpoint *ep, aq_tstamp now, aq_id conn,
 /* ---- what the peer says
  * ----------------------------------------------------------- */
 
-static void observed(aq_link *l, const aq_frame *f) {
+int aq_link_observed(aq_link *l, const aq_addr *addr, uint64_t seq) {
   aq_endpoint *ep = l->ep;
-  ep->stats.observed_address_received++;
-  if (l->obs_frames && f->seq <= l->obs_seen) {
-    return; /* an older one that was late */
-  }
-  int news = !aq_addr_equal(&l->observed, &f->addr);
+  int news = !aq_addr_equal(&l->observed, addr);
   if (news && !aq_rate_take(&l->obs_rate, ep->now, AQ_OBS_RATE, AQ_OBS_BURST)) {
     AQ_LIMIT_HIT(ep, limit_extension_frames);
-    return; /* no path changes so often */
+    return 0; /* no path changes so often */
   }
   if (news && l->boot != NULL && l->observed.family != 0) {
     aq_repair_moved(ep);
-    if (!aq_addr_same_ip(&l->observed, &f->addr)) {
+    if (!aq_addr_same_ip(&l->observed, addr)) {
       aq_profile_moved(ep);
     }
   }
-  l->obs_frames = 1;
-  l->obs_seen = f->seq;
-  l->observed = f->addr;
+  l->observed = *addr;
   if (l->boot != NULL) {
-    l->boot->observed = f->addr;
+    l->boot->observed = *addr;
   }
   if (news) {
     aq_event *e = aq_ep_event(ep, AQ_EVENT_ADDRESS_OBSERVED);
     e->conn = l->pub;
     aq_ep_event_peer(e, &l->peer);
-    e->addr = f->addr;
+    e->addr = *addr;
     e->local = l->remote;
-    e->value = f->seq;
+    e->value = seq;
   }
   if (aq_disc_observe(&ep->disc, ep->now, l->id, aq_conn_proven(l->c),
-                      l->socket, f->seq, &f->addr, l->boot != NULL)) {
+                      l->socket, seq, addr, l->boot != NULL)) {
     aq_ep_disc_changed(ep);
+  }
+  return 1;
+}
+
+static void observed(aq_link *l, const aq_frame *f) {
+  l->ep->stats.observed_address_received++;
+  if (l->obs_frames && f->seq <= l->obs_seen) {
+    return; /* an older one that was late */
+  }
+  if (aq_link_observed(l, &f->addr, f->seq)) {
+    l->obs_frames = 1;
+    l->obs_seen = f->seq;
   }
 }
 

@@ -575,6 +575,9 @@ void aq_link_violation(aq_link *l, const char *why);
 
 void aq_frame_received(aq_link *l, const aq_frame *f);
 void aq_frame_send_observed(aq_link *l);
+/* The peer sees us at |addr|: a frame of it says so, or its REGISTERED before
+ * the first frame. 0 when it says so too often, then it counts for nothing. */
+int aq_link_observed(aq_link *l, const aq_addr *addr, uint64_t seq);
 /* aq_frame_sync announces our candidates as far as they changed. */
 void aq_frame_sync(aq_link *l);
 void aq_ep_disc_changed(aq_endpoint *ep);
