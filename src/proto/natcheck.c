@@ -121,37 +121,32 @@ void aq_natcheck_again(aq_natcheck *n, aq_tstamp now) {
 /* ---- questions -------------------------------------------------------------
  */
 
-static aq_nat_question *add(aq_natcheck *n, aq_nat_test test, uint32_t slot,
-                            aq_tstamp now) {
+/* To |server|, at its address |alternate| (0: the one it is known by). */
+static aq_nat_question *add_at(aq_natcheck *n, aq_nat_test test, uint32_t slot,
+                               size_t server, uint32_t alternate,
+                               aq_tstamp now) {
   if (n->nquestion == AQ_NATCHECK_QUESTIONS) {
     return NULL;
   }
-  const aq_nat_server *base = &n->server[n->base];
+  const aq_nat_server *s = &n->server[server];
   aq_nat_question *q = &n->question[n->nquestion++];
   memset(q, 0, sizeof(*q));
   q->e.test = (uint8_t)test;
   q->e.local = n->bound[slot];
-  q->e.to = base->addr;
+  q->e.to = alternate == 0 ? s->addr : s->alternate[alternate - 1];
   q->slot = slot;
-  q->server = (uint32_t)n->base;
+  q->server = (uint32_t)server;
+  q->alternate = alternate;
   q->most = TRIES;
   q->next = now;
-  q->spacing = q->patience = aq_time_clamp(
-      base->rtt + base->rtt / 2 + 30 * AQ_MS, FILTER_SPACING, AQ_S);
+  q->spacing = q->patience =
+      aq_time_clamp(s->rtt + s->rtt / 2 + 30 * AQ_MS, FILTER_SPACING, AQ_S);
   return q;
 }
 
-static void add_mapping(aq_natcheck *n, uint32_t slot, size_t server,
-                        uint32_t alternate, aq_tstamp now) {
-  aq_nat_question *q = add(n, AQ_NAT_TEST_MAPPING, slot, now);
-  if (q != NULL) {
-    const aq_nat_server *s = &n->server[server];
-    q->server = (uint32_t)server;
-    q->alternate = alternate;
-    q->e.to = alternate == 0 ? s->addr : s->alternate[alternate - 1];
-    q->spacing = q->patience =
-        aq_time_clamp(s->rtt + s->rtt / 2 + 30 * AQ_MS, FILTER_SPACING, AQ_S);
-  }
+static aq_nat_question *add(aq_natcheck *n, aq_nat_test test, uint32_t slot,
+                            aq_tstamp now) {
+  return add_at(n, test, slot, n->base, 0, now);
 }
 
 static void add_filtering(aq_natcheck *n, uint32_t slot, uint8_t flags,
@@ -451,7 +446,7 @@ static void ask_mapping(aq_natcheck *n, uint32_t slot, aq_tstamp now) {
   int port = 0, addr = 0;
   for (uint32_t i = 0; i < 3; i++) {
     if (has_alternate(base, i)) {
-      add_mapping(n, slot, n->base, i + 1, now);
+      add_at(n, AQ_NAT_TEST_MAPPING, slot, n->base, i + 1, now);
       port |= i == 0;
     }
   }
@@ -459,7 +454,7 @@ static void ask_mapping(aq_natcheck *n, uint32_t slot, aq_tstamp now) {
   for (size_t i = 0; i < n->nserver; i++) {
     int other = !aq_addr_same_ip(&n->server[i].addr, &base->addr);
     if (i != n->base && !(other ? addr : port)) {
-      add_mapping(n, slot, i, 0, now);
+      add_at(n, AQ_NAT_TEST_MAPPING, slot, i, 0, now);
       addr |= other;
       port |= !other;
     }
