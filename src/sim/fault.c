@@ -10,6 +10,33 @@ static aq_vnode *get(const aq_sim *s, aq_sim_node id, aq_vkind kind) {
   return n != NULL && n->kind == kind ? n : NULL;
 }
 
+/* Puts the node with the addresses |v| into |parent|; nothing has changed when
+ * that fails. */
+static int readdress(aq_vnode *n, aq_vnode *parent, const aq_addr *v,
+                     size_t count) {
+  aq_vnode *old_parent = n->parent;
+  aq_addr old[AQ_SIM_MAX_ADDRS];
+  size_t nold = n->naddr;
+  memcpy(old, n->addr, sizeof(old));
+  aq_vroute_remove(n);
+  n->parent = parent;
+  n->naddr = count;
+  for (size_t i = 0; i < count; i++) {
+    n->addr[i] = v[i];
+    n->addr[i].port = 0;
+  }
+  int rv = aq_vroute_add(n);
+  if (rv == 0) {
+    return 0;
+  }
+  n->parent = old_parent;
+  n->naddr = nold;
+  memcpy(n->addr, old, sizeof(old));
+  /* The routes that went a moment ago have their memory again, or the node is
+   * nowhere. */
+  return aq_vroute_add(n) == 0 ? rv : AQ_ERR_NOMEM;
+}
+
 /* ---- links ------------------------------------------------------------------
  */
 
@@ -72,16 +99,12 @@ int aq_sim_renumber(aq_sim *s, aq_sim_node id, const aq_addr *addr) {
   if (n == NULL || n->naddr == 0 || addr->family != 4) {
     return AQ_ERR_INVAL;
   }
-  aq_addr old = n->addr[0];
-  aq_vroute_remove(n);
-  n->addr[0] = *addr;
-  n->addr[0].port = 0;
-  int rv = aq_vroute_add(n);
+  aq_addr v[AQ_SIM_MAX_ADDRS];
+  memcpy(v, n->addr, sizeof(v));
+  v[0] = *addr;
+  int rv = readdress(n, n->parent, v, n->naddr);
   if (rv != 0) {
-    n->addr[0] = old;
-    /* The routes that went a moment ago have their memory again, or the NAT
-     * is nowhere. */
-    return aq_vroute_add(n) == 0 ? rv : AQ_ERR_NOMEM;
+    return rv;
   }
   n->nat->p.addr[0] = n->addr[0];
   aq_vnat_forget(n->nat);
@@ -131,23 +154,9 @@ int aq_sim_kill(aq_sim *s, aq_sim_node id, int on) {
 /* Puts |v| in place of the host's addresses, and tells the endpoints. */
 static int change_addrs(aq_vnode *n, aq_vnode *parent, const aq_addr *v,
                         size_t count) {
-  aq_vnode *old_parent = n->parent;
-  aq_addr old[AQ_SIM_MAX_ADDRS];
-  size_t nold = n->naddr;
-  memcpy(old, n->addr, sizeof(old));
-  aq_vroute_remove(n);
-  n->parent = parent;
-  n->naddr = 0;
-  for (size_t i = 0; i < count; i++) {
-    n->addr[n->naddr] = v[i];
-    n->addr[n->naddr++].port = 0;
-  }
-  int rv = aq_vroute_add(n);
+  int rv = readdress(n, parent, v, count);
   if (rv != 0) {
-    n->parent = old_parent;
-    n->naddr = nold;
-    memcpy(n->addr, old, sizeof(old));
-    return aq_vroute_add(n) == 0 ? rv : AQ_ERR_NOMEM;
+    return rv;
   }
   aq_list_each(node, &n->endpoints) {
     aq_sim_endpoint *e = aq_list_entry(node, aq_sim_endpoint, of_host);
