@@ -80,6 +80,7 @@ typedef enum field_type {
   SHARE,   /* double */
   SECONDS, /* aq_duration */
   BOOL,
+  U8,
   U16,
   U32,
   I32,
@@ -106,12 +107,14 @@ static void read_number(lua_State *L, const field *f, char *to) {
     return;
   }
   if (!laq_toint(L, -1, &v) || (v < 0 && f->type != I32) ||
-      (f->type == U16 && v > UINT16_MAX) ||
+      (f->type == U8 && v > UINT8_MAX) || (f->type == U16 && v > UINT16_MAX) ||
       (f->type == U32 && v > UINT32_MAX) ||
       (f->type == I32 && (v > INT32_MAX || v < INT32_MIN))) {
     luaL_error(L, "'%s' must be an integer that fits", f->name);
   }
-  if (f->type == U16) {
+  if (f->type == U8) {
+    *(uint8_t *)(void *)to = (uint8_t)v;
+  } else if (f->type == U16) {
     *(uint16_t *)(void *)to = (uint16_t)v;
   } else if (f->type == U32) {
     *(uint32_t *)(void *)to = (uint32_t)v;
@@ -147,7 +150,7 @@ static const field link_fields[] = {
     F(SECONDS, delay), F(SECONDS, jitter), F(SHARE, loss),
     F(SHARE, burst),   F(SHARE, dup),      F(SHARE, reorder),
     F(U64, rate),      F(U64, queue),      F(SECONDS, reorder_delay),
-    F(U32, mtu),       F(BOOL, down),
+    F(U32, mtu),       F(BOOL, down),      F(U8, hops),
 };
 #undef F
 #define F(type, name)                                                          \
@@ -167,10 +170,6 @@ static const field nat_fields[] = {
 void laq_sim_read_link(lua_State *L, int t, aq_sim_link *link) {
   luaL_checktype(L, t, LUA_TTABLE);
   read_fields(L, t, link_fields, COUNT(link_fields), link);
-  if (laq_field(L, t, "hops") != LUA_TNIL) {
-    link->hops = (uint8_t)laq_opt_range(L, lua_gettop(L), 0, 0, 255);
-  }
-  lua_pop(L, 1);
 }
 
 static void push_fields(lua_State *L, const field *f, size_t n,
@@ -187,6 +186,9 @@ static void push_fields(lua_State *L, const field *f, size_t n,
       break;
     case BOOL:
       lua_pushboolean(L, *(const uint8_t *)at);
+      break;
+    case U8:
+      lua_pushinteger(L, *(const uint8_t *)at);
       break;
     case U16:
       lua_pushinteger(L, *(const uint16_t *)(const void *)at);
@@ -208,7 +210,6 @@ static void push_fields(lua_State *L, const field *f, size_t n,
 void laq_sim_push_link(lua_State *L, const aq_sim_link *link) {
   lua_createtable(L, 0, 12);
   push_fields(L, link_fields, COUNT(link_fields), link);
-  laq_set_int(L, "hops", link->hops);
 }
 
 /* ---- NATs
