@@ -12,6 +12,7 @@
 #define AQ_BASE_HEAP_H
 
 #include "base/mem.h"
+#include "base/owner.h"
 
 /* aq_timer is embedded in what has a deadline. Zeroed memory is a timer that
  * is not set. */

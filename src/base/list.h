@@ -13,7 +13,7 @@
 #ifndef AQ_BASE_LIST_H
 #define AQ_BASE_LIST_H
 
-#include <stddef.h>
+#include "base/owner.h"
 
 typedef struct aq_list {
   struct aq_list *prev;
@@ -21,8 +21,7 @@ typedef struct aq_list {
 } aq_list;
 
 /* aq_list_entry gives the |type| whose member |field| is the link |node|. */
-#define aq_list_entry(node, type, field)                                       \
-  ((type *)(void *)((char *)(node)-offsetof(type, field)))
+#define aq_list_entry(node, type, field) aq_owner_of(node, type, field)
 
 /* aq_list_each walks; the current element must not be removed. */
 #define aq_list_each(it, list)                                                 \

@@ -373,12 +373,11 @@ int aq_endpoint_handle_timeout(aq_endpoint *ep, aq_tstamp now) {
   aq_timer *t;
   while ((t = aq_timer_heap_first(&ep->link_timers, ep->now)) != NULL) {
     aq_timer_remove(&ep->link_timers, t);
-    aq_link_timeout((aq_link *)(void *)((char *)t - offsetof(aq_link, timer)));
+    aq_link_timeout(aq_owner_of(t, aq_link, timer));
   }
   while ((t = aq_timer_heap_first(&ep->session_timers, ep->now)) != NULL) {
     aq_timer_remove(&ep->session_timers, t);
-    aq_session_timeout(
-        (aq_session *)(void *)((char *)t - offsetof(aq_session, timer)));
+    aq_session_timeout(aq_owner_of(t, aq_session, timer));
   }
   aq_boot_timeout(ep);
   aq_cand_timeout(ep);

@@ -27,7 +27,7 @@ static aq_vsock *find_sock(const aq_vnode *host, const aq_addr *to) {
   aq_ventry *e =
       aq_vtable_first(&host->s->ports, port_hash(host, to->family, to->port));
   for (; e != NULL; e = aq_vtable_next(e)) {
-    aq_vsock *k = aq_ventry_of(e, aq_vsock, by_port);
+    aq_vsock *k = aq_owner_of(e, aq_vsock, by_port);
     if (k->host != host || k->bound.port != to->port ||
         k->bound.family != to->family) {
       continue;

@@ -144,7 +144,7 @@ static void flow_use(aq_vnat *n, aq_vflow *f, aq_tstamp now) {
 aq_vmap *aq_vnat_find_outer(const aq_vnat *n, const aq_addr *outer) {
   aq_ventry *e = aq_vtable_first(&n->maps_out, aq_vhash_addr(outer));
   for (; e != NULL; e = aq_vtable_next(e)) {
-    aq_vmap *m = aq_ventry_of(e, aq_vmap, by_outer);
+    aq_vmap *m = aq_owner_of(e, aq_vmap, by_outer);
     if (aq_addr_equal(&m->outer, outer)) {
       return m;
     }
@@ -156,7 +156,7 @@ aq_vflow *aq_vnat_find_flow(const aq_vnat *n, const aq_addr *outer,
                             const aq_addr *remote) {
   aq_ventry *e = aq_vtable_first(&n->flows_out, pair_hash(outer, remote));
   for (; e != NULL; e = aq_vtable_next(e)) {
-    aq_vflow *f = aq_ventry_of(e, aq_vflow, by_outer);
+    aq_vflow *f = aq_owner_of(e, aq_vflow, by_outer);
     if (aq_addr_equal(&f->outer, outer) && aq_addr_equal(&f->remote, remote)) {
       return f;
     }
@@ -168,7 +168,7 @@ static aq_vflow *find_flow_inside(const aq_vnat *n, const aq_addr *inside,
                                   const aq_addr *remote) {
   aq_ventry *e = aq_vtable_first(&n->flows_in, pair_hash(inside, remote));
   for (; e != NULL; e = aq_vtable_next(e)) {
-    aq_vflow *f = aq_ventry_of(e, aq_vflow, by_inside);
+    aq_vflow *f = aq_owner_of(e, aq_vflow, by_inside);
     if (aq_addr_equal(&f->map->inside, inside) &&
         aq_addr_equal(&f->shown, remote)) {
       return f;
@@ -215,7 +215,7 @@ static aq_vmap *find_map(const aq_vnat *n, const aq_addr *inside,
                          const aq_addr *remote, uint32_t pool) {
   aq_ventry *e = aq_vtable_first(&n->maps_in, aq_vhash_addr(inside));
   for (; e != NULL; e = aq_vtable_next(e)) {
-    aq_vmap *m = aq_ventry_of(e, aq_vmap, by_inside);
+    aq_vmap *m = aq_owner_of(e, aq_vmap, by_inside);
     if (aq_addr_equal(&m->inside, inside) &&
         (aq_vnat_is_routed(n, inside) || fits(n, m, remote, pool))) {
       return aq_vnat_find_flow(n, &m->outer, remote) == NULL ? m : NULL;
@@ -360,7 +360,7 @@ static aq_vmap *admits(const aq_vnat *n, const aq_addr *outer,
     return NULL; /* only a flow of its own */
   }
   for (; e != NULL; e = aq_vtable_next(e)) {
-    aq_vmap *m = aq_ventry_of(e, aq_vmap, by_outer);
+    aq_vmap *m = aq_owner_of(e, aq_vmap, by_outer);
     if (aq_addr_equal(&m->outer, outer) &&
         (filter == AQ_SIM_FILTER_EI || has_remote_ip(m, from))) {
       return m;

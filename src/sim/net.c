@@ -79,7 +79,7 @@ static uint64_t route_hash(const aq_vnode *net, const aq_addr *ip) {
 static aq_vroute *route_of(const aq_vnode *net, const aq_addr *to) {
   aq_ventry *e = aq_vtable_first(&net->s->routes, route_hash(net, to));
   for (; e != NULL; e = aq_vtable_next(e)) {
-    aq_vroute *r = aq_ventry_of(e, aq_vroute, by_ip);
+    aq_vroute *r = aq_owner_of(e, aq_vroute, by_ip);
     if (r->net == net && aq_addr_same_ip(&r->ip, to)) {
       return r;
     }

@@ -13,6 +13,7 @@
 #define AQ_SIM_TABLE_H
 
 #include "base/mem.h"
+#include "base/owner.h"
 
 typedef struct aq_ventry {
   struct aq_ventry *next;
@@ -25,10 +26,6 @@ typedef struct aq_vtable {
   size_t cap; /* 0 or a power of two */
   size_t count;
 } aq_vtable;
-
-/* aq_ventry_of gives the |type| whose member |field| is |entry|. */
-#define aq_ventry_of(entry, type, field)                                       \
-  ((type *)(void *)((char *)(entry)-offsetof(type, field)))
 
 void aq_vtable_init(aq_vtable *t, const aq_mem *mem);
 /* aq_vtable_free forgets the entries. */

@@ -233,9 +233,7 @@ static int turn(aq_sim *s) {
     aq_vnode_arrive(land(s));
   }
   while ((t = aq_timer_heap_first(&s->timers, s->now)) != NULL) {
-    aq_sim_endpoint *e =
-        (aq_sim_endpoint *)(void *)((char *)t -
-                                    offsetof(aq_sim_endpoint, timer));
+    aq_sim_endpoint *e = aq_owner_of(t, aq_sim_endpoint, timer);
     aq_timer_remove(&s->timers, t);
     int rv = aq_vend_timeout(e);
     if (rv != 0) {
