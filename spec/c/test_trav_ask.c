@@ -2,17 +2,8 @@
  * and that both peers end on one session whatever dies or comes late.
  *
  * SPDX-License-Identifier: MIT */
+#include "support/alone.h"
 #include "support/fake_net.h"
-
-#include "base/addr.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 static const fake_nat_kind *const CONES[] = {NULL,
                                              &FAKE_FIREWALL,
@@ -25,35 +16,20 @@ static const fake_nat_kind *const CONES[] = {NULL,
 /* ---- one machine -----------------------------------------------------------
  */
 
-static const aq_addr COORDINATOR = {4, 9000, {198, 18, 0, 1}, 0};
-static aq_trav T; /* large: not on the stack */
-static aq_trav_params P;
 static aq_coordinate_step S;
 static uint64_t next_request;
 
 static int setup(void **state) {
-  (void)state;
-  memset(&P, 0, sizeof(P));
-  memset(P.self.bytes, 1, 32);
-  memset(P.peer.bytes, 2, 32);
-  P.strategy = AQ_STRATEGY_STEPS;
-  P.timeout = 60 * AQ_S;
-  P.nsock = 1;
-  P.sock[0].bound = fake_addr("0.0.0.0:4000");
   aq_coordinate_step_init(&S);
   next_request = 0;
-  return 0;
+  return alone_setup(state);
 }
 
+/* One nonce: one attempt. */
 static aq_ctl message(uint64_t type, uint64_t request, uint8_t mark) {
-  aq_ctl m = {.type = type, .request = request, .peer = P.peer};
-  memset(m.session, mark, sizeof(m.session));
-  memset(m.key, mark, sizeof(m.key));
-  m.rtt_us = 50000;
-  m.observed = fake_addr("20.0.0.1:4000");
-  m.cand_count = 1;
-  m.cand[0].addr = fake_addr("20.0.0.2:5000");
-  m.cand[0].verified = 1;
+  aq_ctl m = alone_message(type, mark);
+  m.request = request;
+  memset(m.nonce, 0, sizeof(m.nonce));
   return m;
 }
 
@@ -294,7 +270,7 @@ static void hostile_numbers_are_clamped(void **state) {
  */
 
 static aq_ctl offer(uint8_t mark) {
-  return message(AQ_CTL_OFFER, 0, mark); /* one nonce: one attempt */
+  return message(AQ_CTL_OFFER, 0, mark);
 }
 
 static void offered(uint8_t mark, int wait) {

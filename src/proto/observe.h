@@ -19,7 +19,7 @@
 #include "proto/punch.h"
 
 #define AQ_OBSERVE_LEN 64
-#define AQ_OBSERVE_TOKEN_LEN 8
+#define AQ_OBSERVE_TOKEN_LEN AQ_CTL_TOKEN_LEN
 #define AQ_OBSERVE_KEY_LEN AQ_PUNCH_KEY_LEN
 
 typedef enum aq_observe_type {
