@@ -269,6 +269,183 @@ static void nobody_that_the_coordinator_sees_gets_nothing(void **state) {
   failed(AQ_ERR_PUNCHING_FAILED);
 }
 
+/* ---- a coordinator that dies ---- */
+
+/* Initiator of a plan |plan|; the coordinator 7 has answered. */
+static void asked(aq_plan plan) {
+  aq_hard_step s;
+  aq_hard_step_init(&s);
+  s.via = 7;
+  P.profile = nat(EASY, AQ_NAT_ALLOC_RANDOM);
+  M = alone_message(AQ_CTL_ANSWER, 9);
+  M.plan = plan;
+  M.profile = nat(plan == AQ_PLAN_BIRTHDAY ? HARD : EASY, AQ_NAT_ALLOC_RANDOM);
+  aq_trav_init(&T, 0, &P);
+  assert_int_equal(aq_trav_step_hard(&T, 0, plan, &s), 0);
+  alone_drain(0);
+  assert_int_equal(alone_action(AQ_TRAV_REQUEST)->conn, 7);
+  alone_requested(0, 7, 1);
+}
+
+static void who_keeps_silent_is_replaced_before_it_answers(void **state) {
+  (void)state;
+  asked(AQ_PLAN_FRESH);
+  aq_trav_handle_timeout(&T, 200 * AQ_MS);
+  alone_drain(200 * AQ_MS);
+  const aq_trav_action *a = alone_action(AQ_TRAV_REQUEST);
+  assert_true(a->conn == 0 && a->plan == AQ_PLAN_FRESH && a->attempt == 1);
+  assert_int_equal(alone_count(AQ_TRAV_CANCEL), 0); /* there may be nobody */
+  alone_requested(200 * AQ_MS, 8, 2);
+  alone_drain(200 * AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_CANCEL)->conn, 7);
+  assert_int_equal(alone_action(AQ_TRAV_CANCEL)->error, AQ_ERR_TIMEOUT);
+  aq_trav_handle_answer(&T, 210 * AQ_MS, 7, &M); /* too late */
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_COORDINATION);
+  M.request = 2;
+  aq_trav_handle_answer(&T, 220 * AQ_MS, 8, &M);
+  alone_drain(220 * AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->conn, 8);
+}
+
+static void who_dies_after_the_answer_is_replaced(void **state) {
+  (void)state;
+  for (int lost = 0; lost < 2; lost++) {
+    asked(AQ_PLAN_FRESH);
+    aq_trav_handle_answer(&T, 0, 7, &M);
+    alone_drain(0);
+    opened(1);
+    alone_drain(0);
+    aq_trav_handle_timeout(&T, 100 * AQ_MS);
+    alone_drain(100 * AQ_MS);
+    assert_int_equal(alone_action(AQ_TRAV_WATCH)->conn, 7);
+    assert_true(alone_action(AQ_TRAV_WATCH)->wait);
+    aq_trav_handle_silent(&T, 110 * AQ_MS, 8); /* not its business */
+    alone_drain(110 * AQ_MS);
+    assert_int_equal(nactions, 0);
+    if (lost) {
+      aq_trav_handle_lost(&T, 120 * AQ_MS, 7);
+    } else {
+      aq_trav_handle_silent(&T, 120 * AQ_MS, 7);
+    }
+    alone_drain(120 * AQ_MS);
+    assert_int_equal(alone_count(AQ_TRAV_CLOSE), 1);
+    assert_int_equal(alone_action(AQ_TRAV_CANCEL)->error,
+                     lost ? AQ_ERR_PEER_NOT_CONNECTED : AQ_ERR_TIMEOUT);
+    assert_int_equal(alone_action(AQ_TRAV_REQUEST)->conn, 0);
+    assert_null(alone_event(AQ_EVENT_STEP_DONE));
+    alone_requested(120 * AQ_MS, 8, 2);
+    M.request = 2;
+    aq_trav_handle_answer(&T, 130 * AQ_MS, 8, &M);
+    alone_drain(130 * AQ_MS);
+    assert_int_equal(alone_action(AQ_TRAV_OPEN)->conn, 8);
+    /* What became of the first is told. */
+    aq_step_record r[8];
+    size_t n = aq_trav_get_steps(&T, r, 8);
+    assert_int_equal(n, 3);
+    assert_int_equal(r[1].step, AQ_TRAV_STEP_PUNCH + AQ_PLAN_FRESH);
+    assert_true(r[1].error != 0);
+  }
+}
+
+static void without_another_one_it_ends(void **state) {
+  (void)state;
+  asked(AQ_PLAN_FRESH);
+  aq_trav_handle_lost(&T, AQ_MS, 7);
+  alone_drain(AQ_MS);
+  uint32_t ask = alone_action(AQ_TRAV_REQUEST)->ask;
+  assert_false(alone_action(AQ_TRAV_REQUEST)->wait);
+  aq_trav_handle_unasked(&T, AQ_MS, ask, AQ_ERR_NO_BOOTSTRAP_NODES);
+  alone_drain(AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_REQUEST), 0);
+  alone_step_ended(AQ_TRAV_STEP_PUNCH + AQ_PLAN_FRESH,
+                   AQ_ERR_NO_BOOTSTRAP_NODES);
+}
+
+/* It has the peer's HINT, and the peer waits for none. */
+static void a_sprayer_needs_no_coordinator(void **state) {
+  (void)state;
+  asked(AQ_PLAN_BIRTHDAY);
+  aq_trav_handle_answer(&T, 0, 7, &M);
+  aq_trav_handle_allowed(&T, 0, NULL);
+  hinted("20.0.0.2:6000", 256, 0);
+  aq_trav_handle_silent(&T, 10 * AQ_MS, 7);
+  for (aq_tstamp now = 20 * AQ_MS; now < 300 * AQ_MS; now += 10 * AQ_MS) {
+    aq_trav_handle_timeout(&T, now);
+    alone_drain(now);
+    assert_int_equal(alone_count(AQ_TRAV_WATCH), 0);
+    assert_true(alone_count(AQ_TRAV_PUNCH) > 0);
+  }
+}
+
+static void a_punch_that_nobody_hears_of_ends_early(void **state) {
+  (void)state;
+  M = alone_message(AQ_CTL_ANSWER, 9);
+  alone_punching(0, &M);
+  aq_trav_handle_timeout(&T, 100 * AQ_MS);
+  alone_drain(100 * AQ_MS);
+  assert_true(alone_action(AQ_TRAV_WATCH)->wait);
+  aq_trav_handle_silent(&T, 300 * AQ_MS, 7);
+  alone_drain(300 * AQ_MS);
+  alone_step_ended(AQ_TRAV_STEP_PUNCH, AQ_ERR_PUNCHING_FAILED);
+  /* Once the peer was heard that is no reason. */
+  alone_punching(0, &M);
+  aq_trav_handle_timeout(&T, 50 * AQ_MS);
+  aq_punch p = alone_punch(AQ_PUNCH_PROBE, 1, 0);
+  (void)aq_trav_handle_punch(&T, 60 * AQ_MS, 0, &M.cand[0].addr, &p);
+  alone_drain(60 * AQ_MS);
+  aq_trav_handle_timeout(&T, 100 * AQ_MS);
+  aq_trav_handle_silent(&T, 300 * AQ_MS, 7);
+  alone_drain(300 * AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_WATCH), 0);
+  assert_null(alone_event(AQ_EVENT_STEP_DONE));
+}
+
+/* The target: the same attempt comes through 8, then the one of 7 was late. */
+static void replaced(void) {
+  fresh();
+  opened(1);
+  alone_drain(0);
+  assert_int_equal(alone_action(AQ_TRAV_OBSERVE)->conn, 7);
+  aq_ctl m = M;
+  memset(m.session, 10, sizeof(m.session));
+  aq_trav_handle_offer(&T, AQ_MS, &m, 8);
+  alone_drain(AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_CLOSE), 1);
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->conn, 8);
+}
+
+static void a_target_follows_to_another_coordinator_and_back(void **state) {
+  (void)state;
+  replaced();
+  aq_trav_handle_cancel(&T, AQ_MS, 7, M.session);
+  alone_drain(AQ_MS);
+  assert_int_equal(nactions, 0); /* what nobody uses */
+  aq_ctl m = {.type = AQ_CTL_HINT, .plan = M.plan, .count = 1};
+  memcpy(m.session, M.session, sizeof(m.session));
+  m.observed = util_addr("20.0.0.2:6000");
+  aq_trav_handle_hint(&T, AQ_MS, 7, &m); /* of one that is cancelled */
+  alone_drain(AQ_MS);
+  assert_int_equal(nactions, 0);
+
+  replaced();
+  aq_trav_handle_hint(&T, AQ_MS, 8, &m); /* by another than it came from */
+  alone_drain(AQ_MS);
+  assert_int_equal(nactions, 0);
+  aq_trav_handle_hint(&T, AQ_MS, 7, &m);
+  alone_drain(AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->conn, 7);
+  assert_int_equal(T.hard.nhint, 1);
+
+  replaced();
+  memset(m.session, 10, sizeof(m.session));
+  aq_trav_handle_cancel(&T, AQ_MS, 8, m.session);
+  alone_drain(AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->conn, 7);
+  aq_trav_handle_cancel(&T, AQ_MS, 7, M.session);
+  alone_drain(AQ_MS);
+  failed(AQ_ERR_CANCELLED);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, alone_setup)
 
 int main(int argc, char **argv) {
@@ -286,6 +463,12 @@ int main(int argc, char **argv) {
       TEST(a_lost_hint_is_not_waited_for_long),
       TEST(an_answer_from_the_other_address_counts),
       TEST(nobody_that_the_coordinator_sees_gets_nothing),
+      TEST(who_keeps_silent_is_replaced_before_it_answers),
+      TEST(who_dies_after_the_answer_is_replaced),
+      TEST(without_another_one_it_ends),
+      TEST(a_sprayer_needs_no_coordinator),
+      TEST(a_punch_that_nobody_hears_of_ends_early),
+      TEST(a_target_follows_to_another_coordinator_and_back),
   };
   if (argc > 1) {
     cmocka_set_test_filter(argv[1]);

@@ -118,6 +118,9 @@ static void check_action(world *w, const aq_trav_action *a) {
   case AQ_TRAV_CLOSE:
     w->asked = 0;
     break;
+  case AQ_TRAV_WATCH:
+    MUST(a->conn != 0);
+    break;
   case AQ_TRAV_DONE:
     MUST(aq_trav_is_over(&w->t));
     MUST((a->error == 0) == (aq_trav_phase(&w->t) == AQ_PHASE_CONNECTED));

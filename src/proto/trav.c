@@ -189,12 +189,10 @@ int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
   t->hard.wanted = (uint8_t)plan;
   t->hard.step = *s;
   aq_trav_clamp_punch(&t->hard.step.punch);
-  /* One coordinator observes for both, so nobody else is asked beside it. */
   aq_coordinate_step c;
   aq_coordinate_step_init(&c);
   c.count = s->via != 0;
   c.via[0] = s->via;
-  c.hedge = AQ_TRAV_MAX_HEDGE;
   aq_trav_request(t, &c);
   t->step = (uint8_t)(AQ_TRAV_STEP_PUNCH + plan);
   return 0;
@@ -290,7 +288,7 @@ static void step_failed(aq_trav *t, uint8_t step, int error, const char *why) {
     return;
   }
   if (step > AQ_TRAV_STEP_PUNCH && t->initiator) {
-    aq_trav_cancel(t); /* the target need not wait for us */
+    aq_trav_cancel(t, AQ_ERR_CANCELLED); /* the target need not wait for us */
   }
   /* The agreement is void; a punch step that comes now hears why. */
   if (step != AQ_TRAV_STEP_PUNCH && t->synced) {

@@ -12,6 +12,7 @@
  * writer of ->phase), trav_ask.c (requests to coordinators), trav_agree.c
  * (what they said), trav_recv.c (other arrivals), trav_timeout.c (time),
  * trav_plan.c (steps, pairs, schedule), trav_hard.c (plans with new sockets),
+ * trav_watch.c (coordinators that die meanwhile),
  * trav.c (the rest).
  *
  * SPDX-License-Identifier: MIT */
@@ -64,7 +65,9 @@ typedef enum aq_trav_action_kind {
                       |guesses|, so many are going to be sent */
   AQ_TRAV_OBSERVE, /* ask |conn| how it sees |socket| */
   AQ_TRAV_HINT,    /* send |hint| to |conn| */
-  AQ_TRAV_CLOSE    /* give back the extra sockets that no connection has */
+  AQ_TRAV_CLOSE,   /* give back the extra sockets that no connection has */
+  AQ_TRAV_WATCH    /* see that |conn| lives, where another could be asked; when
+                      it owes no answer, by a PING if |wait| */
 } aq_trav_action_kind;
 
 /* What a HINT says (protocol.md 3.2), but for its session. */
@@ -94,7 +97,8 @@ typedef struct aq_trav_action {
   aq_duration timeout;
   int error;
   uint32_t ask, attempt; /* of a REQUEST */
-  uint8_t wait;          /* it waits for a coordinator that may still come */
+  uint8_t wait;          /* it waits for a coordinator that may still come; of
+                            WATCH see there */
   uint64_t request;
   uint8_t session[AQ_CTL_SESSION_LEN];
 } aq_trav_action;
@@ -141,8 +145,10 @@ void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, uint32_t ask,
                               aq_duration rtt, uint64_t request);
 /* It can't be: nobody is there to be asked, or not the one that is wanted. */
 void aq_trav_handle_unasked(aq_trav *t, aq_tstamp now, uint32_t ask, int error);
-/* The connection to a coordinator is gone. */
+/* The connection to a coordinator is gone; or it answers nothing (WATCH), and
+ * there is another one that was not asked. */
 void aq_trav_handle_lost(aq_trav *t, aq_tstamp now, aq_id conn);
+void aq_trav_handle_silent(aq_trav *t, aq_tstamp now, aq_id conn);
 void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, aq_id conn,
                            const aq_ctl *answer);
 /* An offer for a session that is there: the peer asked for us while we ask for

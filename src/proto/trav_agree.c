@@ -5,7 +5,8 @@
  * several coordinators (one nonce), and can't know which answer came first
  * there. So it hears the datagrams of each, sends with the newest, since who
  * asks one more had no answer so far, and drops those that are cancelled. The
- * first datagram of the initiator settles it.
+ * first datagram of the initiator settles it; where new sockets are wanted its
+ * first HINT does, too.
  *
  * SPDX-License-Identifier: MIT */
 #include "proto/trav_int.h"
@@ -119,6 +120,16 @@ void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
   }
 }
 
+/* Begins anew, as target, with what is in force now. */
+static void begin_again(aq_trav *t, const char *why) {
+  aq_trav_record_close(t, t->rec_punch, AQ_ERR_CANCELLED, why);
+  t->rec_punch = 0;
+  aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "a newer offer came");
+  aq_trav_hard_end(t);
+  aq_trav_begin(t);
+  aq_trav_kick(t);
+}
+
 /* The attempt that we are the target of comes through one more coordinator. */
 static void take_another(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
   add(t, m, coordinator, 0);
@@ -132,13 +143,7 @@ static void take_another(aq_trav *t, const aq_ctl *m, aq_id coordinator) {
     }
     return;
   }
-  aq_trav_record_close(t, t->rec_punch, AQ_ERR_CANCELLED,
-                       "the peer asked another coordinator");
-  t->rec_punch = 0;
-  aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "a newer offer came");
-  aq_trav_hard_end(t);
-  aq_trav_begin(t);
-  aq_trav_kick(t);
+  begin_again(t, "the peer asked another coordinator");
 }
 
 /* The roles change: the peer's attempt goes on, ours is forgotten. */
@@ -183,10 +188,10 @@ void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
       find(t, offer->session) < t->nagreed) {
     return;
   }
-  /* Plans with new sockets begin anew: they are seen by one coordinator. */
-  int punched = t->plan == AQ_PLAN_PUNCH && offer->plan == AQ_PLAN_PUNCH;
-  if (!t->initiator && same && t->synced && (punched || t->settled)) {
-    if (!t->settled) {
+  if (!t->initiator && same && t->synced) {
+    /* Punching goes on through any of them. New sockets are seen by one, so the
+     * initiator has left the other: but for one whose datagrams fly. */
+    if (!t->settled || t->hard.stage == AQ_HARD_WAITING) {
       take_another(t, offer, coordinator);
     }
   } else if (!t->initiator) {
@@ -202,6 +207,20 @@ void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
     t->synced = 0;
     aq_trav_open_early(t);
   }
+}
+
+void aq_trav_hinted(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN],
+                    aq_id conn) {
+  size_t i = find(t, session);
+  if (t->initiator || i == 0 || i >= t->nagreed || !t->decided ||
+      t->agreed[i].coordinator != conn) {
+    return;
+  }
+  aq_trav_agreed used = t->agreed[i];
+  t->agreed[i] = t->agreed[0];
+  t->agreed[0] = used;
+  forget_replays(t);
+  begin_again(t, "the peer uses another coordinator");
 }
 
 int aq_trav_settle(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN]) {
@@ -242,4 +261,7 @@ void aq_trav_handle_cancel(aq_trav *t, aq_tstamp now, aq_id conn,
   t->nagreed--;
   memmove(&t->agreed[i], &t->agreed[i + 1],
           (t->nagreed - i) * sizeof(t->agreed[0]));
+  if (i == 0 && t->decided && t->plan != AQ_PLAN_PUNCH) {
+    begin_again(t, "that coordinator was too late");
+  }
 }

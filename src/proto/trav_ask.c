@@ -96,13 +96,23 @@ void aq_trav_asks_end(aq_trav *t, int cancel, int error, const char *why) {
   }
 }
 
+/* One coordinator observes for both sides of a plan with new sockets, so the
+ * next one is asked in place of the one before, not beside it. */
+static int one_at_a_time(const aq_trav *t) {
+  return t->hard.wanted != AQ_PLAN_PUNCH;
+}
+
 /* Asks one more, if there is one. Without a list that is the owner's choice,
  * which it may |wait| for. */
 static void ask_next(aq_trav *t, int wait) {
-  const aq_coordinate_step *s = &t->coordinate;
+  aq_coordinate_step *s = &t->coordinate;
   aq_trav_ask *a = NULL;
   for (size_t i = 0; i < AQ_MAX_ASKED && !a; i++) {
     a = t->ask[i].id ? NULL : &t->ask[i];
+  }
+  if (s->count && t->via_next == s->count && one_at_a_time(t)) {
+    s->count = 0; /* any other one will do */
+    wait = 0;
   }
   if (!a || (s->count && t->via_next == s->count)) {
     return;
@@ -131,6 +141,13 @@ static void ask_next(aq_trav *t, int wait) {
 
 void aq_trav_ask_more(aq_trav *t) {
   ask_next(t, 1);
+}
+
+void aq_trav_ask_again(aq_trav *t) {
+  t->coordinate.count = 0;
+  aq_trav_move(t, AQ_PHASE_COORDINATION, "another coordinator is asked");
+  t->timer[AQ_TRAV_TIMER_REQUEST] = aq_time_add(t->now, t->coordinate.timeout);
+  ask_next(t, 0);
 }
 
 void aq_trav_request(aq_trav *t, const aq_coordinate_step *s) {
@@ -170,6 +187,11 @@ void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, uint32_t ask,
   a->request = request;
   a->at = t->now;
   a->patience = aq_time_max(AQ_TRAV_PATIENCE, aq_time_mul(rtt, 3));
+  for (size_t i = 0; i < AQ_MAX_ASKED && one_at_a_time(t); i++) {
+    if (t->ask[i].sent && &t->ask[i] != a) {
+      ask_end(t, &t->ask[i], 1, AQ_ERR_TIMEOUT, "no answer so far");
+    }
+  }
   if (!a->record) {
     a->record = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, coordinator);
   } else {
@@ -240,6 +262,8 @@ void aq_trav_handle_lost(aq_trav *t, aq_tstamp now, aq_id conn) {
       return; /* each is asked once */
     }
   }
+  aq_trav_coordinator_failed(t, conn, AQ_ERR_PEER_NOT_CONNECTED,
+                             "the connection to the coordinator was lost");
 }
 
 void aq_trav_handle_error(aq_trav *t, aq_tstamp now, aq_id conn,
@@ -288,7 +312,7 @@ void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, aq_id conn,
   aq_trav_take_answer(t, answer, conn, answer->request);
 }
 
-void aq_trav_cancel(aq_trav *t) {
+void aq_trav_cancel(aq_trav *t, int error) {
   aq_trav_asks_end(t, 1, AQ_ERR_CANCELLED, NULL);
   if (!t->nagreed || !t->agreed[0].request) {
     return;
@@ -297,7 +321,7 @@ void aq_trav_cancel(aq_trav *t) {
   if (out) {
     out->conn = t->agreed[0].coordinator;
     out->request = t->agreed[0].request;
-    out->error = AQ_ERR_CANCELLED;
+    out->error = error;
     memcpy(out->session, t->agreed[0].session, sizeof(out->session));
   }
   t->agreed[0].request = 0;

@@ -77,6 +77,7 @@ void aq_trav_hard_begin(aq_trav *t) {
   h->salt = t->rng = aq_mix64(t->rng + 1);
   t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER; /* of an agreement before */
   t->timer[AQ_TRAV_TIMER_PHASE] = aq_time_add(t->now, AQ_TRAV_SYNC_TIMEOUT);
+  aq_trav_watch(t);
   aq_trav_action *a = aq_trav_push(t, AQ_TRAV_OPEN);
   if (a) {
     a->conn = t->agreed[0].coordinator;
@@ -308,6 +309,9 @@ void aq_trav_handle_hint(aq_trav *t, aq_tstamp now, aq_id conn,
                          const aq_ctl *m) {
   aq_trav_clock(t, now);
   aq_trav_hard *h = &t->hard;
+  if (!t->over && t->synced && m->plan == t->plan) {
+    aq_trav_hinted(t, m->session, conn);
+  }
   if (t->over || !t->synced || conn != t->agreed[0].coordinator ||
       m->plan != t->plan || m->plan == AQ_PLAN_PUNCH ||
       m->observed.family == 0 ||

@@ -66,6 +66,7 @@ typedef enum aq_trav_timer {
   AQ_TRAV_TIMER_DIAL,     /* the oldest dial's time-out */
   AQ_TRAV_TIMER_LOOK,     /* no answer of an observer, or no HINT */
   AQ_TRAV_TIMER_GUESS,    /* the next openers or guesses */
+  AQ_TRAV_TIMER_WATCH,    /* does the coordinator still live? */
   AQ_TRAV_TIMER__COUNT
 } aq_trav_timer;
 
@@ -332,8 +333,23 @@ void aq_trav_ask_more(aq_trav *t); /* HEDGE is due */
  * asked when |cancel|. */
 void aq_trav_asks_end(aq_trav *t, int cancel, int error, const char *why);
 size_t aq_trav_asks(const aq_trav *t); /* how many run */
-/* aq_trav_cancel tells everybody who may be at work for us, once. */
-void aq_trav_cancel(aq_trav *t);
+/* aq_trav_cancel tells everybody who may be at work for us, once; |error| is
+ * AQ_ERR_TIMEOUT when the one that agreed keeps silent. */
+void aq_trav_cancel(aq_trav *t, int error);
+/* One more, whom this attempt has not asked, in place of the one that agreed.
+ */
+void aq_trav_ask_again(aq_trav *t);
+
+/* ---- trav_watch.c ----------------------------------------------------------
+ */
+
+/* From here on the initiator needs its coordinator. */
+void aq_trav_watch(aq_trav *t);
+void aq_trav_watch_due(aq_trav *t); /* WATCH is due */
+/* The coordinator |conn| is not there any more; does nothing where it isn't
+ * needed. */
+void aq_trav_coordinator_failed(aq_trav *t, aq_id conn, int error,
+                                const char *why);
 
 /* ---- trav_agree.c ----------------------------------------------------------
  */
@@ -343,6 +359,9 @@ void aq_trav_take_offer(aq_trav *t, const aq_ctl *m, aq_id coordinator);
 /* The answer |m| to our |request|. */
 void aq_trav_take_answer(aq_trav *t, const aq_ctl *m, aq_id coordinator,
                          uint64_t request);
+/* A HINT of |session| came by |conn|, to the target: the same. */
+void aq_trav_hinted(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN],
+                    aq_id conn);
 /* A datagram of |session| came: that is the one that the peer uses. 0 when it
  * isn't agreed on. */
 int aq_trav_settle(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN]);

@@ -446,6 +446,7 @@ void aq_trav_start_punch(aq_trav *t) {
   aq_event *e = aq_trav_note(t, AQ_EVENT_HOLE_PUNCHING_STARTED, &spare);
   e->value = t->npair;
   aq_trav_move(t, AQ_PHASE_PUNCHING, "the start delay is over");
+  aq_trav_watch(t);
   aq_duration lead =
       aq_time_max(lead_of(t, send_openers(t)), aq_trav_hard_lead(t));
   t->timer[AQ_TRAV_TIMER_LEAD] = t->now + lead;

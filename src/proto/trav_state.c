@@ -114,6 +114,7 @@ static void leave(aq_trav *t, aq_phase to) {
     aq_trav_stop_punching(t);
   }
   if (!is_punching(to)) {
+    t->timer[AQ_TRAV_TIMER_WATCH] = AQ_NEVER;
     aq_trav_hard_end(t);
   }
 }
@@ -307,7 +308,7 @@ void aq_trav_fail(aq_trav *t, int error, const char *why) {
   snprintf(text, sizeof(text), "%s", why && *why ? why : aq_error_text(error));
   t->error = error;
   /* The other side need not go on. */
-  aq_trav_cancel(t);
+  aq_trav_cancel(t, AQ_ERR_CANCELLED);
   close_all(t, AQ_PHASE_FAILED, error, text);
   aq_event *e = aq_trav_tell(t, AQ_EVENT_TRAVERSAL_FAILED);
   e->error = error;

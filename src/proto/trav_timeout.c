@@ -114,6 +114,9 @@ static void fire(aq_trav *t, aq_trav_timer timer) {
   case AQ_TRAV_TIMER_GUESS:
     aq_trav_guess_due(t);
     break;
+  case AQ_TRAV_TIMER_WATCH:
+    aq_trav_watch_due(t);
+    break;
   case AQ_TRAV_TIMER__COUNT:
     break;
   }

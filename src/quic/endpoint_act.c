@@ -170,6 +170,20 @@ static void send_cancel(aq_session *s, const aq_trav_action *a) {
   (void)aq_ctl_send(l, &m);
 }
 
+/* A coordinator that is needed has to answer, be it to a PING. */
+static void watch(aq_session *s, const aq_trav_action *a) {
+  aq_endpoint *ep = s->ep;
+  aq_boot *b = aq_boot_of_conn(ep, a->conn);
+  if (b == NULL || aq_boot_best(ep, s->tried, 0) == NULL) {
+    return;
+  }
+  if (aq_link_is_silent(b->link)) {
+    aq_trav_handle_silent(s->trav, ep->now, a->conn);
+  } else if (a->wait && aq_conn_due_since(b->link->c) == AQ_NEVER) {
+    aq_link_ping(b->link);
+  }
+}
+
 static void send_veto(aq_link *l, const uint8_t *session, int error) {
   aq_ctl m;
   memset(&m, 0, sizeof(m));
@@ -500,6 +514,9 @@ static void act(aq_session *s, const aq_trav_action *a) {
     break;
   case AQ_TRAV_CLOSE:
     aq_hard_close(s);
+    break;
+  case AQ_TRAV_WATCH:
+    watch(s, a);
     break;
   case AQ_TRAV_DONE:
     break; /* aq_trav_is_over tells */

@@ -291,6 +291,7 @@ typedef enum aq_extra_state {
 
 typedef struct aq_extra {
   uint8_t state; /* aq_extra_state */
+  uint8_t again; /* CLOSING, and wanted once it is closed */
   uint32_t links;
   uint64_t owner; /* 0: nobody any more */
   aq_local_socket sock;
@@ -533,6 +534,9 @@ void aq_repair_due(aq_link *l); /* l->repair.check_at is due */
 /* Our own address has changed: every path is asked whether it lives. */
 void aq_repair_moved(aq_endpoint *ep);
 int aq_repair_is_on(const aq_link *l);
+/* aq_link_is_silent: 1 when an answer is due for longer than it should take. */
+int aq_link_is_silent(const aq_link *l);
+void aq_link_ping(aq_link *l);
 /* |s| is an attempt for |l| from now on. */
 void aq_repair_joined(aq_link *l, aq_session *s);
 /* The peer asks for an attempt: 1 welcome, 0 too often. */

@@ -58,7 +58,11 @@ static aq_tstamp ask_at(const aq_link *l) {
   return aq_time_add(aq_conn_heard_at(l->c), patience(l) << l->repair.asks);
 }
 
-static void ping(aq_link *l) {
+int aq_link_is_silent(const aq_link *l) {
+  return suspect_at(l) <= l->ep->now;
+}
+
+void aq_link_ping(aq_link *l) {
   aq_conn_ping_now(l->c, l->ep->now);
   aq_link_touch(l);
 }
@@ -70,7 +74,7 @@ static void wake_coordinators(aq_endpoint *ep) {
     aq_boot *b = &ep->boot[i];
     if (b->used && b->connected && aq_time_since(ep->now, b->woken) >= TICK) {
       b->woken = ep->now;
-      ping(b->link);
+      aq_link_ping(b->link);
     }
   }
 }
@@ -241,7 +245,7 @@ static void suspect(aq_link *l) {
   if (aq_time_since(ep->now, r->pinged) >= tick_of(l)) {
     /* The transport's own probes get rarer and rarer. */
     r->pinged = ep->now;
-    ping(l);
+    aq_link_ping(l);
   }
   if (l->boot == NULL) {
     wake_coordinators(ep);
@@ -265,7 +269,7 @@ static void ask(aq_link *l) {
   if (patience(l) << r->asks > ASK_MAX) {
     r->flows = 0; /* whatever is still to come, it takes its time */
   }
-  ping(l);
+  aq_link_ping(l);
 }
 
 void aq_repair_look(aq_link *l) {
@@ -319,7 +323,7 @@ void aq_repair_moved(aq_endpoint *ep) {
     aq_link *l = aq_list_entry(node, aq_link, all_node);
     if (l->c != NULL && is_watched(l)) {
       l->repair.hurry = 1;
-      ping(l);
+      aq_link_ping(l);
     }
   }
 }

@@ -15,6 +15,29 @@ static aq_extra *extra_at(const aq_endpoint *ep, uint32_t index) {
   return x->state != AQ_EXTRA_FREE ? x : NULL;
 }
 
+/* A place for one more: a free one, or one that is free once the host has
+ * closed what is there. */
+static aq_extra *place(aq_endpoint *ep) {
+  aq_extra *later = NULL;
+  for (uint32_t i = 0; i < AQ_MAX_EXTRA_SOCKETS; i++) {
+    aq_extra *x = &ep->extra[i];
+    if (x->state == AQ_EXTRA_FREE) {
+      memset(x, 0, sizeof(*x));
+      x->state = AQ_EXTRA_WANTED;
+      x->sock.index = AQ_MAX_SOCKETS + i;
+      ep->nextra++;
+      return x;
+    }
+    if (later == NULL && x->state == AQ_EXTRA_CLOSING && !x->again) {
+      later = x;
+    }
+  }
+  if (later != NULL) {
+    later->again = 1;
+  }
+  return later;
+}
+
 int aq_extra_open(aq_endpoint *ep, const aq_local_socket *like, uint64_t owner,
                   uint32_t *index) {
   if (ep->extra == NULL) {
@@ -23,24 +46,17 @@ int aq_extra_open(aq_endpoint *ep, const aq_local_socket *like, uint64_t owner,
       return AQ_ERR_NOMEM;
     }
   }
-  for (uint32_t i = 0; i < AQ_MAX_EXTRA_SOCKETS; i++) {
-    aq_extra *x = &ep->extra[i];
-    if (x->state != AQ_EXTRA_FREE) {
-      continue;
-    }
-    memset(x, 0, sizeof(*x));
-    x->state = AQ_EXTRA_WANTED;
-    x->owner = owner;
-    x->sock.index = AQ_MAX_SOCKETS + i;
-    x->sock.bound = like->bound;
-    x->sock.bound.port = 0;
-    ep->nextra++;
-    ep->extra_todo++;
-    *index = x->sock.index;
-    return 0;
+  aq_extra *x = place(ep);
+  if (x == NULL) {
+    AQ_LIMIT_HIT(ep, limit_extra_sockets);
+    return AQ_ERR_LIMIT;
   }
-  AQ_LIMIT_HIT(ep, limit_extra_sockets);
-  return AQ_ERR_LIMIT;
+  x->owner = owner;
+  x->sock.bound = like->bound;
+  x->sock.bound.port = 0;
+  ep->extra_todo++;
+  *index = x->sock.index;
+  return 0;
 }
 
 const aq_local_socket *aq_extra_get(const aq_endpoint *ep, uint32_t index) {
@@ -49,7 +65,12 @@ const aq_local_socket *aq_extra_get(const aq_endpoint *ep, uint32_t index) {
 }
 
 static void give_back(aq_endpoint *ep, aq_extra *x) {
-  if (x->owner != 0 || x->links != 0 || x->state == AQ_EXTRA_CLOSING) {
+  if (x->owner != 0 || x->links != 0) {
+    return;
+  }
+  if (x->state == AQ_EXTRA_CLOSING) {
+    ep->extra_todo -= x->again;
+    x->again = 0;
     return;
   }
   if (x->state == AQ_EXTRA_WANTED) { /* the host never heard of it */
@@ -108,6 +129,9 @@ int aq_endpoint_poll_socket(aq_endpoint *ep, aq_socket_request *out) {
       out->open = 1;
       out->bind = x->sock.bound;
       x->state = AQ_EXTRA_OPENING;
+    } else if (x->again) {
+      x->again = 0;
+      x->state = AQ_EXTRA_WANTED;
     } else {
       x->state = AQ_EXTRA_FREE;
       ep->nextra--;

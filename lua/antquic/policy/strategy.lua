@@ -84,9 +84,21 @@ local function punch(s, plan, extra)
   return s:punch(step)
 end
 
+-- The coordinator of a plan first: it knows the peer. Should it keep silent, there
+-- are the others.
+local function its_own_first(coordinators, plan)
+  local via = { plan.coordinator }
+  for _, node in ipairs(coordinators) do
+    if node.conn ~= plan.coordinator then
+      via[#via + 1] = node
+    end
+  end
+  return via
+end
+
 -- A punch has failed: what has been learnt of the NATs meanwhile, or new sockets.
 local function insist(s, plan)
-  local again, message, code = s:coordinate({ via = plan.coordinator })
+  local again, message, code = s:coordinate({ via = its_own_first(s.coordinators, plan) })
   if not again then
     return nil, message, code
   end

@@ -488,6 +488,8 @@ static void act(fake_world *w, int who, const aq_trav_action *a) {
   case AQ_TRAV_CLOSE:
     fprintf(stderr, "this world has no extra sockets\n");
     abort();
+  case AQ_TRAV_WATCH: /* its coordinators only die by losing connections */
+    break;
   case AQ_TRAV_HANGUP:
     trace(w, who, "hangs up %s", aq_addr_format(&a->addr, text));
     break;
