@@ -65,8 +65,12 @@ typedef struct aq_sim_link {
 #define AQ_SIM_UP 1u   /* from the node to its parent */
 #define AQ_SIM_DOWN 2u /* from the parent to the node */
 #define AQ_SIM_BOTH 3u
+/* aq_sim_link_check: 0, or AQ_ERR_INVAL for a share out of 0..1, a delay over
+ * an hour or a burst over a million. */
+int aq_sim_link_check(const aq_sim_link *link);
 /* aq_sim_set_link changes the link of |node| from now on; what flies already
- * arrives. Returns 0 or AQ_ERR_INVAL (no such node, a share out of 0..1). */
+ * arrives. Returns 0 or AQ_ERR_INVAL (no such node, a link that fails the
+ * check). */
 int aq_sim_set_link(aq_sim *s, aq_sim_node node, unsigned directions,
                     const aq_sim_link *link);
 /* The present one of one direction. Returns 0 or AQ_ERR_INVAL. */

@@ -184,9 +184,18 @@ describe("core.sim", function()
     assert.error_matches(function()
       sim:nat({ mapping = "cone" })
     end, "mapping")
-    assert.error_matches(function()
-      sim:link(host, { delay = -1 })
-    end, "delay")
+    -- A link that can't be leaves nothing behind.
+    for _, bad in ipairs({ { delay = -1 }, { loss = 1.5 }, { jitter = 3601 } }) do
+      for _, add in ipairs({ "host", "nat" }) do
+        assert.error_matches(function()
+          sim[add](sim, { link = bad })
+        end, (next(bad)))
+      end
+      assert.error_matches(function()
+        sim:link(host, bad)
+      end, (next(bad)))
+    end
+    assert.equal(host + 1, sim:host())
     assert.error_matches(function()
       sim:endpoint(host, { key = "short" })
     end, "32 bytes")

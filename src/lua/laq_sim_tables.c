@@ -170,6 +170,11 @@ static const field nat_fields[] = {
 void laq_sim_read_link(lua_State *L, int t, aq_sim_link *link) {
   luaL_checktype(L, t, LUA_TTABLE);
   read_fields(L, t, link_fields, COUNT(link_fields), link);
+  if (aq_sim_link_check(link) != 0) {
+    luaL_error(L, "a link's loss, dup and reorder are from 0 to 1, its delay, "
+                  "jitter and reorder_delay at most an hour, its burst at most "
+                  "a million");
+  }
 }
 
 static void push_fields(lua_State *L, const field *f, size_t n,

@@ -44,7 +44,7 @@ int aq_sim_set_link(aq_sim *s, aq_sim_node id, unsigned directions,
                     const aq_sim_link *link) {
   aq_vnode *n = aq_vnode_get(s, id);
   if (n == NULL || n->kind == AQ_VNODE_INTERNET || directions == 0 ||
-      directions > AQ_SIM_BOTH || aq_vlink_check(link) != 0) {
+      directions > AQ_SIM_BOTH || aq_sim_link_check(link) != 0) {
     return AQ_ERR_INVAL;
   }
   if (directions & AQ_SIM_UP) {

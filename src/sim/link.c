@@ -21,7 +21,7 @@ static int is_share(double v) {
   return v >= 0 && v <= 1;
 }
 
-int aq_vlink_check(const aq_sim_link *p) {
+int aq_sim_link_check(const aq_sim_link *p) {
   return is_share(p->loss) && is_share(p->dup) && is_share(p->reorder) &&
                  p->burst >= 0 && p->burst <= 1e6 && p->delay <= 3600 * AQ_S &&
                  p->jitter <= 3600 * AQ_S && p->reorder_delay <= 3600 * AQ_S

@@ -257,7 +257,6 @@ void aq_sim_unref(aq_sim *s);
 
 /* link.c */
 void aq_vlink_init(aq_vlink *l, uint64_t seed);
-int aq_vlink_check(const aq_sim_link *p);
 /* aq_vlink_send: |p| goes through |l| to |to|; |child| as in aq_vpacket. Takes
  * it. */
 void aq_vlink_send(aq_vnode *at, aq_vlink *l, aq_vpacket *p, aq_vnode *to,
