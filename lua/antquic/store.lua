@@ -150,9 +150,13 @@ function store.open(path)
   if not f and errno ~= NO_FILE then -- it may be whole: not to be replaced
     return nil, why, "NETWORK"
   end
-  local text = f and f:read(MAX_BYTES)
+  local text, unread
   if f then
+    text, unread = f:read(MAX_BYTES)
     f:close()
+  end
+  if unread then
+    return nil, ("%s: %s"):format(path, unread), "NETWORK"
   end
   if text then
     local head, rest = text:match("^([^\n]*)\n?(.*)$")

@@ -261,6 +261,9 @@ describe("the store", function()
     assert.is_nil(s)
     assert.equal("NETWORK", code)
     assert.matches("/nonexistent/folder/store", message)
+    -- What can't be read may be whole: it is not replaced.
+    s, message, code = store.open(".")
+    assert.same({ nil, ".: Is a directory", "NETWORK" }, { s, message, code })
     local antquic = require("antquic")
     local ep
     ep, message, code = antquic.endpoint({ store = "/nonexistent/folder/store" })
