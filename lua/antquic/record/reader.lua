@@ -4,6 +4,7 @@
 -- SPDX-License-Identifier: MIT
 
 local json = require("antquic.json")
+local stable = require("antquic.stable")
 
 local reader = {}
 
@@ -52,20 +53,6 @@ local function check_header(header)
       "UNSUPPORTED"
   end
   return true
-end
-
--- Stable, so that what happened at one time stays in the order of the file.
-local function sort(entries)
-  local at = {}
-  for i, entry in ipairs(entries) do
-    at[entry] = i
-  end
-  table.sort(entries, function(a, b)
-    if a.t ~= b.t then
-      return a.t < b.t
-    end
-    return at[a] < at[b]
-  end)
 end
 
 --- Reads the text of a record.
@@ -127,7 +114,10 @@ function reader.parse(text)
   if not out.complete then
     problem("the record has no end: the program was stopped, or it still writes")
   end
-  sort(out.entries)
+  -- What happened at one time stays in the order of the file.
+  stable.sort(out.entries, function(entry)
+    return entry.t
+  end)
   local last = out.entries[#out.entries]
   if last and last.e == "end" and type(last.left_out) == "number" then
     problem("%.0f entries did not fit in the record's size", last.left_out)
@@ -150,9 +140,11 @@ function reader.load(path)
   if not file then
     return nil, tostring(why), "NETWORK"
   end
-  local text = file:read(MAX_BYTES + 1)
+  local text, unread = file:read(MAX_BYTES + 1)
   file:close()
-  if not text then
+  if unread then
+    return nil, ("%s: %s"):format(path, unread), "NETWORK"
+  elseif not text then
     return nil, path .. ": not a record of antquic: it is empty", "FORMAT"
   elseif #text > MAX_BYTES then
     return nil, ("%s: larger than %d bytes"):format(path, MAX_BYTES), "TOO_LARGE"

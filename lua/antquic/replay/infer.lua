@@ -9,6 +9,7 @@
 
 local json = require("antquic.json")
 local side = require("antquic.trace.side")
+local stable = require("antquic.stable")
 
 local text, number = side.text, side.number
 
@@ -489,10 +490,9 @@ local function traffic(ladder, attempt, lane)
       end
     end
   end
-  table.sort(out, function(x, y)
-    return x.t < y.t
+  return stable.sort(out, function(it)
+    return it.t
   end)
-  return out
 end
 
 -- How long the endpoint knew a coordinator when the attempt began: time to measure

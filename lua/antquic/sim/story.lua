@@ -5,6 +5,7 @@
 -- SPDX-License-Identifier: MIT
 
 local options = require("antquic.options")
+local stable = require("antquic.stable")
 
 local story = {}
 
@@ -37,8 +38,7 @@ local function add(self, line)
     return
   end
   line.time = line.time or self._sim._clock.now()
-  line.order = #self._lines
-  self._lines[line.order + 1] = line
+  self._lines[#self._lines + 1] = line
 end
 
 --- A node's name.
@@ -316,11 +316,8 @@ local function gather(self, given)
   for i, line in ipairs(self._lines) do
     sorted[i] = line
   end
-  table.sort(sorted, function(a, b)
-    if a.time ~= b.time then
-      return a.time < b.time
-    end
-    return a.order < b.order
+  stable.sort(sorted, function(line)
+    return line.time
   end)
   local out, same = {}, {}
   for _, line in ipairs(sorted) do

@@ -3,6 +3,9 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local model = require("antquic.trace.model")
+local stable = require("antquic.stable")
+
 local items = {}
 
 --- Arrows and marks of a ladder in the order of time. Each gets: at, from_name
@@ -30,19 +33,10 @@ function items.of(ladder)
     mark.at, mark.at_name = at(mark.t), ladder.lanes[mark.lane].title
     out[#out + 1] = mark
   end
-  local place = {}
-  for i, item in ipairs(out) do
-    place[item] = i
+  for _, item in ipairs(out) do
     ladder.kinds[item.kind] = true
   end
-  table.sort(out, function(a, b)
-    local ta, tb = a.t1 or a.t, b.t1 or b.t
-    if ta ~= tb then
-      return ta < tb
-    end
-    return place[a] < place[b]
-  end)
-  return out
+  return stable.sort(out, model.time_of)
 end
 
 return items

@@ -3,6 +3,8 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local stable = require("antquic.stable")
+
 local layout = {}
 
 -- Pixels: above the first and below the last, between two beginnings, between
@@ -26,7 +28,7 @@ end
 function layout.place(ladder)
   local ticks = {}
   local function tick(t, item, key, size)
-    ticks[#ticks + 1] = { t = t, item = item, key = key, size = size, n = #ticks }
+    ticks[#ticks + 1] = { t = t, item = item, key = key, size = size }
   end
   for _, arrow in ipairs(ladder.arrows) do
     tick(arrow.t1, arrow, "y1", arrow.in_burst and BURST or ROW)
@@ -35,11 +37,8 @@ function layout.place(ladder)
   for _, mark in ipairs(ladder.marks) do
     tick(mark.t, mark, "y", mark.phase and LITTLE or 12)
   end
-  table.sort(ticks, function(a, b)
-    if a.t ~= b.t then
-      return a.t < b.t
-    end
-    return a.n < b.n
+  stable.sort(ticks, function(it)
+    return it.t
   end)
   local y, last, last_label = layout.TOP, ticks[1] and ticks[1].t or 0, -100
   local times, breaks, steps = {}, {}, {}

@@ -3,6 +3,7 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local stable = require("antquic.stable")
 local side = require("antquic.trace.side")
 local told = require("antquic.trace.told")
 
@@ -476,21 +477,9 @@ end
 
 -- ---- all of it ---------------------------------------------------------------
 
-local function at_of(item)
+--- When an arrow starts, or a mark is.
+function model.time_of(item)
   return item.t1 or item.t
-end
-
-local function by_time(list_)
-  local place = {}
-  for i, item in ipairs(list_) do
-    place[item] = i
-  end
-  table.sort(list_, function(x, y)
-    if at_of(x) ~= at_of(y) then
-      return at_of(x) < at_of(y)
-    end
-    return place[x] < place[y]
-  end)
 end
 
 -- Many of a kind that go out together are drawn close, and named once.
@@ -570,9 +559,9 @@ local function build(a, attempt_a, b, attempt_b)
   lane_texts(self, me, they)
   self.told = told.explain(a, attempt_a)
   self.outcome = self.told.outcome
-  by_time(self.arrows)
+  stable.sort(self.arrows, model.time_of)
   mark_bursts(self.arrows)
-  by_time(self.marks)
+  stable.sort(self.marks, model.time_of)
   return self
 end
 
