@@ -219,7 +219,7 @@ void aq_trav_hinted(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN],
   aq_trav_agreed used = t->agreed[i];
   t->agreed[i] = t->agreed[0];
   t->agreed[0] = used;
-  forget_replays(t);
+  t->peer_seq = (aq_window){0};
   begin_again(t, "the peer uses another coordinator");
 }
 
