@@ -183,6 +183,8 @@ function modes.dial()
     local opened = antquic.now()
     local registered = register(ep)
     local before = ep:statistics().datagrams_sent
+    local nearest = antquic.coordinator.by_rtt({}, ep:bootstrap_nodes())[1]
+    emit("connecting", { trial = n, coordinator = nearest and nearest.address })
     local ready = antquic.now()
     local conn, message, code = ep:connect(peer, { timeout = seconds })
     local connected = antquic.now()

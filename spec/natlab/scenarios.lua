@@ -366,8 +366,10 @@ list[#list + 1] = {
     lab:close()
   end,
 }
-for _, entry in ipairs(require("repairs")(check, need)) do
-  list[#list + 1] = entry
+for _, more in ipairs { "repairs", "failovers" } do
+  for _, entry in ipairs(require(more)(check, need)) do
+    list[#list + 1] = entry
+  end
 end
 
 function scenarios.names()
