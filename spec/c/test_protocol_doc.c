@@ -8,6 +8,7 @@
 #include "proto/frame.h"
 #include "proto/observe.h"
 #include "proto/punch.h"
+#include "proto/tunnel.h"
 #include "proto/tparam.h"
 #include "quic/crypto.h"
 
@@ -323,6 +324,25 @@ static void test_observes(void **state) {
   }
 }
 
+/* ---- tunnels ------------------------------------------------------------- */
+
+static void test_tunnels(void **state) {
+  (void)state;
+  uint8_t session[AQ_TUNNEL_ID_LEN], inner[16], buf[64], in[MAX_BYTES];
+  const uint8_t *id, *packet;
+  size_t segment = sizeof(inner), n;
+  fill(session, sizeof(session), 0xa0);
+  fill(inner, sizeof(inner), 0x40);
+  memcpy(buf, inner, sizeof(inner));
+  n = aq_tunnel_wrap(buf, sizeof(inner), &segment, session);
+  assert_bytes("tunnel.packet", buf, n);
+  size_t len = block(in, "tunnel.packet");
+  assert_int_equal(aq_tunnel_read(in, len, &id, &packet, &n), 0);
+  assert_memory_equal(id, session, sizeof(session));
+  assert_int_equal(n, sizeof(inner));
+  assert_memory_equal(packet, inner, sizeof(inner));
+}
+
 /* ---- peer ids ------------------------------------------------------------ */
 
 static void test_peer_ids(void **state) {
@@ -342,15 +362,15 @@ static void test_every_block(void **state) {
   for (const char *p = page; (p = strstr(p, "\n```hex ")) != NULL; p++) {
     blocks++;
   }
-  assert_int_equal(blocks, FRAMES + 2 + MESSAGES + PUNCHES + OBSERVES + 2);
+  assert_int_equal(blocks, FRAMES + 2 + MESSAGES + PUNCHES + OBSERVES + 3);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_frames),      cmocka_unit_test(test_tparams),
-      cmocka_unit_test(test_messages),    cmocka_unit_test(test_punches),
-      cmocka_unit_test(test_observes),    cmocka_unit_test(test_peer_ids),
-      cmocka_unit_test(test_every_block),
+      cmocka_unit_test(test_frames),   cmocka_unit_test(test_tparams),
+      cmocka_unit_test(test_messages), cmocka_unit_test(test_punches),
+      cmocka_unit_test(test_observes), cmocka_unit_test(test_peer_ids),
+      cmocka_unit_test(test_tunnels),  cmocka_unit_test(test_every_block),
   };
   return cmocka_run_group_tests(tests, load_page, free_page);
 }
