@@ -108,6 +108,7 @@ void aq_endpoint_params_init(aq_endpoint_params *p) {
       .enable_relay_fallback = 1,
       .accept = 1,
       .nat_profile = 1,
+      .can_relay = 1,
       .strategy = AQ_STRATEGY_AUTO,
       .pqc = AQ_PQC_HYBRID,
       .max_candidates = 8,
@@ -124,6 +125,7 @@ void aq_endpoint_params_init(aq_endpoint_params *p) {
       .datagram_queue = 256,
       .max_connections = 65536,
       .max_half_open = 1024,
+      .relay_rate = MIB,
       .alpn_count = 1,
       .alpn = {"antquic"},
   };
@@ -279,6 +281,7 @@ static int check_limits(const check *c, const aq_endpoint_params *p) {
       {"datagram_queue", p->datagram_queue, 1, 65536},
       {"max_connections", p->max_connections, 1, 1u << 24},
       {"max_half_open", p->max_half_open, 1, 1u << 24},
+      {"relay_rate", p->relay_rate, 1024, 1u << 30},
   };
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
     int err = check_range(c, rows[i].name, rows[i].v, rows[i].lo, rows[i].hi);

@@ -372,7 +372,7 @@ typedef struct aq_endpoint_params {
   aq_role role;
   uint8_t can_coordinate;
   uint8_t enable_symmetric_nat;  /* ports may be guessed, for us and by us */
-  uint8_t enable_relay_fallback; /* no effect but for the check of the role */
+  uint8_t enable_relay_fallback; /* connections over a relay, by us and to us */
   uint8_t accept;                /* take connections of others */
   uint8_t allow_reserved; /* 198.18/15, 100.64/10, 2001:db8::/32 as candidates*/
   uint8_t always_retry;   /* address validation for every new connection */
@@ -381,6 +381,7 @@ typedef struct aq_endpoint_params {
   uint8_t ask_candidates; /* new candidates wait 0.1 s for
                              aq_endpoint_hide_candidates before others hear */
   uint8_t nat_profile;    /* measure the NAT in front, docs/nat_profile.md */
+  uint8_t can_relay;      /* if it coordinates, default 1 */
   aq_pqc pqc;
   uint32_t max_candidates;          /* 1..256, default 8 */
   uint32_t max_concurrent_attempts; /* 1..16, default 3 */
@@ -397,6 +398,8 @@ typedef struct aq_endpoint_params {
   size_t datagram_queue;     /* datagrams kept per connection, default 256 */
   uint32_t max_connections;  /* default 65536 */
   uint32_t max_half_open;    /* default 1024 */
+  uint64_t relay_rate; /* bytes a second that a tunnel over us may carry each
+                          way, 1024..2^30, default 1 MiB */
   size_t bootstrap_count;
   aq_bootstrap_addr bootstrap[AQ_MAX_BOOTSTRAP];
   size_t alpn_count; /* default one: "antquic" */
@@ -451,8 +454,11 @@ typedef struct aq_event {
   aq_id stream;
   aq_id session;
   uint8_t has_peer;
-  uint8_t fallback_available; /* TRAVERSAL_FAILED; 0 while there is no relay */
+  uint8_t fallback_available; /* TRAVERSAL_FAILED: a coordinator of ours relays,
+                                 and relay fallback is enabled */
   uint8_t outgoing;           /* CONNECTION_*: we dialed */
+  uint8_t relayed; /* CONNECTION_*, PATH_CHANGED, TRAVERSAL_SUCCEEDED: |addr| is
+                      the relay's */
   aq_peer_id peer;
   aq_addr addr;         /* remote, or what was observed */
   aq_addr local;        /* local side or who observed */
@@ -570,6 +576,7 @@ typedef struct aq_bootstrap_info {
    * last; and when the last one was given up. */
   uint32_t coordination_failures, unanswered;
   aq_tstamp failed_at; /* 0: never */
+  uint8_t can_relay;   /* it said so */
 } aq_bootstrap_info;
 int aq_endpoint_add_bootstrap(aq_endpoint *ep, aq_tstamp now,
                               const aq_bootstrap_addr *b);
@@ -659,6 +666,20 @@ void aq_hard_step_init(aq_hard_step *step);
  * and ports would be guessed. */
 int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
                     const aq_hard_step *step);
+/* aq_relay_step: the connection goes over a coordinator that relays, still
+ * encrypted between the peers, and moves to a direct path when one is found. */
+#define AQ_UPGRADE_EVERY (5 * AQ_S)
+#define AQ_UPGRADE_MAX (300 * AQ_S)
+typedef struct aq_relay_step {
+  aq_id via; /* the relay's connection, or 0: the core's choice */
+  aq_duration upgrade_every; /* until a direct path is first tried, then twice
+                                as long each time up to AQ_UPGRADE_MAX; at least
+                                1 s; AQ_NEVER: not at all */
+} aq_relay_step;
+void aq_relay_step_init(aq_relay_step *step);
+/* AQ_ERR_NOT_ALLOWED: enable_relay_fallback is off. */
+int aq_session_relay(aq_endpoint *ep, aq_tstamp now, aq_id session,
+                     const aq_relay_step *step);
 /* aq_session_finish ends a session that no step connected. |error| is what
  * TRAVERSAL_FAILED will carry. */
 int aq_session_finish(aq_endpoint *ep, aq_tstamp now, aq_id session, int error);
@@ -748,8 +769,9 @@ typedef struct aq_conn_info {
   size_t max_datagram; /* payload bytes that fit now; 0: not supported */
   uint64_t max_udp_payload;
   aq_tstamp established, last_activity;
-  aq_id session; /* that made it, 0: none */
-  size_t memory; /* bytes buffered for it */
+  aq_id session;   /* that made it, 0: none */
+  size_t memory;   /* bytes buffered for it */
+  uint8_t relayed; /* |remote| is the relay's address */
 } aq_conn_info;
 int aq_conn_get_info(const aq_endpoint *ep, aq_id conn, aq_conn_info *out);
 /* aq_endpoint_find_conn gives the established connection to |peer|, or 0. */

@@ -89,7 +89,8 @@
   X(FRESH, "fresh")       /* from new sockets at both ends */                  \
   X(PREDICT, "predict")   /* ports that a sequential NAT gives next */         \
   X(BIRTHDAY, "birthday") /* many sockets against many guessed ports */        \
-  X(REPAIR, "repair")     /* fresh, for a connection whose path was lost */
+  X(REPAIR, "repair")     /* fresh, for a connection whose path was lost */    \
+  X(RELAY, "relay")       /* no punching: by way of the coordinator */
 
 /* X(NAME, "lua name"). The first twelve are the model's. */
 #define AQ_EVENT_MAP(X)                                                        \
@@ -205,6 +206,17 @@
   X(limit_guess_peer)                                                          \
   X(limit_guess_endpoint)                                                      \
   X(limit_guess_rate)                                                          \
-  X(limit_guess_busy)
+  X(limit_guess_busy)                                                          \
+  X(relayed_connections)                                                       \
+  X(upgrades_started)                                                          \
+  X(upgrades_completed)                                                        \
+  X(limit_tunnels)                                                             \
+  X(relay_tunnels_opened)                                                      \
+  X(relay_tunnels_refused)                                                     \
+  X(relay_datagrams)                                                           \
+  X(relay_bytes)                                                               \
+  X(relay_dropped)                                                             \
+  X(limit_relay_tunnels)                                                       \
+  X(limit_relay_rate)
 
 #endif

@@ -194,6 +194,7 @@ function Sha256:hex() end
 ---@field ask_accept? boolean a decision event before punching for somebody
 ---@field ask_candidates? boolean new candidates wait 0.1 s for hide_candidates
 ---@field nat_profile? boolean default true
+---@field can_relay? boolean if it coordinates; default true
 ---@field strategy? "auto"|"steps"
 ---@field pqc? "hybrid"|"off"
 ---@field max_candidates? integer
@@ -210,6 +211,7 @@ function Sha256:hex() end
 ---@field datagram_queue? integer
 ---@field max_connections? integer
 ---@field max_half_open? integer
+---@field relay_rate? integer bytes a second and direction that a tunnel over us may carry
 ---@field trace? "error"|"warn"|"info"|"debug" lines to standard error up to this level
 ---@field no_gso? boolean for tests and odd kernels
 ---@field no_gro? boolean
@@ -307,6 +309,8 @@ function Endpoint:poll() end
 ---   step_done                                 addr, step, duration, text
 ---   decision                                  decision, text
 ---   limit_hit                                 text (its name)
+--- Of connection_*, path_changed and traversal_succeeded over a relay: relayed;
+--- addr is the relay's.
 ---   interfaces_changed                        count
 ---   events_lost                               count
 ---@class antquic.core.Event
@@ -324,6 +328,7 @@ function Endpoint:poll() end
 ---@field to? string
 ---@field reason? string one of core.names().reasons; absent: "none"
 ---@field outgoing? boolean
+---@field relayed? true
 ---@field fallback_available? boolean
 ---@field uni? boolean
 ---@field alpn? string
@@ -334,7 +339,7 @@ function Endpoint:poll() end
 ---@field failures? integer in a row
 ---@field existing? antquic.Id the dial found this connection to the peer: conn is another name of it
 ---@field code? integer the peer's application error code
----@field step? "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"
+---@field step? "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"
 ---@field decision? integer for Endpoint:decide
 ---@field rtt? number
 ---@field duration? number
@@ -416,6 +421,7 @@ function Endpoint:hide_candidates(addresses) end
 ---@field addr string
 ---@field connected boolean
 ---@field can_coordinate boolean
+---@field can_relay boolean it said so
 ---@field peer? antquic.PeerId
 ---@field conn? antquic.Id
 ---@field last_seen? number
@@ -508,6 +514,18 @@ function Endpoint:session_punch(session, step) end
 ---@return string? code NOT_ALLOWED: enable_symmetric_nat is off
 function Endpoint:session_hard(session, plan, step) end
 
+---@class antquic.core.RelayStep
+---@field via? antquic.Id connection to a coordinator that relays; nil: the core's choice
+---@field upgrade_every? number|false seconds until a direct path is first tried, then twice as long each time up to 300; at least 1, default 5; false: never
+
+--- A step to a connection over a relay, from the request to its end.
+---@param session antquic.Id
+---@param step? antquic.core.RelayStep
+---@return true|nil
+---@return string? message
+---@return string? code NOT_ALLOWED: enable_relay_fallback is off
+function Endpoint:session_relay(session, step) end
+
 --- Ends a session that no step connected; traversal_failed carries |error|.
 ---@param session antquic.Id
 ---@param error? string a code, default "TRAVERSAL_FAILED"
@@ -547,7 +565,7 @@ function Endpoint:session_cancel(session) end
 ---@field punches_received integer
 ---@field initials_sent integer
 ---@field same_nat boolean
----@field plan "punch"|"fresh"|"predict"|"birthday"|"repair"
+---@field plan "punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"
 ---@field local_profile antquic.core.Profile
 ---@field remote_profile antquic.core.Profile
 ---@field steps_lost integer steps that explain() has no room for
@@ -593,7 +611,7 @@ function Endpoint:decide(decision, accept) end
 function Endpoint:set_punch_defaults(step) end
 
 ---@class antquic.core.StepRecord
----@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"
+---@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"
 ---@field won boolean
 ---@field error? string a code
 ---@field started number
@@ -687,6 +705,7 @@ function Endpoint:find_conn(peer) end
 ---@field post_quantum boolean
 ---@field extensions boolean
 ---@field control boolean
+---@field relayed boolean remote is the relay's address
 ---@field remote? string
 ---@field local_addr? string
 ---@field observed? string

@@ -16,6 +16,8 @@
 ---@field can_coordinate? boolean
 ---@field enable_symmetric_nat? boolean
 ---@field enable_relay_fallback? boolean
+---@field can_relay? boolean
+---@field relay_rate? integer
 ---@field accept? boolean
 ---@field allow_reserved? boolean
 ---@field always_retry? boolean

@@ -242,6 +242,38 @@ static const struct row {
      "guesses_sent punches_received punches_answered "
      "datagrams_dropped_unknown control_messages_sent=1 "
      "control_messages_received=3 limit_guess_rate"},
+    {"over a relay", story_relayed, A,
+     ASKED "total_attempts=1 successful_connections=1 relayed_connections=1 "
+           "connections_dialed=1 connections_established=1 add_address_sent=1 "
+           "add_address_received=1 control_messages_sent=1 "
+           "control_messages_received=2"},
+    {"over a relay, there", story_relayed, B,
+     ACCEPTED "offers_received=1 add_address_sent=1 add_address_received=1 "
+              "control_messages_sent=1 control_messages_received=1"},
+    {"over a relay, at the relay", story_relayed, C,
+     BOTH "coordinator_requests=1 coordinator_offers=1 relay_tunnels_opened=1 "
+          "relay_datagrams relay_bytes control_messages_sent=2 "
+          "control_messages_received=1"},
+    {"an upgrade", story_upgraded, A,
+     ASKED HINTED
+     "upgrades_started=1 upgrades_completed=1 observed_address_sent=1 "
+     "observed_address_received=1 punches_sent punches_received "
+     "punches_answered openers_sent=1 control_messages_sent "
+     "control_messages_received datagrams_dropped_unknown"},
+    {"an upgrade, there", story_upgraded, B,
+     BOTH HINTED
+     "offers_received=1 upgrades_started=1 upgrades_completed=1 "
+     "observed_address_sent=1 observed_address_received=1 punches_sent "
+     "punches_received punches_answered openers_sent=1 control_messages_sent "
+     "control_messages_received"},
+    {"too much for a relay", story_relay_flooded, C,
+     BOTH "relay_datagrams relay_bytes limit_relay_rate"},
+    {"a stranger at a relay", story_relay_stranger, C, IN "relay_dropped=1"},
+    {"too many tunnels of one", story_relay_refuses, C,
+     BOTH "coordinator_refused=1 relay_tunnels_refused=1 "
+          "limit_relay_tunnels=1 control_messages_sent=1 "
+          "control_messages_received=1"},
+    {"too many tunnels here", story_tunnels, A, "limit_tunnels=1"},
 };
 #define NROW (sizeof(ROWS) / sizeof(ROWS[0]))
 

@@ -91,6 +91,20 @@ static uint32_t in_validation(void) {
   return alone_action(AQ_TRAV_DIAL)->dial;
 }
 
+static void sync_to_validation(void) {
+  aq_ctl m = alone_message(AQ_CTL_ANSWER, 9);
+  m.plan = AQ_PLAN_RELAY;
+  in_idle();
+  assert_int_equal(aq_trav_step_relay(&T, 0, 7), 0);
+  look(0);
+  alone_requested(0, 7, 1);
+  aq_trav_handle_answer(&T, 0, 7, &m);
+  look(0);
+  assert_int_equal(alone_action(AQ_TRAV_TUNNEL)->conn, 7);
+  aq_trav_handle_tunnel(&T, 0, &KNOWN, 0);
+  look(0);
+}
+
 static void as_target(uint8_t mark) {
   aq_ctl m = alone_message(AQ_CTL_OFFER, mark);
   aq_trav_init_target(&T, 0, &P, &m, 7, 0, AQ_NEVER);
@@ -252,6 +266,7 @@ static const struct {
     {AQ_PHASE_COORDINATION, AQ_PHASE_CONNECTED, coordination_to_connected},
     {AQ_PHASE_COORDINATION, AQ_PHASE_FAILED, coordination_to_failed},
     {AQ_PHASE_SYNCHRONIZATION, AQ_PHASE_PUNCHING, in_punching},
+    {AQ_PHASE_SYNCHRONIZATION, AQ_PHASE_VALIDATION, sync_to_validation},
     {AQ_PHASE_SYNCHRONIZATION, AQ_PHASE_COORDINATION,
      synchronization_to_coordination},
     {AQ_PHASE_SYNCHRONIZATION, AQ_PHASE_DISCOVERY,

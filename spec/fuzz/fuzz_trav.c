@@ -121,6 +121,9 @@ static void check_action(world *w, const aq_trav_action *a) {
   case AQ_TRAV_WATCH:
     MUST(a->conn != 0);
     break;
+  case AQ_TRAV_TUNNEL:
+    MUST(w->t.plan == AQ_PLAN_RELAY && a->conn != 0);
+    break;
   case AQ_TRAV_DONE:
     MUST(aq_trav_is_over(&w->t));
     MUST((a->error == 0) == (aq_trav_phase(&w->t) == AQ_PHASE_CONNECTED));
@@ -147,6 +150,12 @@ static void drain(world *w) {
                                  &COORDINATOR, b * AQ_MS, ++w->request);
       } else if (b & 2) {
         aq_trav_handle_unasked(&w->t, w->now, a.ask, AQ_ERR_PEER_NOT_CONNECTED);
+      }
+    } else if (a.kind == AQ_TRAV_TUNNEL) {
+      uint8_t b = u8();
+      if (b & 3) {
+        aq_trav_handle_tunnel(&w->t, w->now, &COORDINATOR,
+                              b & 4 ? AQ_ERR_LIMIT : 0);
       }
     }
   }
@@ -205,7 +214,8 @@ __attribute__((no_sanitize("coverage"))) static void check(world *w) {
   /* What was handed out is still in the table, and nothing else is. */
   for (size_t i = 0; i < AQ_TRAV_MAX_DIALS; i++) {
     const aq_trav_dial *d = &t->dial[i];
-    MUST(!d->id || d->known || d->pair < t->npair);
+    MUST(!d->id || d->known || d->relay || d->pair < t->npair);
+    MUST(!d->id || !d->relay || t->plan == AQ_PLAN_RELAY);
     MUST(!d->id || t->initiator || (t->p.repair && t->p.mover));
   }
 }
@@ -345,6 +355,22 @@ static void some_hard_step(world *w) {
   }
   s.via = b & 2 ? 7 : 0;
   aq_trav_step_hard(&w->t, w->now, (aq_plan)(b >> 2 & 7), &s);
+}
+
+static void some_relay(world *w) {
+  uint8_t b = u8();
+  switch (b & 3) {
+  case 0:
+    aq_trav_set_relay(&w->t, b >> 2 & 1);
+    break;
+  case 1:
+    aq_trav_handle_tunnel(&w->t, w->now, &COORDINATOR,
+                          b & 4 ? AQ_ERR_LIMIT : 0);
+    break;
+  default:
+    aq_trav_step_relay(&w->t, w->now, b & 4 ? 7 : 0);
+    break;
+  }
 }
 
 static aq_punch_step some_step(void) {
@@ -517,6 +543,9 @@ static void operate(world *w) {
     break;
   case 23:
     some_hint(w);
+    break;
+  case 24:
+    some_relay(w);
     break;
   case 18:
     aq_trav_want(t, w->now, u8() & 1 ? AQ_S + u64() % (60 * AQ_S) : 0);

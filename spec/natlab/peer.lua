@@ -132,6 +132,7 @@ function modes.coordinator()
   antquic.run(function()
     local ep = open {
       role = "bootstrap",
+      can_relay = false, -- what is measured is direct
       bind = arg[2],
       identity = arg[3],
       allow_reserved = true,

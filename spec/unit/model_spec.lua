@@ -28,10 +28,7 @@ local ITEMS = {
 }
 
 -- What may be absent, and why.
-local ABSENT = {
-  ["relayed_connections"] = "there is no relay",
-  ["a relay where nothing else helps"] = "there is no relay",
-}
+local ABSENT = {}
 
 local function read(path)
   local f = io.open(path)

@@ -66,6 +66,7 @@ static void set_flags(lua_State *L, const aq_conn_info *c) {
   laq_set_bool(L, "post_quantum", c->post_quantum);
   laq_set_bool(L, "extensions", c->extensions);
   laq_set_bool(L, "control", c->control);
+  laq_set_bool(L, "relayed", c->relayed);
 }
 
 static void set_counts(lua_State *L, const aq_conn_info *c) {
@@ -93,7 +94,7 @@ static int conn_info(lua_State *L) {
   if (rc != 0) {
     return laq_fail(L, rc, "connection");
   }
-  lua_createtable(L, 0, 34);
+  lua_createtable(L, 0, 35);
   laq_set_peer(L, "peer", &c.peer);
   lua_pushlstring(L, (const char *)c.public_key, sizeof(c.public_key));
   lua_setfield(L, -2, "public_key");

@@ -325,10 +325,11 @@ static int hide_candidates(lua_State *L) {
  * ------------------------------------------------------------ */
 
 static void push_bootstrap(lua_State *L, const aq_bootstrap_info *b) {
-  lua_createtable(L, 0, 13);
+  lua_createtable(L, 0, 14);
   laq_set_addr(L, "addr", &b->addr);
   laq_set_bool(L, "connected", b->connected);
   laq_set_bool(L, "can_coordinate", b->can_coordinate);
+  laq_set_bool(L, "can_relay", b->can_relay);
   if (b->has_peer) {
     laq_set_peer(L, "peer", &b->peer);
   }

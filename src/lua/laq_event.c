@@ -171,6 +171,9 @@ void laq_push_event(lua_State *L, const aq_endpoint *ep, const aq_event *e) {
   if (has & ADDR) {
     laq_set_addr(L, "addr", &e->addr);
   }
+  if (e->relayed) {
+    laq_set_bool(L, "relayed", 1);
+  }
   if (has & LOCAL) {
     laq_set_addr(L, "local_addr", &e->local);
   }

@@ -163,6 +163,28 @@ static int session_hard(lua_State *L) {
                     aq_plan_name(plan));
 }
 
+static int session_relay(lua_State *L) {
+  laq_endpoint *e = laq_check(L);
+  aq_id id = laq_check_id(L, 2);
+  aq_relay_step step;
+  aq_relay_step_init(&step);
+  lua_settop(L, 3);
+  if (!lua_isnil(L, 3)) {
+    luaL_checktype(L, 3, LUA_TTABLE);
+    if (laq_field(L, 3, "via") != LUA_TNIL) {
+      step.via = laq_check_id(L, 4);
+    }
+    if (laq_field(L, 3, "upgrade_every") == LUA_TBOOLEAN &&
+        !lua_toboolean(L, 5)) {
+      step.upgrade_every = AQ_NEVER;
+    } else {
+      step.upgrade_every = laq_opt_seconds(L, 5, step.upgrade_every);
+    }
+  }
+  return laq_result(L, aq_session_relay(e->ep, NOW(e), id, &step),
+                    "cannot relay");
+}
+
 static int set_punch_defaults(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_punch_step step;
@@ -325,6 +347,7 @@ const luaL_Reg laq_session_methods[] = {
     {"session_coordinate", session_coordinate},
     {"session_punch", session_punch},
     {"session_hard", session_hard},
+    {"session_relay", session_relay},
     {"session_finish", session_finish},
     {"session_cancel", session_cancel},
     {"session_info", session_info},

@@ -396,7 +396,8 @@ static size_t do_register(aq_coord *c, const aq_coord_peer *from,
   memset(out, 0, sizeof(*out));
   out->conn = from->conn;
   out->m.type = AQ_CTL_REGISTERED;
-  out->m.capabilities = AQ_CTL_CAP_COORDINATE;
+  out->m.capabilities =
+      AQ_CTL_CAP_COORDINATE | (c->p.relays ? AQ_CTL_CAP_RELAY : 0);
   out->m.observed = from->addr;
   return 1;
 }

@@ -22,6 +22,7 @@ typedef struct aq_coord_params {
   uint32_t per_target_rate;   /* offers per second to one target, 50 */
   uint64_t expiry_ms;         /* of an attempt, 10 000 */
   uint8_t allow_reserved;
+  uint8_t relays; /* it says so in REGISTERED */
 } aq_coord_params;
 void aq_coord_params_init(aq_coord_params *p);
 

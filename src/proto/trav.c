@@ -176,7 +176,7 @@ int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s) {
 int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
                       const aq_hard_step *s) {
   aq_trav_clock(t, now);
-  if (!may_step(t) || plan == AQ_PLAN_PUNCH || plan >= AQ_PLAN__COUNT) {
+  if (!may_step(t) || plan == AQ_PLAN_PUNCH || plan >= AQ_PLAN_RELAY) {
     return AQ_ERR_INVAL;
   }
   if (!t->initiator) { /* the peer's attempt runs already */
@@ -195,6 +195,22 @@ int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
   c.via[0] = s->via;
   aq_trav_request(t, &c);
   t->step = (uint8_t)(AQ_TRAV_STEP_PUNCH + plan);
+  return 0;
+}
+
+int aq_trav_step_relay(aq_trav *t, aq_tstamp now, aq_id via) {
+  aq_trav_clock(t, now);
+  if (!may_step(t)) {
+    return AQ_ERR_INVAL;
+  }
+  if (!t->initiator) { /* the peer's attempt runs already */
+    t->step = AQ_TRAV_STEP_PUNCH;
+    return 0;
+  }
+  if (!is_between(t)) {
+    return AQ_ERR_INVAL;
+  }
+  aq_trav_relay_request(t, via);
   return 0;
 }
 
@@ -262,7 +278,14 @@ static void next_attempt(aq_trav *t, int coordination, int error,
   aq_tstamp at = aq_time_add(t->now, pause);
   t->initiator = 1;
   t->synced = 0;
-  if (is_final(error) || t->attempt >= t->p.max_attempts ||
+  t->hard.wanted = AQ_PLAN_PUNCH;
+  if (t->p.relay && t->relays == 0 && !coordination && !is_final(error)) {
+    t->relays++;
+    aq_trav_move(t, AQ_PHASE_DISCOVERY, why);
+    aq_trav_relay_request(t, 0);
+    return;
+  }
+  if (is_final(error) || t->attempt >= t->p.max_attempts + t->relays ||
       at >= t->timer[AQ_TRAV_TIMER_SESSION]) {
     give_up(t);
     return;
@@ -302,9 +325,15 @@ static void step_failed(aq_trav *t, uint8_t step, int error, const char *why) {
 
 void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
   uint8_t step = t->step;
-  aq_trav_blame(t, error, why);
+  int relay = step == AQ_TRAV_STEP_PUNCH + AQ_PLAN_RELAY;
+  if (!relay || t->error == AQ_OK) { /* why it isn't direct tells more */
+    aq_trav_blame(t, error, why);
+  }
   aq_trav_record_close(t, t->rec_punch, error, why);
   t->rec_punch = 0;
+  if (relay) {
+    aq_trav_push(t, AQ_TRAV_CLOSE);
+  }
   t->move_error = error;
   if (!t->originator) {
     aq_trav_fail(t, error, why);
@@ -314,7 +343,12 @@ void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
     aq_trav_request(t, NULL);
   } else {
     t->step = AQ_TRAV_STEP_NONE;
-    next_attempt(t, step == AQ_TRAV_STEP_COORDINATE, error, why);
+    if (relay) {
+      aq_trav_cancel(t, AQ_ERR_CANCELLED); /* nobody need wait */
+    }
+    /* Without a relay the punching goes on. */
+    next_attempt(t, step == AQ_TRAV_STEP_COORDINATE,
+                 relay ? AQ_ERR_PUNCHING_FAILED : error, why);
   }
   t->move_error = AQ_OK;
 }

@@ -12,7 +12,7 @@
  * writer of ->phase), trav_ask.c (requests to coordinators), trav_agree.c
  * (what they said), trav_recv.c (other arrivals), trav_timeout.c (time),
  * trav_plan.c (steps, pairs, schedule), trav_hard.c (plans with new sockets),
- * trav_watch.c (coordinators that die meanwhile),
+ * trav_relay.c (over a relay), trav_watch.c (coordinators that die meanwhile),
  * trav.c (the rest).
  *
  * SPDX-License-Identifier: MIT */
@@ -34,6 +34,7 @@ typedef struct aq_trav_params {
   uint8_t allow_private; /* private targets although not the same NAT */
   uint8_t repair; /* there is a connection: a dial moves it to another path */
   uint8_t mover;  /* ... which is ours to do, whoever asked: its client */
+  uint8_t relay;  /* the C strategy may use one, see aq_trav_set_relay */
   uint8_t allow_loopback, allow_reserved;
   uint32_t max_attempts;            /* of the C strategy, default 3 */
   aq_duration timeout;              /* of the whole session */
@@ -66,8 +67,9 @@ typedef enum aq_trav_action_kind {
   AQ_TRAV_OBSERVE, /* ask |conn| how it sees |socket| */
   AQ_TRAV_HINT,    /* send |hint| to |conn| */
   AQ_TRAV_CLOSE,   /* give back the extra sockets that no connection has */
-  AQ_TRAV_WATCH    /* see that |conn| lives, where another could be asked; when
+  AQ_TRAV_WATCH,   /* see that |conn| lives, where another could be asked; when
                       it owes no answer, by a PING if |wait| */
+  AQ_TRAV_TUNNEL   /* be an end of the tunnel |session| over |conn| */
 } aq_trav_action_kind;
 
 /* What a HINT says (protocol.md 3.2), but for its session. */
@@ -87,6 +89,7 @@ typedef struct aq_trav_action {
   uint8_t verified;
   aq_punch punch;
   uint8_t guess;  /* of PUNCH: to, or for, a guessed port */
+  uint8_t relay;  /* of DIAL: through the tunnel; |addr| is the relay's */
   uint8_t plan;   /* aq_plan of a REQUEST */
   uint32_t count; /* of OPEN */
   uint32_t guesses;
@@ -125,6 +128,7 @@ int aq_trav_step_coordinate(aq_trav *t, aq_tstamp now,
 int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s);
 int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
                       const aq_hard_step *s);
+int aq_trav_step_relay(aq_trav *t, aq_tstamp now, aq_id via);
 void aq_trav_finish(aq_trav *t, aq_tstamp now, int error);
 void aq_trav_decide(aq_trav *t, aq_tstamp now, int accept);
 /* aq_trav_want: our application asks for the peer that already reaches for us.
@@ -135,6 +139,8 @@ void aq_trav_want(aq_trav *t, aq_tstamp now, aq_duration timeout);
  * after aq_trav_init_target it still is the first attempt's. Clamped. */
 void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s);
 
+/* 1: a coordinator of ours relays, and the C strategy may ask it to. */
+void aq_trav_set_relay(aq_trav *t, int on);
 /* Our NAT is known better now. */
 void aq_trav_set_profile(aq_trav *t, const aq_nat_profile *p);
 
@@ -189,6 +195,11 @@ void aq_trav_handle_unobserved(aq_trav *t, aq_tstamp now, int error);
 /* The peer's HINT, by the coordinator |conn|. */
 void aq_trav_handle_hint(aq_trav *t, aq_tstamp now, aq_id conn,
                          const aq_ctl *hint);
+
+/* What came of TUNNEL: it is there, and |relay| is where the relay is; or an
+ * error. */
+void aq_trav_handle_tunnel(aq_trav *t, aq_tstamp now, const aq_addr *relay,
+                           int error);
 
 void aq_trav_handle_timeout(aq_trav *t, aq_tstamp now);
 aq_tstamp aq_trav_next_timeout(const aq_trav *t);

@@ -92,6 +92,15 @@ void aq_trav_take_answer(aq_trav *t, const aq_ctl *m, aq_id coordinator,
   aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, "the coordinator answered");
   adopt(t, m, coordinator, request);
   synchronized(t);
+  if ((t->plan == AQ_PLAN_RELAY) != (t->hard.wanted == AQ_PLAN_RELAY)) {
+    aq_trav_attempt_failed(t, AQ_ERR_COORDINATION_FAILED,
+                           "the coordinator agreed on another plan");
+    return;
+  }
+  if (t->step == AQ_TRAV_STEP_PUNCH + AQ_PLAN_RELAY) {
+    aq_trav_relay_begin(t);
+    return;
+  }
   if (t->step > AQ_TRAV_STEP_PUNCH) {
     aq_trav_hard_begin(t);
     return;

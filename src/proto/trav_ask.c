@@ -240,14 +240,16 @@ void aq_trav_handle_unasked(aq_trav *t, aq_tstamp now, uint32_t ask,
     return;
   }
   aq_trav_ask *a = &t->ask[i];
+  const char *why = error == AQ_ERR_UNSUPPORTED ? "no coordinator here relays"
+                                                : aq_error_text(error);
   if (t->coordinate.count) {
-    ask_failed(t, a, error, aq_error_text(error), 0);
+    ask_failed(t, a, error, why, 0);
     return;
   }
   /* There is nobody else; those who were asked may still answer. */
-  ask_end(t, a, 0, error, aq_error_text(error));
+  ask_end(t, a, 0, error, why);
   if (aq_trav_asks(t) == 0) {
-    blame_ask(t, error, aq_error_text(error));
+    blame_ask(t, error, why);
     aq_trav_attempt_failed(t, t->ask_error, t->ask_why);
   }
 }

@@ -57,7 +57,8 @@ aq_duration aq_trav_first_rtt(const aq_trav *t) {
   if (!t->rtt) {
     return 0;
   }
-  aq_duration straight = t->rtt_measured ? t->rtt : t->rtt / 2;
+  int whole = t->rtt_measured || t->plan == AQ_PLAN_RELAY;
+  aq_duration straight = whole ? t->rtt : t->rtt / 2;
   return aq_time_clamp((straight + RETRY) / 3, 10 * AQ_MS, AQ_S);
 }
 
@@ -142,6 +143,18 @@ void aq_trav_dial_heard(aq_trav *t) {
   }
 }
 
+int aq_trav_dial_relay(aq_trav *t, const aq_addr *relay) {
+  aq_trav_dial *d =
+      start(t, relay, AQ_TRAV_HOME, 1, AQ_TRAV_VALIDATION_TIMEOUT);
+  if (d) {
+    aq_trav_action *a = &t->action[(t->action_head + t->action_count - 1) %
+                                   AQ_TRAV_MAX_ACTIONS];
+    a->relay = d->relay = 1;
+    say(t, d, t->p.repair ? "path validation" : "the peer, over the relay");
+  }
+  return d != NULL;
+}
+
 static void known_ended(aq_trav *t) {
   if (aq_trav_dials(t, WHICH_KNOWN) ||
       t->timer[AQ_TRAV_TIMER_KNOWN] != AQ_NEVER) {
@@ -203,7 +216,8 @@ void aq_trav_hangup(aq_trav *t, unsigned which, int error) {
       aq_trav_drop(t, AQ_TRAV_DIAL, d->id);
     }
     aq_trav_record_close(t, d->record, error, NULL);
-    if (!d->known && t->pair[d->pair].state == AQ_PAIR_IN_PROGRESS) {
+    if (!d->known && !d->relay &&
+        t->pair[d->pair].state == AQ_PAIR_IN_PROGRESS) {
       t->pair[d->pair].state = AQ_PAIR_CANCELLED;
     }
     memset(d, 0, sizeof(*d));
@@ -236,6 +250,10 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
   if (was.known) {
     t->step_error = aq_trav_worse(t->step_error, error);
     known_ended(t);
+    return;
+  }
+  if (was.relay) {
+    aq_trav_attempt_failed(t, error, text);
     return;
   }
   aq_trav_pair *p = &t->pair[was.pair];

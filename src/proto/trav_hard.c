@@ -27,8 +27,7 @@ int aq_trav_hard_guesses(const aq_trav *t) {
          (t->hard.role == AQ_HARD_OPENER || t->hard.role == AQ_HARD_SPRAYER);
 }
 
-/* We can't do our part: as target we tell the peer, which would wait. */
-static void give_up(aq_trav *t, int error, const char *why) {
+void aq_trav_give_up(aq_trav *t, int error, const char *why) {
   if (!t->initiator) {
     aq_trav_veto(t, 0, AQ_ERR_OVERLOADED);
   }
@@ -97,7 +96,7 @@ void aq_trav_handle_allowed(aq_trav *t, aq_tstamp now, const char *limit) {
   if (limit) {
     char text[80];
     snprintf(text, sizeof(text), "a limit of ours was reached: %s", limit);
-    give_up(t, AQ_ERR_RATE_LIMITED, text);
+    aq_trav_give_up(t, AQ_ERR_RATE_LIMITED, text);
   } else if (h->pending) {
     h->stage = AQ_HARD_OPENING;
   } else {
@@ -168,7 +167,7 @@ void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
     return;
   }
   if (!h->nsock) {
-    give_up(t, AQ_ERR_LIMIT, "no new socket could be opened");
+    aq_trav_give_up(t, AQ_ERR_LIMIT, "no new socket could be opened");
     return;
   }
   h->stage = AQ_HARD_LOOKING;

@@ -107,6 +107,7 @@ typedef struct aq_trav_dial {
   uint8_t known; /* of a dial step, not of a pair */
   uint8_t told;  /* its DIAL action was polled */
   uint8_t heard; /* its address had answered with an authentic punch */
+  uint8_t relay; /* through a tunnel: neither known nor of a pair */
   uint32_t pair; /* index, when not known */
   uint32_t record;
   aq_addr addr;
@@ -198,6 +199,7 @@ struct aq_trav {
   aq_trav_probe probe[AQ_TRAV_PROBE_LOG];
   uint64_t replays;
   uint32_t dials_used; /* in this attempt */
+  uint32_t relays;     /* attempts that asked for a relay, of the C strategy */
   aq_tstamp punch_until;
   uint32_t punches_sent, punches_received, initials_sent;
   aq_trav_hard hard;
@@ -315,7 +317,9 @@ void aq_trav_dial_pair(aq_trav *t, aq_trav_pair *pair);
 void aq_trav_dial_heard(aq_trav *t);
 void aq_trav_dial_known(aq_trav *t); /* KNOWN is due */
 aq_trav_dial *aq_trav_dial_find(aq_trav *t, uint32_t id);
-/* which: 1 known, 2 of pairs, 3 all. */
+/* One through the tunnel over |relay|. Returns 0 when there is no room. */
+int aq_trav_dial_relay(aq_trav *t, const aq_addr *relay);
+/* which: 1 known, 2 of this attempt, 3 all. */
 uint32_t aq_trav_dials(const aq_trav *t, unsigned which);
 void aq_trav_hangup(aq_trav *t, unsigned which, int error);
 void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error);
@@ -368,6 +372,14 @@ int aq_trav_settle(aq_trav *t, const uint8_t session[AQ_CTL_SESSION_LEN]);
 /* aq_trav_veto: as target, agreed[|i|] is off because of |error|. */
 void aq_trav_veto(aq_trav *t, size_t i, int error);
 
+/* ---- trav_relay.c ----------------------------------------------------------
+ */
+
+/* Asks for a relay: |via|, or 0 for any. */
+void aq_trav_relay_request(aq_trav *t, aq_id via);
+/* The plan that was agreed on, RELAY; consent is there. */
+void aq_trav_relay_begin(aq_trav *t);
+
 /* ---- trav.c, trav_timeout.c -----------------------------------------------
  */
 
@@ -375,6 +387,9 @@ void aq_trav_clock(aq_trav *t, aq_tstamp now);
 /* aq_trav_attempt_failed: the running step or attempt came to nothing; what
  * is next depends on the strategy. */
 void aq_trav_attempt_failed(aq_trav *t, int error, const char *why);
+/* aq_trav_give_up: we can't do our part of what was agreed on. As target we
+ * tell the peer, which would wait. */
+void aq_trav_give_up(aq_trav *t, int error, const char *why);
 /* Nothing can come of this attempt any more; looks and then shortens the
  * phase. */
 void aq_trav_check_spent(aq_trav *t);

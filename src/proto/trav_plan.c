@@ -338,7 +338,9 @@ void aq_trav_arm(aq_trav *t, const aq_punch_step *s) {
 }
 
 void aq_trav_begin(aq_trav *t) {
-  if (t->plan == AQ_PLAN_PUNCH) {
+  if (t->plan == AQ_PLAN_RELAY) {
+    aq_trav_relay_begin(t);
+  } else if (t->plan == AQ_PLAN_PUNCH) {
     aq_trav_arm(t, &t->schedule);
   } else {
     aq_trav_hard_begin(t);

@@ -130,8 +130,8 @@ int aq_trav_handle_punch(aq_trav *t, aq_tstamp now, uint32_t socket,
   int by_initiator = (p->flags & AQ_PUNCH_FLAG_INITIATOR) != 0;
   if (t->over || from->family == 0 || from->port == 0 ||
       by_initiator == t->initiator || !aq_trav_key(t, p->session) ||
-      !hears_punches(t) || !aq_trav_settle(t, p->session) ||
-      is_replay(t, p->seq)) {
+      t->plan == AQ_PLAN_RELAY || !hears_punches(t) ||
+      !aq_trav_settle(t, p->session) || is_replay(t, p->seq)) {
     return 0;
   }
   aq_duration rtt = 0;
@@ -266,7 +266,8 @@ void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now,
   aq_event *e = aq_trav_note(t, AQ_EVENT_CANDIDATE_DISCOVERED, &spare);
   e->addr = c->addr;
   e->cand = *r;
-  if (t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION) {
+  if (t->plan != AQ_PLAN_RELAY &&
+      (t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION)) {
     aq_trav_pairs_more(t, r);
   }
 }

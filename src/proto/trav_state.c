@@ -30,6 +30,7 @@ static const aq_trav_rule RULES[] = {
     {AQ_PHASE_COORDINATION, AQ_PHASE_CONNECTED, "a dial was faster"},
     {AQ_PHASE_COORDINATION, AQ_PHASE_FAILED, "finished or out of time"},
     {AQ_PHASE_SYNCHRONIZATION, AQ_PHASE_PUNCHING, "the start delay is over"},
+    {AQ_PHASE_SYNCHRONIZATION, AQ_PHASE_VALIDATION, "the tunnel is there"},
     {AQ_PHASE_SYNCHRONIZATION, AQ_PHASE_COORDINATION, "a request is sent"},
     {AQ_PHASE_SYNCHRONIZATION, AQ_PHASE_DISCOVERY,
      "refused or expired; another try"},

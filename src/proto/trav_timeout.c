@@ -34,15 +34,18 @@ static void phase_due(aq_trav *t) {
       aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED, text);
     } else {
       aq_trav_attempt_failed(t, AQ_ERR_TIMEOUT,
-                             "nobody decided whether to punch");
+                             "nobody decided whether to take part");
     }
     break;
   case AQ_PHASE_PUNCHING:
     aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED, text);
     break;
   case AQ_PHASE_VALIDATION:
-    aq_trav_attempt_failed(t, AQ_ERR_VALIDATION_TIMEOUT,
-                           "an address answered, but no handshake finished");
+    aq_trav_attempt_failed(
+        t, AQ_ERR_VALIDATION_TIMEOUT,
+        t->plan == AQ_PLAN_RELAY
+            ? "no handshake finished over the relay"
+            : "an address answered, but no handshake finished");
     break;
   default:
     break;

@@ -83,6 +83,7 @@ size_t aq_endpoint_get_bootstrap(const aq_endpoint *ep, aq_bootstrap_info *out,
       o->addr = b->conf.addr;
       o->connected = b->connected;
       o->can_coordinate = b->can_coordinate;
+      o->can_relay = b->relays;
       o->has_peer = b->has_peer;
       o->peer = b->peer;
       o->last_seen = b->last_seen;
@@ -126,7 +127,8 @@ static aq_link *known_link(aq_endpoint *ep, const aq_boot *b) {
     return NULL;
   }
   aq_contact *k = aq_contact_find(ep, &b->conf.peer);
-  return k != NULL ? k->exposed : NULL;
+  aq_link *l = k != NULL ? k->exposed : NULL;
+  return l != NULL && !aq_tunnel_is_socket(l->socket) ? l : NULL;
 }
 
 static void dial(aq_endpoint *ep, aq_boot *b) {
@@ -225,7 +227,7 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
   }
   b->connected = 0;
   b->can_coordinate = 0;
-  b->observes = 0;
+  b->observes = b->relays = 0;
   if (!was) {
     b->failures++;
   }
@@ -244,6 +246,7 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
 void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m) {
   static const uint8_t none[AQ_CTL_TOKEN_LEN];
   b->can_coordinate = (m->capabilities & AQ_CTL_CAP_COORDINATE) != 0;
+  b->relays = (m->capabilities & AQ_CTL_CAP_RELAY) != 0;
   b->last_seen = ep->now;
   b->rtt = aq_link_rtt(b->link);
   if (m->observed.family != 0) {
@@ -276,12 +279,13 @@ static int is_better(const aq_boot *a, const aq_boot *b, uint32_t used) {
   return a->rtt < b->rtt;
 }
 
-aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used) {
+aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used,
+                      int relay) {
   aq_boot *best = NULL;
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     aq_boot *b = &ep->boot[i];
     if (!b->used || !b->connected || !b->can_coordinate ||
-        (tried & (1u << b->index))) {
+        (relay && !b->relays) || (tried & (1u << b->index))) {
       continue;
     }
     b->rtt = aq_link_rtt(b->link);
@@ -297,14 +301,15 @@ aq_boot *aq_boot_of_conn(aq_endpoint *ep, aq_id conn) {
   return l != NULL && l->boot != NULL && l->boot->connected ? l->boot : NULL;
 }
 
-int aq_boot_hope(const aq_endpoint *ep, uint32_t tried) {
+int aq_boot_hope(const aq_endpoint *ep, uint32_t tried, int relay) {
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     const aq_boot *b = &ep->boot[i];
     if (!b->used || (tried & (1u << b->index))) {
       continue;
     }
+    int able = relay ? b->relays : b->can_coordinate;
     if (b->connected ? (aq_conn_has_control(b->link->c) &&
-                        (b->can_coordinate || !b->link->registered))
+                        (able || !b->link->registered))
                      : b->failures == 0) {
       return 1;
     }

@@ -23,6 +23,7 @@ struct aq_link;
 typedef struct aq_boot {
   aq_bootstrap_addr conf;
   uint8_t used, connected, can_coordinate, has_peer;
+  uint8_t relays; /* it said so in its REGISTERED */
   uint32_t index; /* bit in aq_session.tried */
   aq_peer_id peer;
   struct aq_link *link; /* dialing or connected */
@@ -54,13 +55,16 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why);
 void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m);
 /* A request to it was given up without an answer. */
 void aq_boot_unanswered(aq_endpoint *ep, aq_boot *b);
-/* The best connected coordinator that is not in |tried|: one that is not in
- * |used|, that answers, with the least rtt, in this order. */
-aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used);
+/* The best connected coordinator that is not in |tried|, and relays if |relay|:
+ * one that is not in |used|, that answers, with the least rtt, in this order.
+ */
+aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used,
+                      int relay);
 /* The one that is connected over |conn|, or NULL. */
 aq_boot *aq_boot_of_conn(aq_endpoint *ep, aq_id conn);
-/* 1 when some node that is not in |tried| may still become a coordinator: it is
- * being dialed, waits for its turn, or has not said yet what it can do. */
-int aq_boot_hope(const aq_endpoint *ep, uint32_t tried);
+/* 1 when some node that is not in |tried| may still become a coordinator, or a
+ * relay if |relay|: it is being dialed, waits for its turn, or has not said yet
+ * what it can do. */
+int aq_boot_hope(const aq_endpoint *ep, uint32_t tried, int relay);
 
 #endif

@@ -12,9 +12,25 @@
 #define AQ_MAX_RESET 64
 #define AQ_MIN_RESET 21
 
+/* An answer without a connection, over a tunnel. */
+static int out_over_tunnel(aq_endpoint *ep, uint32_t socket,
+                           const uint8_t *data, size_t len) {
+  uint8_t buf[AQ_OUT_LEN];
+  aq_transmit t = {.socket = socket, .len = len};
+  if (len > sizeof(buf) - AQ_TUNNEL_HEAD) {
+    return 0;
+  }
+  memcpy(buf, data, len);
+  return aq_tunnel_send(ep, &t, buf) &&
+         aq_demux_out(ep, t.socket, &t.local, &t.remote, 0, buf, t.len);
+}
+
 int aq_demux_out(aq_endpoint *ep, uint32_t socket, const aq_addr *local,
                  const aq_addr *to, uint8_t ttl, const uint8_t *data,
                  size_t len) {
+  if (aq_tunnel_is_socket(socket)) {
+    return out_over_tunnel(ep, socket, data, len);
+  }
   if (ep->out == NULL) {
     /* Not zeroed: an entry is written whole before it is read. */
     ep->out = aq_mem_resize(&ep->mem, NULL, AQ_OUT_RING * sizeof(*ep->out));
@@ -285,6 +301,8 @@ void aq_demux_handle(aq_endpoint *ep, const aq_datagram *d, const uint8_t *data,
     on_short(ep, d, data, len);
   } else if (aq_observe_is(data, len)) {
     aq_observe_datagram(ep, d, data, len);
+  } else if (aq_tunnel_is(data, len)) {
+    aq_tunnel_datagram(ep, d, data, len);
   } else {
     aq_session_punched(ep, d, data, len);
   }

@@ -98,7 +98,9 @@ static int init_coordinator(aq_endpoint *ep) {
   aq_coord_params_init(&cp);
   cp.allow_reserved = p->allow_reserved;
   ep->shared.coordinates = 1;
-  return aq_coord_new(&ep->coord, &cp, &ep->env);
+  int rv = aq_relay_init(ep);
+  cp.relays = ep->relay != NULL;
+  return rv != 0 ? rv : aq_coord_new(&ep->coord, &cp, &ep->env);
 }
 
 static int init_all(aq_endpoint *ep, const aq_endpoint_params *params,
@@ -248,6 +250,7 @@ void aq_endpoint_del(aq_endpoint *ep) {
     aq_mem_free(&mem, k);
   }
   aq_coord_del(ep->coord);
+  aq_relay_del(ep->relay);
   aq_tls_ctx_del(ep->shared.tls);
   aq_timer_heap_free(&ep->link_timers);
   aq_timer_heap_free(&ep->session_timers);
@@ -263,6 +266,8 @@ void aq_endpoint_del(aq_endpoint *ep) {
   aq_mem_free(&mem, ep->record);
   aq_mem_free(&mem, ep->token);
   aq_mem_free(&mem, ep->extra);
+  aq_mem_free(&mem, ep->tunnel);
+  aq_mem_free(&mem, ep->relay_out);
   aq_mem_free(&mem, ep->later);
   aq_mem_free(&mem, ep->ask);
   aq_profile_del(ep);
@@ -284,7 +289,8 @@ const aq_local_socket *aq_ep_socket(const aq_endpoint *ep, uint32_t index) {
       return &ep->sock[i];
     }
   }
-  return aq_extra_get(ep, index);
+  const aq_tunnel *t = aq_tunnel_get(ep, index);
+  return t != NULL ? &t->sock : aq_extra_get(ep, index);
 }
 
 const aq_local_socket *aq_ep_socket_for(const aq_endpoint *ep,
@@ -382,6 +388,10 @@ int aq_endpoint_handle_timeout(aq_endpoint *ep, aq_tstamp now) {
   aq_boot_timeout(ep);
   aq_cand_timeout(ep);
   aq_observe_timeout(ep);
+  aq_tunnel_timeout(ep);
+  if (ep->relay != NULL) {
+    aq_relay_timeout(ep->relay, ep->now);
+  }
   aq_ep_settle(ep);
   aq_session_bury(ep);
   return 0;
@@ -394,6 +404,10 @@ aq_tstamp aq_endpoint_next_timeout(const aq_endpoint *ep) {
   t = aq_time_min(t, ep->publish_at);
   t = aq_time_min(t, aq_observe_next(ep));
   t = aq_time_min(t, aq_profile_next(ep));
+  t = aq_time_min(t, aq_tunnel_next(ep));
+  if (ep->relay != NULL) {
+    t = aq_time_min(t, aq_relay_next_timeout(ep->relay));
+  }
   return aq_time_min(t, aq_session_bury_at(ep));
 }
 
@@ -417,6 +431,43 @@ static int may_send(aq_link *l, const aq_transmit *t) {
   return 0;
 }
 
+/* What connections have to say; those over a tunnel to their relay. */
+static int poll_links(aq_endpoint *ep, aq_transmit *t, uint8_t *buf,
+                      size_t buflen) {
+  size_t room = ep->ntunnel > 0 ? AQ_TUNNEL_ROOM : buflen;
+  aq_list *node;
+  while ((node = aq_list_pop_front(&ep->ready)) != NULL) {
+    aq_link *l = aq_list_entry(node, aq_link, ready_node);
+    if (l->c == NULL || l->doomed) {
+      continue;
+    }
+    memset(t, 0, sizeof(*t));
+    int rv = aq_conn_poll_transmit(l->c, ep->now, t, buf, room);
+    aq_link_touch(l);
+    if (rv == 1 && !may_send(l, t)) {
+      AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_REFUSED, l, t->socket,
+                                   &t->remote, buf, t->len, t->segment));
+      aq_ep_settle(ep);
+      continue;
+    }
+    if (rv == 1) {
+      AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_SENT, l, t->socket,
+                                   &t->remote, buf, t->len, t->segment));
+      if (aq_tunnel_is_socket(t->socket) && !aq_tunnel_send(ep, t, buf)) {
+        aq_ep_settle(ep);
+        continue;
+      }
+      count_sent(ep, t);
+      aq_ep_settle(ep); /* puts it at the back when it wants more */
+      return 1;
+    }
+    /* It has nothing to say whatever it wants; its timer brings it back. */
+    l->dirty = 2;
+    aq_ep_settle(ep);
+  }
+  return 0;
+}
+
 int aq_endpoint_poll_transmit(aq_endpoint *ep, aq_tstamp now, aq_transmit *t,
                               uint8_t *buf, size_t buflen) {
   aq_ep_enter(ep, now);
@@ -430,31 +481,18 @@ int aq_endpoint_poll_transmit(aq_endpoint *ep, aq_tstamp now, aq_transmit *t,
     count_sent(ep, t);
     return 1;
   }
-  aq_list *node;
-  while ((node = aq_list_pop_front(&ep->ready)) != NULL) {
-    aq_link *l = aq_list_entry(node, aq_link, ready_node);
-    if (l->c == NULL || l->doomed) {
-      continue;
-    }
-    memset(t, 0, sizeof(*t));
-    int rv = aq_conn_poll_transmit(l->c, ep->now, t, buf, buflen);
-    aq_link_touch(l);
-    if (rv == 1 && !may_send(l, t)) {
-      AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_REFUSED, l, t->socket,
-                                   &t->remote, buf, t->len, t->segment));
-      aq_ep_settle(ep);
-      continue;
-    }
-    if (rv == 1) {
-      AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_SENT, l, t->socket,
-                                   &t->remote, buf, t->len, t->segment));
-      count_sent(ep, t);
-      aq_ep_settle(ep); /* puts it at the back when it wants more */
-      return 1;
-    }
-    /* It has nothing to say whatever it wants; its timer brings it back. */
-    l->dirty = 2;
-    aq_ep_settle(ep);
+  ep->relay_turn = !ep->relay_turn;
+  if ((ep->relay_turn || aq_list_is_empty(&ep->ready)) &&
+      aq_relay_poll(ep, t, buf)) {
+    count_sent(ep, t);
+    return 1;
+  }
+  if (poll_links(ep, t, buf, buflen)) {
+    return 1;
+  }
+  if (aq_relay_poll(ep, t, buf)) {
+    count_sent(ep, t);
+    return 1;
   }
   return 0;
 }

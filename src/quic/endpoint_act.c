@@ -69,7 +69,8 @@ static int send_request(aq_session *s, aq_link *l, uint32_t ask) {
 static aq_link *choose_coordinator(aq_session *s, aq_id via) {
   aq_endpoint *ep = s->ep;
   aq_boot *b =
-      via != 0 ? aq_boot_of_conn(ep, via) : aq_boot_best(ep, s->tried, s->used);
+      via != 0 ? aq_boot_of_conn(ep, via)
+               : aq_boot_best(ep, s->tried, s->used, s->plan == AQ_PLAN_RELAY);
   return b != NULL ? b->link : NULL;
 }
 
@@ -90,8 +91,11 @@ static int try_request(aq_session *s, size_t i) {
     rv = send_request(s, l, ask) != 0 ? AQ_ERR_COORDINATION_FAILED : 0;
   } else if (s->want[i].via != 0) {
     rv = AQ_ERR_PEER_NOT_CONNECTED;
-  } else if (!s->want[i].wait || !aq_boot_hope(ep, s->tried)) {
-    rv = AQ_ERR_NO_BOOTSTRAP_NODES;
+  } else if (!s->want[i].wait ||
+             !aq_boot_hope(ep, s->tried, s->plan == AQ_PLAN_RELAY)) {
+    rv = s->plan == AQ_PLAN_RELAY && aq_boot_best(ep, 0, 0, 0) != NULL
+             ? AQ_ERR_UNSUPPORTED
+             : AQ_ERR_NO_BOOTSTRAP_NODES;
   } else {
     return 0;
   }
@@ -145,6 +149,7 @@ void aq_session_coordinators(aq_endpoint *ep, const aq_link *lost,
     if (again != NULL) {
       s->tried &= ~(1u << again->index);
     }
+    aq_trav_set_relay(s->trav, aq_session_may_relay(ep));
     if (lost != NULL) {
       aq_trav_handle_lost(s->trav, ep->now, lost->id);
       aq_session_touch(s);
@@ -174,7 +179,7 @@ static void send_cancel(aq_session *s, const aq_trav_action *a) {
 static void watch(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
   aq_boot *b = aq_boot_of_conn(ep, a->conn);
-  if (b == NULL || aq_boot_best(ep, s->tried, 0) == NULL) {
+  if (b == NULL || aq_boot_best(ep, s->tried, 0, 0) == NULL) {
     return;
   }
   if (aq_link_is_silent(b->link)) {
@@ -381,12 +386,23 @@ static int has_answered(const aq_session *s, const aq_addr *a) {
   return 0;
 }
 
-static void dial(aq_session *s, const aq_trav_action *a) {
-  aq_endpoint *ep = s->ep;
+/* May a dial go to |a->addr|, as it is? What goes over a tunnel goes to a
+ * coordinator of ours. */
+static int may_dial(const aq_session *s, const aq_trav_action *a) {
   aq_guard_request r;
   aq_session_guard(s, a, &r);
+  return is_known(s, &a->addr) || aq_guard_classify(&r) == AQ_GUARD_OK;
+}
+
+static void dial(aq_session *s, const aq_trav_action *action) {
+  aq_endpoint *ep = s->ep;
+  aq_trav_action real = *action, *a = &real;
+  const aq_tunnel *t = a->relay ? aq_tunnel_of(ep, s->id) : NULL;
   int rv = 0;
-  if (!is_known(s, &a->addr) && aq_guard_classify(&r) != AQ_GUARD_OK) {
+  if (t != NULL) {
+    a->addr = t->peer;
+    a->socket = t->sock.index;
+  } else if (a->relay || !may_dial(s, a)) {
     AQ_LIMIT_HIT(ep, limit_punch_forbidden);
     rv = AQ_ERR_ADDRESS;
   }
@@ -413,7 +429,8 @@ static void dial(aq_session *s, const aq_trav_action *a) {
             aq_record_dial(s, AQ_RECORD_DIAL, l->pub, l->socket, &a->addr, 0));
   l->session = s->id;
   l->dial = a->dial;
-  l->unproven = !is_known(s, &a->addr) && !has_answered(s, &a->addr);
+  l->unproven =
+      t == NULL && !is_known(s, &a->addr) && !has_answered(s, &a->addr);
   size_t at = s->ndial < AQ_TRAV_MAX_DIALS ? s->ndial++ : 0;
   s->dials[at].dial = a->dial;
   s->dials[at].link = l->id;
@@ -460,12 +477,20 @@ void aq_session_connected(aq_session *s, aq_link *l) {
     aq_trav_handle_dial(s->trav, l->ep->now, l->dial, 0, rtt);
   }
   if (!aq_trav_is_over(s->trav)) {
-    aq_trav_handle_connected(s->trav, l->ep->now, &l->remote, rtt);
+    aq_addr remote, local;
+    (void)aq_tunnel_show(l, &remote, &local);
+    aq_trav_handle_connected(s->trav, l->ep->now, &remote, rtt);
   }
   aq_session_touch(s);
 }
 
-aq_duration aq_session_first_rtt(const aq_endpoint *ep, const aq_addr *remote) {
+aq_duration aq_session_first_rtt(const aq_endpoint *ep, uint32_t socket,
+                                 const aq_addr *remote) {
+  const aq_tunnel *t = aq_tunnel_get(ep, socket);
+  const aq_session *of = t != NULL ? aq_session_get(ep, t->owner) : NULL;
+  if (t != NULL) {
+    return of != NULL && !of->over ? aq_trav_first_rtt(of->trav) : 0;
+  }
   aq_list_each(node, &ep->sessions) {
     const aq_session *s = aq_list_entry(node, aq_session, node);
     if (!s->over && aq_trav_expects(s->trav, remote)) {
@@ -518,6 +543,9 @@ static void act(aq_session *s, const aq_trav_action *a) {
   case AQ_TRAV_WATCH:
     watch(s, a);
     break;
+  case AQ_TRAV_TUNNEL:
+    aq_hard_tunnel(s, a);
+    break;
   case AQ_TRAV_DONE:
     break; /* aq_trav_is_over tells */
   }
@@ -552,11 +580,15 @@ static void tell(aq_session *s, const aq_event *from) {
   case AQ_EVENT_PATH_VALIDATED: {
     const aq_link *l = aq_link_get(ep, s->conn);
     if (l != NULL) {
+      aq_addr remote;
       e->conn = l->pub;
-      e->local = l->local;
+      e->relayed = (uint8_t)aq_tunnel_show(l, &remote, &e->local);
     }
     break;
   }
+  case AQ_EVENT_TRAVERSAL_FAILED:
+    e->fallback_available = (uint8_t)aq_session_may_relay(ep);
+    break;
   case AQ_EVENT_COORDINATION_REQUESTED:
   case AQ_EVENT_COORDINATION_SYNCHRONIZED: {
     const aq_link *l = aq_link_get(ep, e->conn);
@@ -691,7 +723,8 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
     refuse(l, m, AQ_ERR_REFUSED);
     return;
   }
-  if (!aq_session_allowed(ep, &m->peer) || !aq_hard_allowed(ep, m->plan)) {
+  if (!aq_session_allowed(ep, &m->peer) || !aq_hard_allowed(ep, m->plan) ||
+      (m->plan == AQ_PLAN_RELAY && !l->boot->relays)) {
     refuse(l, m, AQ_ERR_NOT_ALLOWED);
     return;
   }
@@ -705,8 +738,8 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
   aq_session *s = k != NULL ? k->session : NULL;
   if (k == NULL) {
     refuse(l, m, AQ_ERR_OVERLOADED);
-  } else if (m->plan == AQ_PLAN_REPAIR && k->exposed != NULL &&
-             !aq_repair_wanted(k->exposed)) {
+  } else if ((m->plan == AQ_PLAN_REPAIR || m->plan == AQ_PLAN_RELAY) &&
+             k->exposed != NULL && !aq_repair_wanted(k->exposed)) {
     refuse(l, m, AQ_ERR_OVERLOADED);
   } else if (s != NULL && !s->over) {
     aq_trav_handle_offer(s->trav, ep->now, m, l->id);

@@ -129,6 +129,12 @@ int aq_conn_get_info(const aq_endpoint *ep, aq_id conn, aq_conn_info *out) {
   }
   memset(out, 0, sizeof(*out));
   aq_conn_get_info_of(l->c, ep->now, out);
+  aq_addr remote, local;
+  if (aq_tunnel_show(l, &remote, &local)) {
+    out->relayed = 1;
+    out->remote = remote;
+    out->local = local;
+  }
   out->bootstrap = l->boot != NULL;
   out->outgoing = l->client;
   out->session = l->session;

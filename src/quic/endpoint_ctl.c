@@ -53,7 +53,8 @@ void aq_ctl_register(aq_link *l) {
   aq_ctl m;
   memset(&m, 0, sizeof(m));
   m.type = AQ_CTL_REGISTER;
-  m.capabilities = ep->coord != NULL ? AQ_CTL_CAP_COORDINATE : 0;
+  m.capabilities = (ep->coord != NULL ? AQ_CTL_CAP_COORDINATE : 0) |
+                   (ep->relay != NULL ? AQ_CTL_CAP_RELAY : 0);
   m.profile = ep->profile;
   m.cand_count = aq_ep_published(ep, m.cand, AQ_MAX_CANDIDATES);
   (void)aq_ctl_send(l, &m);
@@ -72,6 +73,24 @@ static void fill_peer(aq_coord_peer *p, aq_link *l) {
   p->rtt = aq_link_rtt(l);
 }
 
+/* A tunnel from |l| is wanted. Returns 1 when |m| was answered. */
+static int refuse_tunnel(aq_link *l, const aq_ctl *m, const aq_link *to) {
+  uint64_t error = aq_relay_asked(l->ep, l, to);
+  if (error == 0) {
+    return 0;
+  }
+  aq_ctl r;
+  memset(&r, 0, sizeof(r));
+  r.type = AQ_CTL_ERROR;
+  r.request = m->request;
+  r.error = error;
+  r.retry_after_ms =
+      error == AQ_CTL_ERR_NOT_ALLOWED ? 0 : AQ_RELAY_IDLE / AQ_MS;
+  l->ep->stats.coordinator_refused++;
+  (void)aq_ctl_send(l, &r);
+  return 1;
+}
+
 static void coordinate(aq_link *l, const aq_ctl *m) {
   aq_endpoint *ep = l->ep;
   aq_ctl hint;
@@ -84,6 +103,9 @@ static void coordinate(aq_link *l, const aq_ctl *m) {
   if (m->type == AQ_CTL_REQUEST) {
     aq_link *t = aq_link_get(ep, aq_coord_lookup(ep->coord, &m->peer));
     if (t != NULL && t->c != NULL && !aq_conn_is_closed(t->c)) {
+      if (m->plan == AQ_PLAN_RELAY && refuse_tunnel(l, m, t)) {
+        return;
+      }
       fill_peer(&target, t);
       to = &target;
     }
@@ -93,6 +115,8 @@ static void coordinate(aq_link *l, const aq_ctl *m) {
     hint = *m;
     hint.observed = aq_observe_seen(l, m->cookie);
     m = &hint;
+  } else if (m->type == AQ_CTL_VETO || m->type == AQ_CTL_CANCEL) {
+    aq_relay_over(l, m->session);
   }
   /* A session's id and key, or the salt of the tables. */
   if ((m->type == AQ_CTL_REQUEST || m->type == AQ_CTL_REGISTER) &&
@@ -110,6 +134,10 @@ static void coordinate(aq_link *l, const aq_ctl *m) {
     if (t != NULL && out[i].m.type == AQ_CTL_REGISTERED) {
       aq_observe_grant(t, &out[i].m);
     }
+    if (t == l && out[i].m.type == AQ_CTL_ANSWER &&
+        out[i].m.plan == AQ_PLAN_RELAY && to != NULL) {
+      aq_relay_agreed(ep, l, aq_link_get(ep, to->conn), out[i].m.session);
+    }
     if (t != NULL) {
       (void)aq_ctl_send(t, &out[i].m);
     }
@@ -124,7 +152,9 @@ static void decline(aq_link *l, const aq_ctl *m) {
   memset(&r, 0, sizeof(r));
   if (m->type == AQ_CTL_REGISTER) {
     r.type = AQ_CTL_REGISTERED;
-    r.observed = l->remote;
+    if (!aq_tunnel_is_socket(l->socket)) {
+      r.observed = l->remote;
+    }
   } else if (m->type == AQ_CTL_REQUEST) {
     r.type = AQ_CTL_ERROR;
     r.request = m->request;
@@ -150,6 +180,11 @@ static void registered(aq_link *l, const aq_ctl *m) {
   aq_boot_registered(ep, l->boot, m);
 }
 
+/* We vouch for where a peer is, so it must be connected itself. */
+static int coordinates_for(const aq_link *l) {
+  return l->ep->coord != NULL && !aq_tunnel_is_socket(l->socket);
+}
+
 static void message(aq_link *l, const aq_ctl *m) {
   /* Only a node that we chose may send us somewhere. */
   int ours = l->boot != NULL && l->boot->connected;
@@ -157,7 +192,7 @@ static void message(aq_link *l, const aq_ctl *m) {
   case AQ_CTL_REGISTER:
   case AQ_CTL_REQUEST:
   case AQ_CTL_VETO:
-    if (l->ep->coord != NULL) {
+    if (coordinates_for(l)) {
       coordinate(l, m);
     } else {
       decline(l, m);
@@ -167,10 +202,11 @@ static void message(aq_link *l, const aq_ctl *m) {
   case AQ_CTL_HINT:
     if (ours && m->type == AQ_CTL_CANCEL) {
       aq_session_cancelled(l, m);
+      aq_tunnel_cancelled(l, m->session);
     } else if (ours) {
       aq_hard_hinted(l, m);
     }
-    if (l->ep->coord != NULL) {
+    if (coordinates_for(l)) {
       coordinate(l, m);
     }
     break;

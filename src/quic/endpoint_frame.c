@@ -120,7 +120,8 @@ void aq_frame_sync(aq_link *l) {
 }
 
 void aq_frame_send_observed(aq_link *l) {
-  if (aq_addr_equal(&l->told_observed, &l->remote)) {
+  if (aq_addr_equal(&l->told_observed, &l->remote) ||
+      aq_tunnel_is_socket(l->socket)) {
     return;
   }
   aq_frame f;
@@ -177,6 +178,9 @@ int aq_conn_remove_address(aq_endpoint *ep, aq_tstamp now, aq_id conn,
 int aq_link_observed(aq_link *l, const aq_addr *addr, uint64_t seq) {
   aq_endpoint *ep = l->ep;
   int news = !aq_addr_equal(&l->observed, addr);
+  if (aq_tunnel_is_socket(l->socket)) {
+    return 0; /* whoever is behind a relay doesn't see us */
+  }
   if (news && !aq_rate_take(&l->obs_rate, ep->now, AQ_OBS_RATE, AQ_OBS_BURST)) {
     AQ_LIMIT_HIT(ep, limit_extension_frames);
     return 0; /* no path changes so often */

@@ -36,6 +36,7 @@ void aq_hard_open(aq_session *s, const aq_trav_action *a) {
 
 void aq_hard_close(aq_session *s) {
   aq_extra_release_all(s->ep, s->id);
+  aq_tunnel_release(s->ep, s->id);
   aq_observe_drop(s->ep, s->id);
   aq_guard_end_guess(&s->ep->guard, aq_session_key(s));
 }
@@ -101,7 +102,18 @@ void aq_hard_hinted(aq_link *l, const aq_ctl *m) {
   aq_session_touch(s);
 }
 
+void aq_hard_tunnel(aq_session *s, const aq_trav_action *a) {
+  aq_endpoint *ep = s->ep;
+  aq_tunnel *t = NULL;
+  aq_tunnel_release(ep, s->id); /* of an attempt before */
+  int rv = aq_tunnel_open(ep, a->conn, a->session, s->id, &t);
+  aq_trav_handle_tunnel(s->trav, ep->now, rv == 0 ? &t->relay : NULL, rv);
+}
+
 int aq_hard_allowed(const aq_endpoint *ep, uint64_t plan) {
+  if (plan == AQ_PLAN_RELAY) {
+    return ep->shared.params.enable_relay_fallback;
+  }
   return ep->shared.params.enable_symmetric_nat ||
          (plan != AQ_PLAN_PREDICT && plan != AQ_PLAN_BIRTHDAY);
 }

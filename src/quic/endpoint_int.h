@@ -28,6 +28,7 @@
 #include "proto/disc.h"
 #include "proto/guard.h"
 #include "proto/observe.h"
+#include "proto/relay.h"
 #include "proto/trav.h"
 #include "proto/trav_int.h"
 #include "quic/bootstrap.h"
@@ -159,6 +160,9 @@ typedef struct aq_repair {
   aq_rate rate;
   uint32_t home_socket; /* the path when the attempt began */
   aq_addr home;
+  uint8_t upgrade; /* ... was relayed: it is to become direct */
+  aq_duration upgrade_every, upgrade_gap; /* see aq_relay_step */
+  aq_tstamp upgrade_at;                   /* of a relayed one; 0: not set yet */
 } aq_repair;
 
 /* aq_link: what the endpoint knows of one connection. */
@@ -238,10 +242,11 @@ struct aq_session {
   aq_contact *contact;
   aq_peer_id peer;
   uint8_t initiator, over, dirty, active, doomed;
-  uint8_t repair; /* for |conn|, whose path was lost; not told of */
-  uint8_t plan;   /* aq_plan of this attempt */
-  uint32_t tried; /* boots asked in this attempt */
-  uint32_t used;  /* boots whose answer led to nothing so far */
+  uint8_t repair;            /* for |conn|, whose path was lost; not told of */
+  aq_duration upgrade_every; /* of a relay step */
+  uint8_t plan;              /* aq_plan of this attempt */
+  uint32_t tried;            /* boots asked in this attempt */
+  uint32_t used;             /* boots whose answer led to nothing so far */
   uint32_t attempt;
   uint8_t nonce[AQ_CTL_NONCE_LEN]; /* of this attempt's REQUESTs */
   uint64_t request;                /* the newest that was sent */
@@ -297,6 +302,34 @@ typedef struct aq_extra {
   aq_local_socket sock;
 } aq_extra;
 
+/* aq_tunnel: one that we are an end of, a socket whose index follows those of
+ * the extra ones. It belongs to |owner| (a session's id) and to the connections
+ * that run over it. endpoint_tunnel.c. */
+#define AQ_MAX_TUNNELS 32
+typedef struct aq_tunnel {
+  uint8_t used;
+  uint8_t carried; /* something may be under way */
+  uint8_t id[AQ_TUNNEL_ID_LEN];
+  uint32_t links;
+  uint64_t owner;       /* 0: nobody any more */
+  aq_id via;            /* the connection to the relay */
+  aq_addr relay, local; /* ... its ends, when it was used last */
+  aq_local_socket sock; /* as connections see it: addresses that */
+  aq_addr peer;         /* exist here alone */
+  aq_tstamp close_at;   /* AQ_NEVER: somebody needs it */
+} aq_tunnel;
+
+/* Datagrams that a relay passes on, and as many as go out at once. */
+#define AQ_RELAY_RING 512
+#define AQ_RELAY_LEN 1472 /* what fits Ethernet over IPv4; longer: dropped */
+#define AQ_RELAY_BATCH 40 /* less than AQ_TRANSMIT_MAX */
+typedef struct aq_relay_out {
+  uint32_t socket;
+  uint32_t len;
+  aq_addr local, remote;
+  uint8_t data[AQ_RELAY_LEN];
+} aq_relay_out;
+
 typedef struct aq_saved_token {
   aq_addr addr;
   uint16_t len;
@@ -337,6 +370,8 @@ struct aq_endpoint {
   aq_extra *extra; /* AQ_MAX_EXTRA_SOCKETS, NULL until the first is wanted */
   uint32_t nextra, extra_todo;
   aq_profile *nat; /* NULL until there is somebody to ask */
+  uint32_t ntunnel;
+  aq_tunnel *tunnel; /* AQ_MAX_TUNNELS, NULL until the first */
 
   aq_limits limits;
   aq_guard guard;
@@ -349,6 +384,10 @@ struct aq_endpoint {
   aq_addr hidden[AQ_MAX_CANDIDATES];
   aq_tstamp publish_at; /* new candidates wait for a decision until then */
   aq_coord *coord;
+  aq_relay *relay; /* NULL: we don't */
+  aq_ring relay_ring;
+  aq_relay_out *relay_out; /* AQ_RELAY_RING, NULL until the first */
+  uint8_t relay_turn;      /* it takes turns with our own connections */
   aq_punch_step punch;
   aq_nat_profile profile; /* what was measured, as others are told */
 
@@ -392,6 +431,58 @@ void aq_extra_release_all(aq_endpoint *ep, uint64_t owner);
  * sockets are ignored. */
 void aq_extra_hold(aq_endpoint *ep, uint32_t index);
 void aq_extra_drop(aq_endpoint *ep, uint32_t index);
+
+/* ---- endpoint_tunnel.c: as an end of tunnels -------------------------------
+ */
+
+/* Does |index| name a tunnel, be it gone? */
+int aq_tunnel_is_socket(uint32_t index);
+aq_tunnel *aq_tunnel_get(const aq_endpoint *ep, uint32_t index);
+aq_tunnel *aq_tunnel_of(const aq_endpoint *ep, uint64_t owner);
+/* aq_tunnel_open: the tunnel |id| over the relay at |via|. Returns 0,
+ * AQ_ERR_PEER_NOT_CONNECTED, AQ_ERR_INVAL (the id is in use), AQ_ERR_LIMIT or
+ * AQ_ERR_NOMEM. */
+int aq_tunnel_open(aq_endpoint *ep, aq_id via,
+                   const uint8_t id[AQ_TUNNEL_ID_LEN], uint64_t owner,
+                   aq_tunnel **out);
+/* The owner needs it no longer; connections may. */
+void aq_tunnel_release(aq_endpoint *ep, uint64_t owner);
+/* As aq_extra_hold and aq_extra_drop, which call them. */
+void aq_tunnel_hold(aq_endpoint *ep, uint32_t index);
+void aq_tunnel_drop(aq_endpoint *ep, uint32_t index);
+aq_tstamp aq_tunnel_next(const aq_endpoint *ep);
+void aq_tunnel_timeout(aq_endpoint *ep);
+/* The relay at |via| says that it is over; or |via| is gone. */
+void aq_tunnel_cancelled(aq_link *via, const uint8_t id[AQ_TUNNEL_ID_LEN]);
+void aq_tunnel_lost(aq_endpoint *ep, const aq_link *via);
+/* aq_tunnel_send turns what goes over a tunnel, |t| in |buf|, into what goes to
+ * the relay. |buf| has room: AQ_TUNNEL_ROOM is less than AQ_TRANSMIT_MAX.
+ * Returns 1, or 0: it is lost. */
+#define AQ_TUNNEL_ROOM (65507 - 64 * AQ_TUNNEL_HEAD)
+int aq_tunnel_send(aq_endpoint *ep, aq_transmit *t, uint8_t *buf);
+void aq_tunnel_datagram(aq_endpoint *ep, const aq_datagram *d,
+                        const uint8_t *data, size_t len);
+/* What the outside is told of the path of |l|: over a tunnel the way to the
+ * relay, and 1. */
+int aq_tunnel_show(const aq_link *l, aq_addr *remote, aq_addr *local);
+
+/* ---- endpoint_relay.c: as a relay ------------------------------------------
+ */
+
+int aq_relay_init(aq_endpoint *ep); /* 0 or AQ_ERR_NOMEM */
+/* May |from| have a tunnel to |to|? Returns 0 or an aq_ctl_err, counted. */
+uint64_t aq_relay_asked(aq_endpoint *ep, const aq_link *from,
+                        const aq_link *to);
+void aq_relay_agreed(aq_endpoint *ep, const aq_link *from, const aq_link *to,
+                     const uint8_t id[AQ_TUNNEL_ID_LEN]);
+/* |l| wants the tunnel no longer; or is gone. The other end is told. */
+void aq_relay_over(aq_link *l, const uint8_t id[AQ_TUNNEL_ID_LEN]);
+void aq_relay_gone(aq_link *l);
+void aq_relay_datagram(aq_endpoint *ep, const aq_datagram *d,
+                       const uint8_t id[AQ_TUNNEL_ID_LEN], const uint8_t *data,
+                       size_t len);
+/* The next batch that is passed on: 1, or 0. */
+int aq_relay_poll(aq_endpoint *ep, aq_transmit *t, uint8_t *buf);
 
 /* ---- endpoint_observe.c: observation datagrams -----------------------------
  */
@@ -440,6 +531,8 @@ void aq_hard_opened(aq_endpoint *ep, uint64_t owner, uint32_t index,
 void aq_hard_observed(aq_endpoint *ep, uint64_t owner, uint32_t socket,
                       uint64_t cookie, const aq_addr *addr);
 void aq_hard_hinted(aq_link *l, const aq_ctl *m);
+/* Be an end of the tunnel of |s|. */
+void aq_hard_tunnel(aq_session *s, const aq_trav_action *a);
 /* May a session, ours or a peer's, follow |plan|? */
 int aq_hard_allowed(const aq_endpoint *ep, uint64_t plan);
 
@@ -537,6 +630,8 @@ int aq_repair_is_on(const aq_link *l);
 /* aq_link_is_silent: 1 when an answer is due for longer than it should take. */
 int aq_link_is_silent(const aq_link *l);
 void aq_link_ping(aq_link *l);
+/* There is reason to believe that the path is dead: it is asked. */
+void aq_repair_hurry(aq_link *l);
 /* |s| is an attempt for |l| from now on. */
 void aq_repair_joined(aq_link *l, aq_session *s);
 /* The peer asks for an attempt: 1 welcome, 0 too often. */
@@ -609,7 +704,8 @@ void aq_session_dialed(aq_link *l, int error);
 void aq_session_connected(aq_session *s, aq_link *l);
 /* What is known of the round trip to |remote|, from which a handshake arrives:
  * some session may expect it. 0: nothing. */
-aq_duration aq_session_first_rtt(const aq_endpoint *ep, const aq_addr *remote);
+aq_duration aq_session_first_rtt(const aq_endpoint *ep, uint32_t socket,
+                                 const aq_addr *remote);
 void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
                         const uint8_t *data, size_t len);
 /* A coordinator came or went (|lost| may be NULL): requests that wait look
@@ -631,9 +727,11 @@ void aq_session_bury(aq_endpoint *ep); /* tombs that are old enough */
 aq_tstamp aq_session_bury_at(const aq_endpoint *ep);
 aq_session *aq_session_get(const aq_endpoint *ep, aq_id id);
 int aq_session_allowed(const aq_endpoint *ep, const aq_peer_id *peer);
-/* aq_session_repair begins an attempt for the connection |l|. Returns 0,
- * AQ_ERR_LIMIT, AQ_ERR_NOMEM. */
-int aq_session_repair(aq_link *l, aq_session **out);
+/* aq_session_repair begins an attempt for the connection |l|: to a direct path,
+ * or over a relay. Returns 0, AQ_ERR_LIMIT, AQ_ERR_NOMEM. */
+int aq_session_repair(aq_link *l, int relay, aq_session **out);
+/* Relay fallback is enabled, and a connected coordinator relays. */
+int aq_session_may_relay(aq_endpoint *ep);
 /* Begins as initiator; the caller looked for a running one before. */
 int aq_session_begin(aq_endpoint *ep, aq_contact *k, const aq_addr *known,
                      size_t nknown, aq_duration timeout, aq_session **out);

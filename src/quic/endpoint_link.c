@@ -141,7 +141,8 @@ static void save_token(aq_link *l) {
   aq_endpoint *ep = l->ep;
   size_t len = 0;
   const uint8_t *data = aq_conn_get_token(l->c, &len);
-  if (data == NULL || len == 0 || len > AQ_MAX_TOKEN_LEN) {
+  if (data == NULL || len == 0 || len > AQ_MAX_TOKEN_LEN ||
+      aq_tunnel_is_socket(l->socket)) {
     return;
   }
   if (ep->token == NULL) {
@@ -235,7 +236,7 @@ aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
   cp.local = l->local = d->local;
   cp.remote = l->remote = d->remote;
   cp.handshake_timeout = ep->shared.params.handshake_timeout;
-  cp.initial_rtt = aq_session_first_rtt(ep, &d->remote);
+  cp.initial_rtt = aq_session_first_rtt(ep, d->socket, &d->remote);
   cp.hd = hd;
   cp.retry_odcid = odcid;
   cp.token_type = token_type;
@@ -427,8 +428,7 @@ static void on_path_changed(aq_link *l, const aq_notice *n) {
     aq_event *e = aq_ep_event(l->ep, AQ_EVENT_PATH_CHANGED);
     e->conn = l->pub;
     aq_ep_event_peer(e, &l->peer);
-    e->addr = n->remote;
-    e->local = n->local;
+    e->relayed = (uint8_t)aq_tunnel_show(l, &e->addr, &e->local);
     e->duration = aq_link_rtt(l);
   }
 }
@@ -444,6 +444,7 @@ static void on_closed(aq_link *l, aq_notice *n) {
   }
   if (l->ep->coord != NULL && l->is_registrant) {
     aq_coord_forget(l->ep->coord, l->id);
+    aq_relay_gone(l);
     aq_observe_forget(l);
     l->is_registrant = 0;
   }

@@ -118,8 +118,7 @@ static aq_event *conn_event(aq_link *l, aq_event_kind kind, aq_id as) {
   aq_event *e = aq_ep_event(l->ep, kind);
   e->conn = as;
   e->session = l->session;
-  e->addr = l->remote;
-  e->local = l->local;
+  e->relayed = (uint8_t)aq_tunnel_show(l, &e->addr, &e->local);
   if (l->has_peer) {
     aq_ep_event_peer(e, &l->peer);
   }
@@ -481,6 +480,7 @@ static void lost(aq_link *l, const aq_notice *n) {
     aq_boot_down(l->ep, b, n->error, n->text);
   }
   aq_session_coordinators(l->ep, l, NULL);
+  aq_tunnel_lost(l->ep, l);
   next_in_line(k);
   aq_contact_release(l->ep, k);
 }

@@ -11,6 +11,9 @@
  * of them for a new path (plan REPAIR: new sockets at both ends, openers first)
  * and the QUIC client moves the connection there, after path validation.
  *
+ * The client of a connection that goes over a relay tries the same, with pauses
+ * that double, although nothing is wrong: an upgrade.
+ *
  * SPDX-License-Identifier: MIT */
 #include "quic/endpoint_int.h"
 
@@ -105,21 +108,33 @@ void aq_repair_joined(aq_link *l, aq_session *s) {
   r->dial = 0;
   r->home_socket = l->socket;
   r->home = l->remote;
-  l->ep->stats.repairs_started++;
+  r->upgrade = (uint8_t)aq_tunnel_is_socket(l->socket);
+  if (r->upgrade) {
+    l->ep->stats.upgrades_started++;
+  } else {
+    l->ep->stats.repairs_started++;
+  }
 }
 
 /* A coordinator is public: what it hears from us tells it where we are. */
 static int may_begin(const aq_link *l) {
   return l->boot == NULL && l->contact->session == NULL &&
          l->repair.next_at <= l->ep->now && aq_conn_has_control(l->c) &&
-         aq_boot_best(l->ep, 0, 0) != NULL;
+         aq_boot_best(l->ep, 0, 0, 0) != NULL;
+}
+
+/* Every other attempt to leave a dead path is over a relay. What somebody
+ * coordinates is between the peers themselves, see endpoint_ctl.c. */
+static int wants_relay(const aq_link *l) {
+  return (l->repair.failures & 1) != 0 && !l->is_registrant &&
+         l->repair.suspected && aq_session_may_relay(l->ep);
 }
 
 static void begin(aq_link *l) {
   aq_repair *r = &l->repair;
   aq_session *s;
   r->next_at = aq_time_add(l->ep->now, TICK);
-  if (aq_session_repair(l, &s) == 0) {
+  if (aq_session_repair(l, wants_relay(l), &s) == 0) {
     aq_repair_joined(l, s);
   }
 }
@@ -159,13 +174,19 @@ void aq_repair_ended(aq_session *s) {
   r->session = 0;
   r->dial = 0;
   if (s->info.phase == AQ_PHASE_CONNECTED) {
-    ep->stats.repairs_completed++;
+    if (!r->upgrade) {
+      ep->stats.repairs_completed++;
+    } else if (!aq_tunnel_is_socket(l->socket)) {
+      ep->stats.upgrades_completed++;
+    }
     r->failures = 0;
     r->next_at = aq_time_add(ep->now, TICK);
+  } else if (r->upgrade && !r->suspected) {
+    r->next_at = ep->now; /* it has a timer of its own */
   } else {
     aq_duration wait = aq_time_clamp(BACKOFF_MIN << (r->failures & 7),
                                      BACKOFF_MIN, BACKOFF_MAX);
-    ep->stats.repairs_failed++;
+    ep->stats.repairs_failed += !r->upgrade;
     r->failures += r->failures < 7;
     wait += aq_rand_below(&ep->rand, wait / 4 + 1);
     r->next_at = aq_time_add(ep->now, wait);
@@ -272,6 +293,51 @@ static void ask(aq_link *l) {
   aq_link_ping(l);
 }
 
+/* ---- from a relay to a direct path -----------------------------------------
+ */
+
+/* When that is due; AQ_NEVER: it is direct, or not ours to do. */
+static aq_tstamp upgrade_at(aq_link *l) {
+  aq_repair *r = &l->repair;
+  if (!l->client || !aq_tunnel_is_socket(l->socket)) {
+    r->upgrade_at = 0;
+    return AQ_NEVER;
+  }
+  if (r->upgrade_at == 0) {
+    const aq_session *s = aq_session_get(l->ep, l->session);
+    if (r->upgrade_every == 0) {
+      r->upgrade_every = s != NULL && s->upgrade_every != 0 ? s->upgrade_every
+                                                            : AQ_UPGRADE_EVERY;
+    }
+    r->upgrade_gap = r->upgrade_every;
+    r->upgrade_at = aq_time_add(l->ep->now, r->upgrade_gap);
+  }
+  return r->session == 0 && !r->suspected
+             ? aq_time_max(r->upgrade_at, r->next_at)
+             : AQ_NEVER;
+}
+
+static void upgrade(aq_link *l) {
+  aq_repair *r = &l->repair;
+  r->upgrade_gap = aq_time_min(aq_time_mul(r->upgrade_gap, 2),
+                               aq_time_max(AQ_UPGRADE_MAX, r->upgrade_every));
+  aq_duration jitter = aq_rand_below(&l->ep->rand, r->upgrade_gap / 8 + 1);
+  r->upgrade_at = aq_time_add(l->ep->now, r->upgrade_gap + jitter);
+  if (may_begin(l)) {
+    begin(l);
+  }
+}
+
+/* Our address has changed, and with it what is possible. */
+static void upgrade_soon(aq_link *l) {
+  aq_repair *r = &l->repair;
+  if (r->upgrade_at != 0 && r->upgrade_every != AQ_NEVER) {
+    r->upgrade_gap = r->upgrade_every;
+    r->upgrade_at = aq_time_min(r->upgrade_at, aq_time_add(l->ep->now, TICK));
+    aq_link_touch(l);
+  }
+}
+
 void aq_repair_look(aq_link *l) {
   aq_repair *r = &l->repair;
   r->check_at = AQ_NEVER;
@@ -297,6 +363,7 @@ void aq_repair_look(aq_link *l) {
   aq_conn_spare(l->c, wary);
   if (!r->suspected) {
     r->check_at = aq_time_min(wary ? suspect_at(l) : at, ask_at(l));
+    r->check_at = aq_time_min(r->check_at, upgrade_at(l));
     return;
   }
   r->check_at = aq_time_add(r->pinged, tick_of(l));
@@ -315,15 +382,24 @@ void aq_repair_due(aq_link *l) {
     suspect(l);
   } else if (ask_at(l) <= l->ep->now) {
     ask(l);
+  } else if (upgrade_at(l) <= l->ep->now) {
+    upgrade(l);
+  }
+}
+
+void aq_repair_hurry(aq_link *l) {
+  if (is_watched(l)) {
+    l->repair.hurry = 1;
+    aq_link_ping(l);
   }
 }
 
 void aq_repair_moved(aq_endpoint *ep) {
   aq_list_each(node, &ep->links) {
     aq_link *l = aq_list_entry(node, aq_link, all_node);
-    if (l->c != NULL && is_watched(l)) {
-      l->repair.hurry = 1;
-      aq_link_ping(l);
+    if (l->c != NULL) {
+      aq_repair_hurry(l);
+      upgrade_soon(l);
     }
   }
 }

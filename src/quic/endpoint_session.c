@@ -56,6 +56,11 @@ static int session_new(aq_endpoint *ep, aq_contact *k, aq_session **out) {
   return 0;
 }
 
+int aq_session_may_relay(aq_endpoint *ep) {
+  return ep->shared.params.enable_relay_fallback &&
+         aq_boot_best(ep, 0, 0, 1) != NULL;
+}
+
 static void fill_params(aq_session *s, aq_trav_params *p) {
   aq_endpoint *ep = s->ep;
   const aq_endpoint_params *ec = &ep->shared.params;
@@ -71,6 +76,7 @@ static void fill_params(aq_session *s, aq_trav_params *p) {
   p->nsock = ep->nsock;
   memcpy(p->sock, ep->sock, ep->nsock * sizeof(ep->sock[0]));
   p->profile = ep->profile;
+  p->relay = (uint8_t)aq_session_may_relay(ep);
   p->seed = aq_rand_u64(&ep->rand);
 }
 
@@ -84,6 +90,7 @@ int aq_session_begin(aq_endpoint *ep, aq_contact *k, const aq_addr *known,
   aq_trav_params p;
   fill_params(s, &p);
   s->initiator = 1;
+  s->upgrade_every = AQ_UPGRADE_EVERY;
   for (size_t i = 0; i < nknown && p.nknown < 8; i++) {
     p.known[p.nknown] = known[i];
     aq_addr_normalize(&p.known[p.nknown]);
@@ -112,7 +119,7 @@ static void fill_repair(aq_session *s, aq_trav_params *p, const aq_link *l) {
   p->timeout = AQ_REPAIR_TIMEOUT;
 }
 
-int aq_session_repair(aq_link *l, aq_session **out) {
+int aq_session_repair(aq_link *l, int relay, aq_session **out) {
   aq_endpoint *ep = l->ep;
   aq_session *s;
   int rv = session_new(ep, l->contact, &s);
@@ -126,7 +133,11 @@ int aq_session_repair(aq_link *l, aq_session **out) {
   aq_hard_step_init(&step);
   step.punch = ep->punch;
   aq_trav_init(s->trav, ep->now, &p);
-  (void)aq_trav_step_hard(s->trav, ep->now, AQ_PLAN_REPAIR, &step);
+  if (relay) {
+    (void)aq_trav_step_relay(s->trav, ep->now, 0);
+  } else {
+    (void)aq_trav_step_hard(s->trav, ep->now, AQ_PLAN_REPAIR, &step);
+  }
   aq_session_touch(s);
   *out = s;
   return 0;
@@ -140,7 +151,8 @@ int aq_session_accept(aq_endpoint *ep, aq_contact *k, aq_link *via,
     return rv;
   }
   aq_trav_params p;
-  aq_link *l = offer->plan == AQ_PLAN_REPAIR ? k->exposed : NULL;
+  int repairs = offer->plan == AQ_PLAN_REPAIR || offer->plan == AQ_PLAN_RELAY;
+  aq_link *l = repairs ? k->exposed : NULL;
   if (l != NULL) {
     fill_repair(s, &p, l);
     aq_repair_joined(l, s);
@@ -245,8 +257,13 @@ void aq_session_end(aq_session *s) {
     aq_repair_ended(s);
   } else if (s->info.phase == AQ_PHASE_CONNECTED) {
     if (s->initiator) {
+      const aq_link *l = aq_link_get(ep, s->conn);
       ep->stats.successful_connections++;
-      ep->stats.direct_connections++;
+      if (l != NULL && aq_tunnel_is_socket(l->socket)) {
+        ep->stats.relayed_connections++;
+      } else {
+        ep->stats.direct_connections++;
+      }
     }
   } else if (s->initiator) {
     ep->stats.failed_attempts++;
@@ -487,6 +504,22 @@ int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
     return AQ_ERR_INVAL;
   }
   return stepped(s, aq_trav_step_hard(s->trav, ep->now, plan, step));
+}
+
+int aq_session_relay(aq_endpoint *ep, aq_tstamp now, aq_id session,
+                     const aq_relay_step *step) {
+  aq_session *s = running(ep, now, session);
+  if (s == NULL) {
+    return AQ_ERR_CLOSED;
+  }
+  if (!ep->shared.params.enable_relay_fallback) {
+    return AQ_ERR_NOT_ALLOWED;
+  }
+  if (step->via != 0 && aq_boot_of_conn(ep, step->via) == NULL) {
+    return AQ_ERR_INVAL;
+  }
+  s->upgrade_every = aq_time_max(step->upgrade_every, AQ_S);
+  return stepped(s, aq_trav_step_relay(s->trav, ep->now, step->via));
 }
 
 int aq_session_finish(aq_endpoint *ep, aq_tstamp now, aq_id session,

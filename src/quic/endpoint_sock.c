@@ -105,6 +105,8 @@ void aq_extra_hold(aq_endpoint *ep, uint32_t index) {
   aq_extra *x = extra_at(ep, index);
   if (x != NULL) {
     x->links++;
+  } else {
+    aq_tunnel_hold(ep, index);
   }
 }
 
@@ -113,6 +115,8 @@ void aq_extra_drop(aq_endpoint *ep, uint32_t index) {
   if (x != NULL && x->links > 0) {
     x->links--;
     give_back(ep, x);
+  } else if (x == NULL) {
+    aq_tunnel_drop(ep, index);
   }
 }
 

@@ -10,6 +10,7 @@ return {
   summary = "introduce peers to each other",
   about = "Runs a coordinator until it is interrupted, at port 9000 where no --bind is\n"
     .. "given. Peers give its address with --bootstrap.\n"
+    .. "Where peers find no direct path it carries their packets (--no-relay: it doesn't).\n"
     .. "It sees who wants to reach whom, and never what they say.",
   args = {},
   options = {
@@ -19,6 +20,7 @@ return {
       "PORT",
       "one more port, for peers to measure their NATs with (default: the next one; 0: none)",
     },
+    { "--no-relay", nil, "carry nothing between peers that find no direct path" },
     common.KEY,
     common.RESERVED,
     common.JSON,
@@ -33,6 +35,7 @@ return {
     local ep, message, code = common.endpoint(given, {
       role = "bootstrap",
       second_port = second ~= 0 and second,
+      can_relay = not given.no_relay,
       bootstrap_nodes = {},
     })
     if not ep then

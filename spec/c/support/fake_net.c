@@ -486,7 +486,8 @@ static void act(fake_world *w, int who, const aq_trav_action *a) {
   case AQ_TRAV_OBSERVE:
   case AQ_TRAV_HINT:
   case AQ_TRAV_CLOSE:
-    fprintf(stderr, "this world has no extra sockets\n");
+  case AQ_TRAV_TUNNEL:
+    fprintf(stderr, "this world has no extra sockets and no relay\n");
     abort();
   case AQ_TRAV_WATCH: /* its coordinators only die by losing connections */
     break;

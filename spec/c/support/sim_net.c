@@ -34,6 +34,7 @@ static void make_params(sim_pair *w, int i) {
     p->role = AQ_ROLE_BOOTSTRAP;
     p->can_coordinate = 1;
     p->enable_relay_fallback = 0;
+    p->can_relay = 0; /* what connects is direct, unless a test says else */
     return;
   }
   p->bootstrap_count = 1;

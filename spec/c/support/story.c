@@ -705,3 +705,93 @@ world *story_repairs_asked_for(void) {
   world_run(w, 50 * AQ_MS);
   return w;
 }
+
+/* ---- stories: relays ---- */
+
+/* A asks for B over C, and the connection stays there for |every|. */
+static world *over_relay(uint64_t rate, aq_duration every) {
+  world *w = trio_of();
+  w->node[C]->params.can_relay = 1;
+  w->node[C]->params.relay_rate = rate;
+  w->node[A]->params.strategy = AQ_STRATEGY_STEPS;
+  registered_trio(w);
+  aq_relay_step step;
+  aq_id s, c;
+  aq_relay_step_init(&step);
+  step.upgrade_every = every;
+  aq_endpoint *ep = w->node[A]->ep;
+  assert_int_equal(
+      aq_session_start(ep, w->now, &w->node[B]->id, NULL, 0, 8 * AQ_S, &s, &c),
+      0);
+  assert_int_equal(aq_session_relay(ep, w->now, s, &step), 0);
+  world_wait_conn(w, A);
+  world_run(w, AQ_S);
+  return w;
+}
+
+world *story_relayed(void) {
+  return over_relay(1 << 20, AQ_NEVER);
+}
+
+world *story_upgraded(void) {
+  world *w = over_relay(1 << 20, 2 * AQ_S);
+  from_here(w);
+  world_run(w, 10 * AQ_S);
+  return w;
+}
+
+/* Until C passes on no more. */
+world *story_relay_flooded(void) {
+  world *w = over_relay(1024, AQ_NEVER);
+  from_here(w);
+  aq_id conn = world_only_conn(w->node[A]);
+  uint8_t data[1000] = {0};
+  while (w->node[C]->ep->stats.limit_relay_rate == 0) {
+    aq_datagram_send(w->node[A]->ep, w->now, conn, data, sizeof(data));
+    world_run(w, 5 * AQ_MS);
+  }
+  return w;
+}
+
+/* It knows the tunnel, and isn't one of its ends. */
+world *story_relay_stranger(void) {
+  world *w = over_relay(1 << 20, AQ_NEVER);
+  from_here(w);
+  uint8_t data[1200] = {AQ_TUNNEL_TYPE};
+  memcpy(data + 1, w->node[A]->ep->tunnel[0].id, AQ_TUNNEL_ID_LEN);
+  data[AQ_TUNNEL_HEAD] = 0x40;
+  aq_addr from = util_addr("198.19.0.1:5000");
+  world_inject(w, &from, &w->node[C]->bound, data, sizeof(data));
+  world_run(w, AQ_S);
+  return w;
+}
+
+world *story_relay_refuses(void) {
+  world *w = trio_of();
+  w->node[C]->params.can_relay = 1;
+  registered_trio(w);
+  aq_endpoint *c = w->node[C]->ep;
+  for (uint8_t i = 0; i < AQ_RELAY_EACH; i++) {
+    uint8_t id[AQ_TUNNEL_ID_LEN] = {i};
+    assert_int_equal(
+        aq_relay_open(c->relay, w->now, id, world_link(w, C, A)->id, 7), 0);
+  }
+  aq_ctl m = {.type = AQ_CTL_REQUEST, .plan = AQ_PLAN_RELAY};
+  m.peer = w->node[B]->id;
+  say(w, A, C, &m);
+  world_run(w, AQ_S);
+  return w;
+}
+
+/* We are an end of so many. */
+world *story_tunnels(void) {
+  world *w = registered_trio(trio_of());
+  aq_endpoint *ep = w->node[A]->ep;
+  aq_tunnel *t;
+  for (uint8_t i = 0; i <= AQ_MAX_TUNNELS; i++) {
+    uint8_t id[AQ_TUNNEL_ID_LEN] = {i};
+    assert_int_equal(aq_tunnel_open(ep, world_link(w, A, C)->id, id, 5, &t),
+                     i < AQ_MAX_TUNNELS ? 0 : AQ_ERR_LIMIT);
+  }
+  return w;
+}

@@ -65,5 +65,11 @@ world *story_guessed_at_once(void);
 world *story_repaired(void);
 world *story_repair_in_vain(void);
 world *story_repairs_asked_for(void);
+world *story_relayed(void);
+world *story_upgraded(void);
+world *story_relay_flooded(void);
+world *story_relay_stranger(void);
+world *story_relay_refuses(void);
+world *story_tunnels(void);
 
 #endif

@@ -82,6 +82,7 @@ world_node *world_node_init(world *w, size_t at, const char *addr,
   n->params.allow_reserved = 1;
   n->params.pqc = AQ_PQC_OFF;
   n->params.nat_profile = 0; /* who counts datagrams counts its own */
+  n->params.can_relay = 0;   /* what connects is direct, unless a test says */
   return n;
 }
 
