@@ -39,9 +39,6 @@ local Sim = { __index = methods, __name = "antquic.Sim" }
 -- An hour and a bit: what takes longer hangs.
 local LIMIT = 4000
 
--- Between two looks at whether something that has no event has happened.
-local LOOK = 0.02
-
 local SCHEMA = {
   seed = { type = "integer", min = 0, max = 2 ^ 53 - 1 },
   trace = { type = "boolean", default = true },
@@ -248,6 +245,39 @@ function methods:peer(name, given)
   return with_endpoint(self, "sim:peer", name, given, { bootstrap_nodes = self._coordinators })
 end
 
+-- Waits until |is_so| is true of every endpoint that has coordinators, looking
+-- again after each event of |kinds|. Returns whether it is.
+local function wait_for_all(self, timeout, kinds, is_so)
+  local deadline = self._clock.now() + (timeout or 5)
+  local all = true
+  for _, made in ipairs(self.hosts) do
+    local ep = made.ep
+    if ep and not ep:is_closed() and #ep:bootstrap_nodes() > 0 then
+      local seen = ep:subscribe(kinds)
+      local so = is_so(ep)
+      while not so and seen:next(math.max(0, deadline - self._clock.now())) do
+        so = is_so(ep)
+      end
+      seen:close()
+      all = all and so
+    end
+  end
+  return all
+end
+
+local function is_observed(ep)
+  for _, node in ipairs(ep:bootstrap_nodes()) do
+    if node.observed ~= nil then
+      return true
+    end
+  end
+  return false
+end
+
+local function is_measured(ep)
+  return ep:nat_profile().complete
+end
+
 --- Waits until every peer that has coordinators knows how one of them sees it.
 --- Returns whether all do.
 ---@async
@@ -255,23 +285,7 @@ end
 ---@return boolean
 function methods:ready(timeout)
   options.timeout("sim:ready", timeout)
-  local deadline = self._clock.now() + (timeout or 5)
-  local all = true
-  for _, made in ipairs(self.hosts) do
-    local ep = made.ep
-    if ep and not ep:is_closed() and #ep:bootstrap_nodes() > 0 then
-      local seen = ep:subscribe({ "address_observed", "bootstrap_connected" })
-      local known = false
-      repeat
-        for _, node in ipairs(ep:bootstrap_nodes()) do
-          known = known or node.observed ~= nil
-        end
-      until known or not seen:next(math.max(0, deadline - self._clock.now()))
-      seen:close()
-      all = all and known
-    end
-  end
-  return all
+  return wait_for_all(self, timeout, { "address_observed", "bootstrap_connected" }, is_observed)
 end
 
 --- Waits until every peer that has coordinators has measured the NAT before it.
@@ -281,19 +295,7 @@ end
 ---@return boolean
 function methods:settle(timeout)
   options.timeout("sim:settle", timeout)
-  local deadline = self._clock.now() + (timeout or 5)
-  for _, made in ipairs(self.hosts) do
-    local ep = made.ep
-    if ep and not ep:is_closed() and #ep:bootstrap_nodes() > 0 then
-      while not ep:nat_profile().complete do
-        if self._clock.now() >= deadline then
-          return false
-        end
-        self._loop.park({}, self._clock.now() + LOOK)
-      end
-    end
-  end
-  return true
+  return wait_for_all(self, timeout, { "nat_profile_changed" }, is_measured)
 end
 
 --- Calls fn() in a task when |time| seconds of the simulation have passed.
