@@ -391,7 +391,7 @@ static void *failing_realloc(void *user, void *ptr, size_t size) {
 static void without_memory_it_says_overloaded(void **state) {
   (void)state;
   aq_env env = {.realloc = failing_realloc};
-  int whole = 0;
+  int whole = 0, answers = 0, refusals = 0;
   for (int n = 0; n < 20; n++) {
     aq_coord *c;
     allocations_left = n;
@@ -407,6 +407,14 @@ static void without_memory_it_says_overloaded(void **state) {
         assert_int_equal(there, out[0].m.type == AQ_CTL_REGISTERED);
         whole += there;
       }
+      aq_coord_peer asker = peer(1), target = peer(2);
+      if (aq_coord_lookup(c, &asker.peer) && aq_coord_lookup(c, &target.peer)) {
+        aq_ctl m = {.type = AQ_CTL_REQUEST, .request = 7, .peer = target.peer};
+        size_t count =
+            aq_coord_handle(c, 0, &asker, &m, &target, random, out, &S);
+        answers += count == 2;
+        refusals += count == 1 && out[0].m.error == AQ_CTL_ERR_OVERLOADED;
+      }
       aq_coord_del(c);
     } else {
       assert_null(c);
@@ -414,6 +422,7 @@ static void without_memory_it_says_overloaded(void **state) {
     assert_int_equal(blocks, 0);
   }
   assert_true(whole > 10);
+  assert_true(answers > 5 && refusals >= 2); /* either of two tables */
 }
 
 static void bad_limits_are_refused(void **state) {

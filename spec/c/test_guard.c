@@ -7,6 +7,11 @@
 #include "proto/guard.h"
 
 static aq_guard guard;
+
+static void fresh(uint64_t salt) {
+  memset(&guard, 0, sizeof(guard));
+  aq_guard_init(&guard, salt);
+}
 static const aq_peer_id asker = {.bytes = {1}};
 
 static aq_guard_request request(const aq_addr *target) {
@@ -110,7 +115,7 @@ static void test_targets(void **state) {
       if ((aq_guard_classify(&r) == AQ_GUARD_OK) != want) {
         fail_msg("%s with flag %d: want %d", targets[i].text, flag, want);
       }
-      aq_guard_init(&guard, i);
+      fresh(i);
       assert_int_equal(aq_guard_take(&guard, AQ_S, &r) == AQ_GUARD_OK, want);
     }
   }
@@ -132,7 +137,7 @@ static void test_victim(void **state) {
   (void)state;
   uint64_t rnd = 11;
   for (int trial = 0; trial < 20; trial++) {
-    aq_guard_init(&guard, util_random(&rnd));
+    fresh(util_random(&rnd));
     enum { MAX = 4096 };
     static aq_tstamp at[MAX];
     static size_t bytes[MAX];
@@ -173,7 +178,7 @@ static void test_target_figures(void **state) {
   (void)state;
   aq_addr a = util_addr("8.8.8.8:4433");
   aq_guard_request r = request(&a);
-  aq_guard_init(&guard, 1);
+  fresh(1);
   for (int i = 0; i < 9; i++) {
     assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_OK);
   }
@@ -181,19 +186,19 @@ static void test_target_figures(void **state) {
   assert_int_equal(aq_guard_take(&guard, 11 * AQ_S - 1, &r), AQ_GUARD_TARGET);
   assert_int_equal(aq_guard_take(&guard, 11 * AQ_S, &r), AQ_GUARD_OK);
 
-  aq_guard_init(&guard, 1);
+  fresh(1);
   r.len = 200;
   for (int i = 0; i < 3; i++) {
     assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_OK);
   }
   assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_TARGET);
   r.len = 1200; /* an Initial */
-  aq_guard_init(&guard, 1);
+  fresh(1);
   assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_TARGET);
 
   /* A claimed address counts with all its ports, a verified one by port. */
   for (int verified = 0; verified < 2; verified++) {
-    aq_guard_init(&guard, 1);
+    fresh(1);
     r.len = 40;
     r.verified = (uint8_t)verified;
     int ok = 0;
@@ -218,7 +223,7 @@ static void test_normal_session(void **state) {
   int shared = 0;
   for (uint64_t salt = 0; salt < 200; salt++) {
     int refused = 0;
-    aq_guard_init(&guard, salt);
+    fresh(salt);
     for (int attempt = 0; attempt < 3; attempt++) {
       for (int round = 0; round < 7; round++) {
         for (int c = 0; c < 8; c++) {
@@ -262,31 +267,31 @@ static int take_many(aq_tstamp now, int n, aq_guard_verdict *last, int spread,
 static void test_other_figures(void **state) {
   (void)state;
   aq_guard_verdict v;
-  aq_guard_init(&guard, 3);
+  fresh(3);
   assert_int_equal(take_many(AQ_S, 65, &v, 0, 1, 1), 64);
   assert_int_equal(v, AQ_GUARD_PREFIX);
   int ok = take_many(2 * AQ_S, 64, &v, 0, 1, 1);
   assert_int_equal(ok, 32);
   assert_int_equal(v, AQ_GUARD_PREFIX);
 
-  aq_guard_init(&guard, 3);
+  fresh(3);
   assert_int_equal(take_many(AQ_S, 201, &v, 1, 0, 1), 200);
   assert_int_equal(v, AQ_GUARD_PEER);
   assert_int_equal(take_many(2 * AQ_S, 300, &v, 1, 0, 1), 100);
 
-  aq_guard_init(&guard, 3);
+  fresh(3);
   assert_int_equal(take_many(AQ_S, 201, &v, 1, 1, 0), 200);
   assert_int_equal(v, AQ_GUARD_SESSION);
   assert_int_equal(take_many(60 * AQ_S, 10, &v, 1, 1, 0), 0);
 
-  aq_guard_init(&guard, 3);
+  fresh(3);
   assert_int_equal(take_many(AQ_S, 600, &v, 1, 1, 1), 400);
   assert_int_equal(v, AQ_GUARD_ENDPOINT);
   ok = take_many(2 * AQ_S, 600, &v, 1, 1, 1);
   assert_int_equal(ok, 200);
 
   /* 10 000 requests naming 1000 victims in 10 s: the endpoint's rate holds. */
-  aq_guard_init(&guard, 4);
+  fresh(4);
   ok = 0;
   for (int i = 0; i < 100; i++) {
     ok += take_many(AQ_S + (aq_tstamp)i * 100 * AQ_MS, 100, &v, 1, 1, 1);
@@ -301,7 +306,7 @@ static void test_all_or_nothing(void **state) {
   aq_addr victim = util_addr("8.8.8.8:4433");
   aq_addr other = util_addr("8.8.8.9:4433");
   aq_guard_request r = request(&victim);
-  aq_guard_init(&guard, 3);
+  fresh(3);
   for (int i = 0; i < 9; i++) {
     assert_int_equal(aq_guard_take(&guard, AQ_S, &r), AQ_GUARD_OK);
   }
@@ -315,7 +320,7 @@ static void test_all_or_nothing(void **state) {
 static void test_session_slots(void **state) {
   (void)state;
   /* Far more sessions than slots, one after the other: each has its own. */
-  aq_guard_init(&guard, 9);
+  fresh(9);
   uint64_t rnd = 1;
   for (uint32_t session = 0; session < 3000; session++) {
     for (uint32_t i = 0; i < 10; i++) {
@@ -337,7 +342,7 @@ static void test_clock_back(void **state) {
   (void)state;
   aq_addr a = util_addr("8.8.8.8:4433");
   aq_guard_request r = request(&a);
-  aq_guard_init(&guard, 1);
+  fresh(1);
   int ok = 0;
   for (int i = 0; i < 100; i++) {
     ok += aq_guard_take(&guard, (aq_tstamp)(100 - i) * AQ_S, &r) == AQ_GUARD_OK;
@@ -365,7 +370,7 @@ static void test_guesses(void **state) {
   (void)state;
   static const aq_peer_id peers[] = {{.bytes = {1}}, {.bytes = {2}}};
   aq_guard_verdict v;
-  aq_guard_init(&guard, 1);
+  fresh(1);
   size_t first = guess_all(AQ_S, AQ_S + AQ_S / 2, "8.8.8.8:1", &peers[0], &v);
   assert_in_range(first, 535, 540);
   assert_int_equal(v, AQ_GUARD_GUESS_RATE);

@@ -93,11 +93,32 @@ int aq_addr_parse(aq_addr *out, const char *text, size_t len) {
   return 0;
 }
 
+/* Addresses are written more often than anything else, and printf is slow. */
+static char *put_number(char *at, uint32_t n) {
+  char digit[10];
+  size_t i = 0;
+  do {
+    digit[i++] = (char)('0' + n % 10);
+    n /= 10;
+  } while (n > 0);
+  while (i > 0) {
+    *at++ = digit[--i];
+  }
+  return at;
+}
+
+static void format_v4(const aq_addr *a, char *at) {
+  for (int i = 0; i < 4; i++) {
+    at = put_number(at, a->ip[i]);
+    *at++ = i < 3 ? '.' : ':';
+  }
+  *put_number(at, a->port) = '\0';
+}
+
 char *aq_addr_format(const aq_addr *a, char *buf) {
   char ip[INET6_ADDRSTRLEN];
   if (a->family == 4) {
-    snprintf(buf, AQ_ADDR_STRLEN, "%u.%u.%u.%u:%u", a->ip[0], a->ip[1],
-             a->ip[2], a->ip[3], a->port);
+    format_v4(a, buf);
   } else if (a->family == 6 &&
              inet_ntop(AF_INET6, a->ip, ip, sizeof(ip)) != NULL) {
     if (a->scope != 0) {

@@ -66,7 +66,7 @@ struct aq_coord {
   uint64_t salt[2];
   aq_hash by_peer, by_conn;
   attempt *attempts;
-  uint32_t nattempt; /* a power of two */
+  uint32_t nattempt; /* a power of two; 0: nobody has asked yet */
   budget *pairs;
 };
 
@@ -93,24 +93,29 @@ int aq_coord_new(aq_coord **pc, const aq_coord_params *p, const aq_env *env) {
   }
   c->p = *p;
   c->mem = mem;
-  c->nattempt = MIN_ATTEMPTS;
-  while (c->nattempt < MAX_ATTEMPTS &&
-         c->nattempt < p->max_registrations / 16) {
-    c->nattempt *= 2;
-  }
-  c->attempts = aq_mem_array(&mem, c->nattempt, sizeof(attempt));
-  c->pairs = aq_mem_array(&mem, PAIR_SLOTS, sizeof(budget));
   if (env && env->random) {
     c->salted = env->random(env->user, (uint8_t *)c->salt, 16) == 0;
   }
   aq_hash_init(&c->by_peer, &mem, c->salt);
   aq_hash_init(&c->by_conn, &mem, c->salt);
-  if (!c->attempts || !c->pairs) {
-    aq_coord_del(c);
-    return AQ_ERR_NOMEM;
-  }
   *pc = c;
   return 0;
+}
+
+/* The tables of attempts: most who may coordinate are never asked to. */
+static int make_tables(aq_coord *c) {
+  uint32_t n = MIN_ATTEMPTS;
+  while (n < MAX_ATTEMPTS && n < c->p.max_registrations / 16) {
+    n *= 2;
+  }
+  if (!c->pairs) {
+    c->pairs = aq_mem_array(&c->mem, PAIR_SLOTS, sizeof(budget));
+  }
+  if (c->pairs && !c->attempts) {
+    c->attempts = aq_mem_array(&c->mem, n, sizeof(attempt));
+    c->nattempt = c->attempts ? n : 0;
+  }
+  return c->attempts ? 0 : AQ_ERR_NOMEM;
 }
 
 void aq_coord_del(aq_coord *c) {
@@ -477,6 +482,9 @@ static size_t do_request(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
   registration *you = of_peer(c, &m->peer);
   if (!you || !target || target->conn != you->conn) {
     return refuse(out, from, m, AQ_CTL_ERR_UNKNOWN_TARGET, 0, stats);
+  }
+  if (make_tables(c) != 0) {
+    return refuse(out, from, m, AQ_CTL_ERR_OVERLOADED, 1000, stats);
   }
   attempt *t = attempt_of_request(c, now, me, m->request);
   if (t && !aq_peer_id_compare(&t->target, &m->peer)) {

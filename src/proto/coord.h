@@ -3,7 +3,8 @@
  *
  * Layer:  proto
  * Owner:  aq_endpoint, when can_coordinate; allocates through aq_env.realloc:
- *         the fixed tables in aq_coord_new, then one block per registration
+ *         the fixed tables with the first REQUEST, and one block per
+ *         registration
  * Time:   |now| is passed in
  * Spec:   docs/protocol.md section 3
  *

@@ -145,7 +145,6 @@ static double bucket_spent(const aq_bucket *b, const guard_limit *l,
 }
 
 void aq_guard_init(aq_guard *g, uint64_t salt) {
-  memset(g, 0, sizeof(*g));
   g->salt = salt;
 }
 

@@ -69,6 +69,7 @@ typedef struct aq_guard {
   aq_tstamp guess_until;
   uint64_t salt; /* random, so that nobody can choose collisions */
 } aq_guard;
+/* aq_guard_init: |g| is zeroed, as part of an endpoint that is. */
 void aq_guard_init(aq_guard *g, uint64_t salt);
 /* aq_guard_take classifies and pays. Only AQ_GUARD_OK allows the datagram. A
  * table slot that another key holds is shared with it: safe, never larger. */

@@ -505,10 +505,11 @@ static void start_probe(aq_natcheck *n, aq_tstamp now) {
  * that destination alone: looked at again from fresh ports before it is called
  * what it then seems to be. */
 static void retry_mapping(aq_natcheck *n, aq_tstamp now) {
+  if (n->retried || waiting(n, AQ_NAT_TEST_MAPPING)) {
+    return;
+  }
   aq_nat_rule r = judge_mapping(n);
-  if (n->retried || waiting(n, AQ_NAT_TEST_MAPPING) ||
-      (r != AQ_NAT_ADDRESS_DEPENDENT &&
-       r != AQ_NAT_ADDRESS_AND_PORT_DEPENDENT)) {
+  if (r != AQ_NAT_ADDRESS_DEPENDENT && r != AQ_NAT_ADDRESS_AND_PORT_DEPENDENT) {
     return;
   }
   n->retried = 1;

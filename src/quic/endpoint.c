@@ -6,6 +6,7 @@
 #include "proto/natlife.h"
 #include "quic/identity.h"
 
+#include <stddef.h>
 #include <string.h>
 
 void aq_ep_enter(aq_endpoint *ep, aq_tstamp now) {
@@ -272,7 +273,7 @@ void aq_endpoint_del(aq_endpoint *ep) {
   aq_mem_free(&mem, ep->ask);
   aq_profile_del(ep);
   aq_mem_free(&mem, (void *)(uintptr_t)ep->shared.params.allow);
-  aq_mem_wipe(ep, sizeof(*ep));
+  aq_mem_wipe(ep, offsetof(aq_endpoint, limits));
   aq_mem_free(&mem, ep);
 }
 

@@ -373,9 +373,6 @@ struct aq_endpoint {
   uint32_t ntunnel;
   aq_tunnel *tunnel; /* AQ_MAX_TUNNELS, NULL until the first */
 
-  aq_limits limits;
-  aq_guard guard;
-  aq_guard answer_guard; /* answers have a budget of their own */
   aq_disc disc;
   uint64_t cand_gen; /* grows when our published candidates change */
   size_t npublished; /* what others are told, best first */
@@ -404,6 +401,11 @@ struct aq_endpoint {
   aq_ring out_ring;
   aq_out *out;
   aq_record *record; /* NULL: nobody records */
+
+  /* No secrets: from here on nothing is wiped in the end. */
+  aq_limits limits;
+  aq_guard guard;
+  aq_guard answer_guard; /* answers have a budget of their own */
 };
 
 /* ---- endpoint.c -----------------------------------------------------------
