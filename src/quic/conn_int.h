@@ -123,8 +123,8 @@ struct aq_conn {
   uint8_t sparing;
   uint8_t allowed;    /* ... but so many packets may go, to another one */
   aq_tstamp probe_at; /* the next packet for the path in use */
-  aq_duration probe_gap;
   uint8_t moving; /* client: the path that it wants to move to is validated */
+  uint8_t strays; /* the packet just written validates another path */
   uint32_t socket;
   ngtcp2_cid odcid; /* server: what the client made up for us */
 

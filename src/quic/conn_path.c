@@ -78,6 +78,14 @@ int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
 /* ---- probes for another path -----------------------------------------------
  */
 
+/* A probe time-out gives two packets beyond the window, and one has to be left
+ * for another path whenever it is wanted. Time-outs double, so that the next
+ * one comes before the silence has, twice as long to be sure. */
+static aq_duration next_probe(const aq_conn *c) {
+  aq_duration silence = c->due != 0 ? aq_time_since(c->now, c->due) : 0;
+  return 2 * aq_time_add(silence, aq_conn_pto(c));
+}
+
 void aq_conn_spare(aq_conn *c, int on) {
   if (c->sparing == (on != 0)) {
     return;
@@ -85,10 +93,7 @@ void aq_conn_spare(aq_conn *c, int on) {
   c->sparing = (uint8_t)(on != 0);
   c->allowed = 0;
   c->dirty |= !c->sparing;
-  /* Probe time-outs double, so that one comes before the silence has. */
-  aq_duration silence = c->due != 0 ? aq_time_since(c->now, c->due) : 0;
-  c->probe_gap = aq_time_add(silence, aq_conn_pto(c));
-  c->probe_at = aq_time_add(c->now, c->probe_gap);
+  c->probe_at = aq_time_add(c->now, next_probe(c));
 }
 
 size_t aq_conn_may_write(aq_conn *c) {
@@ -101,8 +106,7 @@ size_t aq_conn_may_write(aq_conn *c) {
   if (c->now < c->probe_at) {
     return 0;
   }
-  c->probe_gap = aq_time_mul(c->probe_gap, 2);
-  c->probe_at = aq_time_add(c->now, c->probe_gap);
+  c->probe_at = aq_time_add(c->now, next_probe(c));
   return 1;
 }
 

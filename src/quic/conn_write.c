@@ -129,6 +129,15 @@ static ngtcp2_ssize write_next(write_packet *w) {
                                    w->flags, -1, NULL, 0, w->ts);
 }
 
+static int same_addr(const ngtcp2_addr *a, const ngtcp2_addr *b) {
+  return a->addrlen == b->addrlen && memcmp(a->addr, b->addr, a->addrlen) == 0;
+}
+
+static int same_path(const ngtcp2_path *a, const ngtcp2_path *b) {
+  return a->user_data == b->user_data && same_addr(&a->remote, &b->remote) &&
+         same_addr(&a->local, &b->local);
+}
+
 static ngtcp2_ssize write_one(ngtcp2_conn *q, ngtcp2_path *path,
                               ngtcp2_pkt_info *pi, uint8_t *dest, size_t cap,
                               ngtcp2_tstamp ts, void *user) {
@@ -138,6 +147,9 @@ static ngtcp2_ssize write_one(ngtcp2_conn *q, ngtcp2_path *path,
   ngtcp2_ssize n;
   if (c->phase == AQ_CONN_HANDSHAKE) {
     return ngtcp2_conn_write_pkt(q, path, pi, dest, cap, ts);
+  }
+  if (c->strays) { /* a batch has one path, and ngtcp2 doesn't look */
+    return 0;
   }
   w.credit = ngtcp2_conn_get_max_data_left2(q);
   /* Full packets go out as one batch, if they are equally long. */
@@ -152,6 +164,7 @@ static ngtcp2_ssize write_one(ngtcp2_conn *q, ngtcp2_path *path,
     n = write_next(&w);
   } while (n == NGTCP2_ERR_WRITE_MORE);
   aq_carrier_begin_packet(&c->carrier);
+  c->strays = n > 0 && !same_path(path, ngtcp2_conn_get_path2(q));
   return n;
 }
 
@@ -212,6 +225,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
     return 0;
   }
   ngtcp2_path_storage_zero(&ps);
+  c->strays = 0;
   ngtcp2_ssize n = ngtcp2_conn_write_aggregate_pkt2(
       c->q, &ps.path, &pi, buf, room, &segment, write_one,
       packets < WRITE_MAX_PACKETS ? packets : WRITE_MAX_PACKETS, c->now);
