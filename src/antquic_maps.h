@@ -217,6 +217,7 @@
   X(relay_bytes)                                                               \
   X(relay_dropped)                                                             \
   X(limit_relay_tunnels)                                                       \
-  X(limit_relay_rate)
+  X(limit_relay_rate)                                                          \
+  X(datagrams_repeated)
 
 #endif

@@ -432,13 +432,13 @@ static void who_answers_is_no_victim(void **state) {
   for (int i = 0; i < 9; i++) {
     assert_int_equal(aq_guard_take(&g, AQ_S, &r), AQ_GUARD_OK);
   }
-  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 8), 1);
+  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 8, 0), 1);
   aq_guard_answered(&g, &b);
   assert_int_equal(aq_guard_take(&g, AQ_S, &r), AQ_GUARD_TARGET);
-  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 1), 0);
+  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 1, 0), 0);
   aq_guard_answered(&g, &a);
   assert_int_equal(aq_guard_take(&g, AQ_S, &r), AQ_GUARD_OK);
-  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 8), 1);
+  assert_int_equal(aq_guard_take_initial(&g, AQ_S, &a, 8, 0), 1);
 }
 
 static void initials_to_one_ip_are_few(void **state) {
@@ -450,15 +450,16 @@ static void initials_to_one_ip_are_few(void **state) {
   aq_tstamp now = AQ_S;
   (void)state;
   aq_guard_init(&g, 7);
-  assert_int_equal(aq_guard_take_initial(&g, now, &a, 2), 1);
-  assert_int_equal(aq_guard_take_initial(&g, now, &b, 4), 1);
-  assert_int_equal(aq_guard_take_initial(&g, now, &a, 3), 0);
-  assert_int_equal(aq_guard_take_initial(&g, now, &a, 2), 1);
-  assert_int_equal(aq_guard_take_initial(&g, now, &a, 1), 0);
-  assert_int_equal(aq_guard_take_initial(&g, now + 9 * AQ_S, &b, 1), 0);
-  assert_int_equal(aq_guard_take_initial(&g, now, &other, 8), 1);
-  assert_int_equal(aq_guard_take_initial(&g, now, &home, 100), 1);
-  assert_int_equal(aq_guard_take_initial(&g, now + 10 * AQ_S, &a, 8), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 2, 0), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &b, 4, 0), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 3, 0), 0);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 1, 2), 0);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 2, 0), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &a, 1, 0), 0);
+  assert_int_equal(aq_guard_take_initial(&g, now + 9 * AQ_S, &b, 1, 0), 0);
+  assert_int_equal(aq_guard_take_initial(&g, now, &other, 8, 0), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now, &home, 100, 0), 1);
+  assert_int_equal(aq_guard_take_initial(&g, now + 10 * AQ_S, &a, 8, 0), 1);
 }
 
 int main(void) {

@@ -126,7 +126,7 @@ static const struct row {
           "coordinations_completed=3 coordination_time_total_ns=60000000 "
           "punches_sent punches_received punches_answered openers_sent=3 "
           "control_messages_sent=4 control_messages_received=3 "
-          "limit_punch_target"},
+          "limit_punch_target datagrams_repeated"},
     {"an unknown target", story_unknown_target, A,
      BOTH "total_attempts=1 failed_attempts=1 coordinations_requested=3 "
           "control_messages_sent=3 control_messages_received=3"},
@@ -184,7 +184,7 @@ static const struct row {
      BOTH "coordinator_requests coordinator_offers observed_address_sent "
           "add_address_received remove_address_received "
           "control_messages_sent control_messages_received observes_answered "
-          "coordinator_hints"},
+          "coordinator_hints datagrams_repeated"},
     {"a repair in vain", story_repair_in_vain, A,
      BOTH "coordinations_requested=3 coordinations_completed=3 "
           "coordination_time_total_ns=60000000 control_messages_sent "
@@ -226,7 +226,8 @@ static const struct row {
      "offers_received=1 extra_sockets_opened=25 openers_sent=25 "
      "observes_sent=1 observes_received=1 hints_sent=1 punches_sent "
      "punches_received punches_answered limit_punch_target "
-     "control_messages_sent=2 control_messages_received=1"},
+     "control_messages_sent=2 control_messages_received=1 "
+     "datagrams_repeated"},
     {"guesses to one IP", story_one_ip_guessed, A,
      NOT_GUESSED "limit_guess_target=1"},
     {"guesses for one peer", story_one_peer_guessed, A,
@@ -246,10 +247,11 @@ static const struct row {
      ASKED "total_attempts=1 successful_connections=1 relayed_connections=1 "
            "connections_dialed=1 connections_established=1 add_address_sent=1 "
            "add_address_received=1 control_messages_sent=1 "
-           "control_messages_received=2"},
+           "control_messages_received=2 datagrams_repeated"},
     {"over a relay, there", story_relayed, B,
      ACCEPTED "offers_received=1 add_address_sent=1 add_address_received=1 "
-              "control_messages_sent=1 control_messages_received=1"},
+              "control_messages_sent=1 control_messages_received=1 "
+              "datagrams_repeated"},
     {"over a relay, at the relay", story_relayed, C,
      BOTH "coordinator_requests=1 coordinator_offers=1 relay_tunnels_opened=1 "
           "relay_datagrams relay_bytes control_messages_sent=2 "

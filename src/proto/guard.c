@@ -301,7 +301,7 @@ aq_guard_verdict aq_guard_take_guess(aq_guard *g, aq_tstamp now,
 }
 
 int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
-                          size_t count) {
+                          size_t count, size_t leave) {
   aq_addr a = *target;
   aq_addr_normalize(&a);
   if (aq_addr_classify(&a) == AQ_ADDR_LOOPBACK) {
@@ -310,7 +310,7 @@ int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
   uint64_t key = aq_addr_hash_prefix(&a, 128, g->salt);
   aq_bucket *b = &g->initial[key % AQ_GUARD_SLOTS];
   double spent = bucket_spent(b, &limit_initial, now);
-  if (spent + (double)count > limit_initial.burst) {
+  if (spent + (double)(count + leave) > limit_initial.burst) {
     return 0;
   }
   b->spent = spent + (double)count;

@@ -78,9 +78,10 @@ aq_guard_verdict aq_guard_take(aq_guard *g, aq_tstamp now,
 
 /* aq_guard_take_initial pays for |count| full-sized datagrams (QUIC Initials)
  * to an address that a coordinator vouched for and that has proven nothing: at
- * most 8 to an IP until 10 s passed without any. 1: send, 0: don't. */
+ * most 8 to an IP until 10 s passed without any. They may not go when fewer
+ * than |leave| would be left. 1: send, 0: don't. */
 int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
-                          size_t count);
+                          size_t count, size_t leave);
 
 /* Guessed ports have a budget of their own, in place of that above: in any 20 s
  * at most 1024 datagrams to an IP, whatever the ports, as many on behalf of a

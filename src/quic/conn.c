@@ -94,6 +94,7 @@ static void init_lists(aq_conn *c) {
   aq_list_init(&c->streams);
   aq_list_init(&c->dead);
   aq_list_init(&c->blocked);
+  aq_list_init(&c->again);
   for (size_t i = 0; i < AQ_PRIORITY_LEVELS; i++) {
     aq_list_init(&c->ready[i]);
   }
@@ -121,6 +122,7 @@ static aq_conn *conn_alloc(aq_conn_shared *shared, aq_tstamp now,
   c->nmem.calloc = mem_calloc;
   c->nmem.realloc = mem_realloc;
   c->linger_until = AQ_NEVER;
+  c->expected_rtt = p->initial_rtt;
   init_lists(c);
   aq_carrier_init(&c->carrier, &c->mem);
   aq_dgram_queue_init(&c->dgram_tx, &c->mem, shared->params.datagram_queue);
@@ -274,6 +276,7 @@ void aq_conn_del(aq_conn *c) {
     c->pool = k->next;
     aq_mem_free(&c->mem, k);
   }
+  aq_conn_again_drop(c);
   aq_dgram_queue_free(&c->dgram_tx);
   aq_dgram_queue_free(&c->dgram_rx);
   aq_carrier_free(&c->carrier);
@@ -317,6 +320,7 @@ static void on_completed(aq_conn *c) {
   c->phase = AQ_CONN_OPEN;
   c->established = c->now;
   c->proven = c->remote;
+  aq_conn_again_drop(c);
   c->say_established = 1;
   c->dirty = 1;
   if (c->has_control) {
@@ -389,6 +393,7 @@ void aq_conn_settle(aq_conn *c) {
       (!aq_addr_equal(&remote, &c->remote) || socket != c->socket ||
        (c->client && !aq_addr_equal(&local, &c->local)))) {
     c->say_path = 1;
+    aq_conn_again_drop(c);
   }
 }
 
@@ -424,6 +429,7 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
     return AQ_CONN_OK;
   }
   aq_conn_make_path(c, &ps, socket, local, remote);
+  c->taken += len;
   int rv = ngtcp2_conn_read_pkt(c->q, &ps.path, &pi, data, len, c->now);
   if (rv == NGTCP2_ERR_RETRY) {
     return AQ_CONN_SEND_RETRY;
@@ -443,11 +449,15 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
     aq_conn_allow(c, 1);
   }
   aq_conn_note_due(c, info.bytes_in_flight, heard && here);
+  if (heard) {
+    aq_conn_again_heard(c, info.bytes_in_flight);
+  }
   return AQ_CONN_OK;
 }
 
 void aq_conn_handle_timeout(aq_conn *c, aq_tstamp now) {
   aq_conn_clock(c, now);
+  c->dirty |= aq_conn_is_open(c) && aq_conn_again_next(c) <= c->now;
   if (!aq_conn_is_open(c) || ngtcp2_conn_get_expiry2(c->q) > c->now) {
     return;
   }
@@ -461,7 +471,9 @@ void aq_conn_handle_timeout(aq_conn *c, aq_tstamp now) {
 }
 
 aq_tstamp aq_conn_next_timeout(const aq_conn *c) {
-  return aq_conn_is_open(c) ? ngtcp2_conn_get_expiry2(c->q) : AQ_NEVER;
+  return aq_conn_is_open(c)
+             ? aq_time_min(ngtcp2_conn_get_expiry2(c->q), aq_conn_again_next(c))
+             : AQ_NEVER;
 }
 
 /* ---- verbs -------------------------------------------------------------- */

@@ -146,6 +146,11 @@ const uint8_t *aq_conn_get_token(const aq_conn *c, size_t *len);
  * poll_transmit. */
 void aq_conn_close_with(aq_conn *c, aq_tstamp now, int app, uint64_t code,
                         const char *reason, size_t len);
+/* aq_conn_nudge: there is a sign that the way to the peer is open now. What
+ * waits for an answer goes out once more. */
+void aq_conn_nudge(aq_conn *c, aq_tstamp now);
+/* How many datagrams went out again since the last call. */
+uint32_t aq_conn_take_repeated(aq_conn *c);
 void aq_conn_ping_now(aq_conn *c, aq_tstamp now);
 void aq_conn_keep_alive(aq_conn *c, aq_duration interval);
 /* AQ_ERR_AGAIN before the handshake is confirmed, and until a packet showed

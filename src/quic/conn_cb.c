@@ -48,6 +48,7 @@ static int on_crypto_data(ngtcp2_conn *q, ngtcp2_encryption_level level,
                           void *user) {
   (void)q;
   (void)offset;
+  ((aq_conn *)user)->answered = 1;
   return aq_tls_recv_crypto_data(&((aq_conn *)user)->tls, level, data, len);
 }
 

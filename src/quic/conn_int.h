@@ -31,6 +31,10 @@
 #define AQ_CONN_CLOSE_MAX 1500
 /* Local addresses that a client uses; those of paths long left make room. */
 #define AQ_CONN_PATHS 4
+/* Transmits that may go out again, and the longest of them; others are left to
+ * the probe time-out. */
+#define AQ_AGAIN_MAX 4
+#define AQ_AGAIN_BYTES 4096
 
 typedef enum aq_conn_phase {
   AQ_CONN_HANDSHAKE,
@@ -38,6 +42,8 @@ typedef enum aq_conn_phase {
   AQ_CONN_CLOSING,  /* we said it: repeat it when asked */
   AQ_CONN_DRAINING, /* the peer said it: be silent */
 } aq_conn_phase;
+
+typedef struct aq_again aq_again;
 
 typedef struct aq_conn_cid_notice {
   ngtcp2_cid cid;
@@ -137,6 +143,16 @@ struct aq_conn {
   uint8_t flows; /* AQ_CONN_FLOW_*, since the last look */
   uint8_t heard; /* any packet of the peer was taken */
 
+  /* conn_again.c */
+  aq_list again; /* aq_again */
+  size_t again_count;
+  aq_duration expected_rtt; /* of a handshake whose packets go out again */
+  uint8_t answered;         /* a client's ClientHello was */
+  uint8_t control_written;  /* in the transmit that is being made */
+  uint64_t taken, given;    /* bytes, while the handshake runs */
+  uint8_t copied;           /* ... copies among them, which ngtcp2 ignores */
+  uint32_t repeated;        /* copies since the last look */
+
   /* the end */
   int close_error;
   uint64_t close_code;
@@ -175,6 +191,19 @@ void aq_conn_allow(aq_conn *c, uint8_t n);
 void aq_conn_note_written(aq_conn *c, size_t len);
 /* After packets went out or came in, on the path in use: is an answer owed? */
 void aq_conn_note_due(aq_conn *c, uint64_t in_flight, int heard);
+
+/* conn_again.c */
+/* |t| goes out again unless it is acknowledged soon. */
+void aq_conn_again_keep(aq_conn *c, const aq_transmit *t, const uint8_t *bytes);
+void aq_conn_again_drop(aq_conn *c);
+/* A packet of the peer was taken; |in_flight| bytes still wait for theirs. */
+void aq_conn_again_heard(aq_conn *c, uint64_t in_flight);
+aq_tstamp aq_conn_again_next(const aq_conn *c);
+/* 1: a copy that is due stands in |t| and |buf|. */
+int aq_conn_again_poll(aq_conn *c, aq_transmit *t, uint8_t *buf);
+/* How many bytes may go to an address that nobody has proven yet, copies
+ * included (RFC 9000 section 8.1). */
+uint64_t aq_conn_unproven_room(const aq_conn *c);
 
 /* conn_close.c */
 /* A result of ngtcp2_conn_read_pkt, _handle_expiry or _write that is not 0. */

@@ -81,6 +81,7 @@ static ngtcp2_ssize write_stream(write_packet *w, aq_stream *s) {
                                     (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0),
                                 s->qid, v, nv, w->ts);
   if (took >= 0) {
+    c->control_written |= s->control;
     c->flows |= s->control ? 0 : AQ_CONN_FLOW_STREAM;
     w->credit -= (uint64_t)took < w->credit ? (uint64_t)took : w->credit;
     aq_stream_sent(s, (size_t)took, fin && (size_t)took == len);
@@ -193,10 +194,19 @@ static void pace(aq_conn *c, ngtcp2_ssize n) {
   ngtcp2_conn_update_pkt_tx_time(c->q, c->now);
 }
 
-static void note_sent(aq_conn *c) {
+static uint64_t in_flight(const aq_conn *c) {
   ngtcp2_conn_info i;
   ngtcp2_conn_get_conn_info2(c->q, &i);
-  aq_conn_note_due(c, i.bytes_in_flight, 0);
+  return i.bytes_in_flight;
+}
+
+/* What a connection is waited for with: the first packets of a handshake that
+ * is expected, and what is said on the control stream. */
+static int is_urgent(const aq_conn *c) {
+  if (c->phase == AQ_CONN_HANDSHAKE) {
+    return c->expected_rtt > 0 && !(c->client && c->answered);
+  }
+  return c->control_written;
 }
 
 int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
@@ -219,13 +229,21 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
   if (room < mtu) {
     return 0; /* the caller's buffer is smaller than documented */
   }
+  if (aq_conn_again_poll(c, t, buf)) {
+    return 1;
+  }
   size_t packets = aq_conn_may_write(c);
+  if (aq_conn_unproven_room(c) / mtu < packets) {
+    packets = (size_t)(aq_conn_unproven_room(c) / mtu);
+  }
   if (packets == 0) {
     c->dirty = 0;
     return 0;
   }
   ngtcp2_path_storage_zero(&ps);
   c->strays = 0;
+  uint64_t before = in_flight(c);
+  c->control_written = 0;
   ngtcp2_ssize n = ngtcp2_conn_write_aggregate_pkt2(
       c->q, &ps.path, &pi, buf, room, &segment, write_one,
       packets < WRITE_MAX_PACKETS ? packets : WRITE_MAX_PACKETS, c->now);
@@ -239,9 +257,14 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
     c->dirty = 0;
     return 0;
   }
-  note_sent(c);
+  uint64_t after = in_flight(c);
+  aq_conn_note_due(c, after, 0);
   aq_conn_note_written(c, (size_t)n);
   transmit_fill(c, t, &ps.path, &pi, (size_t)n, segment);
+  c->given += (size_t)n;
+  if (after > before && is_urgent(c)) {
+    aq_conn_again_keep(c, t, buf);
+  }
   return 1;
 }
 

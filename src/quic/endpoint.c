@@ -420,15 +420,19 @@ static void count_sent(aq_endpoint *ep, const aq_transmit *t) {
 }
 
 /* A lying coordinator must not aim more than a few Initials at a victim; what
- * is not sent here is lost for ngtcp2, which tries again later. */
-static int may_send(aq_link *l, const aq_transmit *t) {
+ * is not sent here is lost for ngtcp2, which tries again later. Then as much
+ * must be left, so that a copy gives way. */
+static int may_send(aq_link *l, const aq_transmit *t, uint32_t copies) {
   size_t segment = t->segment > 0 ? t->segment : t->len;
   if (!l->unproven ||
       aq_guard_take_initial(&l->ep->guard, l->ep->now, &t->remote,
-                            (t->len + segment - 1) / segment)) {
+                            (t->len + segment - 1) / segment, copies)) {
+    l->ep->stats.datagrams_repeated += copies;
     return 1;
   }
-  AQ_LIMIT_HIT(l->ep, limit_punch_target);
+  if (copies == 0) {
+    AQ_LIMIT_HIT(l->ep, limit_punch_target);
+  }
   return 0;
 }
 
@@ -445,7 +449,7 @@ static int poll_links(aq_endpoint *ep, aq_transmit *t, uint8_t *buf,
     memset(t, 0, sizeof(*t));
     int rv = aq_conn_poll_transmit(l->c, ep->now, t, buf, room);
     aq_link_touch(l);
-    if (rv == 1 && !may_send(l, t)) {
+    if (rv == 1 && !may_send(l, t, aq_conn_take_repeated(l->c))) {
       AQ_RECORD(ep, aq_record_quic(ep, AQ_RECORD_QUIC_REFUSED, l, t->socket,
                                    &t->remote, buf, t->len, t->segment));
       aq_ep_settle(ep);

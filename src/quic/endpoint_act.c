@@ -317,12 +317,16 @@ static void rehash(aq_session *s) {
   }
 }
 
-static void address_answered(aq_session *s, const aq_addr *a) {
-  aq_guard_answered(&s->ep->guard, a);
+static void address_answered(aq_session *s, const aq_addr *a, int echoed) {
+  if (echoed) {
+    aq_guard_answered(&s->ep->guard, a);
+  }
   for (size_t i = 0; i < s->ndial; i++) {
     aq_link *l = aq_idmap_get(&s->ep->ids, AQ_KIND_CONN, s->dials[i].link);
-    if (l != NULL && aq_addr_equal(&l->remote, a)) {
-      l->unproven = 0;
+    if (l != NULL && l->c != NULL && aq_addr_equal(&l->remote, a)) {
+      l->unproven &= !echoed;
+      aq_conn_nudge(l->c, s->ep->now);
+      aq_link_touch(l);
     }
   }
 }
@@ -356,9 +360,9 @@ void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
   AQ_RECORD(ep, aq_record_punch(ep, AQ_RECORD_PUNCH_RECEIVED, s, d->socket,
                                 &d->remote, 0, &p, NULL));
   ep->stats.punches_received++;
-  if (aq_trav_handle_punch(s->trav, ep->now, d->socket, &d->remote, &p)) {
-    address_answered(s, &d->remote);
-  }
+  int echoed =
+      aq_trav_handle_punch(s->trav, ep->now, d->socket, &d->remote, &p);
+  address_answered(s, &d->remote, echoed);
   aq_session_touch(s);
 }
 
