@@ -23,8 +23,8 @@ local function antquic(lab, node, ...)
   return lab:spawn(node, lua, lab.agent.root .. "/bin/antquic", ...)
 end
 
---- Starts the command's own coordinator at all addresses of a site.
-function profiles.coordinator(lab, site, key)
+-- Starts the command's own coordinator at all addresses of a site.
+local function coordinator(lab, site, key)
   local words = { "coordinator", "--json", "--key", key, "--allow-reserved" }
   for _, address in ipairs(site.addresses) do
     words[#words + 1] = "--bind"
@@ -39,7 +39,24 @@ function profiles.coordinator(lab, site, key)
   if not ready then
     error("natlab: the coordinator does not start: " .. why, 0)
   end
-  return proc
+end
+
+--- Starts a coordinator at each site and calls use(key); key(name) is the path of a key file
+--- that is gone afterwards.
+function profiles.with_coordinators(lab, sites, use)
+  local base = os.tmpname()
+  local paths = { base }
+  local function key(name)
+    paths[#paths + 1] = base .. "." .. name
+    return paths[#paths]
+  end
+  for i, site in ipairs(sites) do
+    coordinator(lab, site, key("c" .. i))
+  end
+  use(key)
+  for _, path in ipairs(paths) do
+    os.remove(path)
+  end
 end
 
 --- What `antquic netcheck` says behind a NAT, or nil and why not.
@@ -97,58 +114,50 @@ function profiles.run(agent)
     hosts[i] = lab:host("h" .. i, lab:nat("n" .. i, name))
   end
   lab:build()
-  local keys = os.tmpname()
-  for i, site in ipairs(sites) do
-    profiles.coordinator(lab, site, ("%s.c%d"):format(keys, i))
-  end
   local line = "%-4s %-14s %-18s %-9s %-11s %-8s %-12s %s"
   print(line:format("", "type", "mapping", "filtering", "ports", "hairpin", "kind", ""))
   local failed = 0
-  for i, name in ipairs(names) do
-    local spec = types.by_name[name]
-    local found, why = profiles.netcheck(lab, hosts[i], sites, ("%s.h%d"):format(keys, i))
-    local p = found and found.profile
-    local wrong = p and difference(spec, p) or not p and why or nil
-    local mapping, filtering, ports = "-", "-", "-"
-    if p then
-      mapping, filtering, ports = as_classified(p)
-    end
-    local step = p and p.step and ("%+d"):format(p.step) or ""
-    local hairpin = p and (p.hairpin == nil and "-" or p.hairpin and "yes" or "no") or "-"
-    print(
-      line:format(
-        wrong and "FAIL" or "ok",
-        name,
-        mapping,
-        filtering,
-        ports .. step,
-        hairpin,
-        found and found.kind or "-",
-        wrong or ""
-      )
-    )
-    failed = failed + (wrong and 1 or 0)
-    for _, e in ipairs(wrong and p and p.evidence or {}) do
+  profiles.with_coordinators(lab, sites, function(key)
+    for i, name in ipairs(names) do
+      local spec = types.by_name[name]
+      local found, why = profiles.netcheck(lab, hosts[i], sites, key("h" .. i))
+      local p = found and found.profile
+      local wrong = p and difference(spec, p) or not p and why or nil
+      local mapping, filtering, ports = "-", "-", "-"
+      if p then
+        mapping, filtering, ports = as_classified(p)
+      end
+      local step = p and p.step and ("%+d"):format(p.step) or ""
+      local hairpin = p and (p.hairpin == nil and "-" or p.hairpin and "yes" or "no") or "-"
       print(
-        ("     %-10s %-22s to %-22s %s%s x%d: %s"):format(
-          e.test,
-          e.local_address,
-          e.to,
-          e.other_port and "P" or "-",
-          e.other_address and "A" or "-",
-          e.tries,
-          e.seen or "silence"
+        line:format(
+          wrong and "FAIL" or "ok",
+          name,
+          mapping,
+          filtering,
+          ports .. step,
+          hairpin,
+          found and found.kind or "-",
+          wrong or ""
         )
       )
+      failed = failed + (wrong and 1 or 0)
+      for _, e in ipairs(wrong and p and p.evidence or {}) do
+        print(
+          ("     %-10s %-22s to %-22s %s%s x%d: %s"):format(
+            e.test,
+            e.local_address,
+            e.to,
+            e.other_port and "P" or "-",
+            e.other_address and "A" or "-",
+            e.tries,
+            e.seen or "silence"
+          )
+        )
+      end
     end
-  end
+  end)
   lab:close()
-  for _, suffix in ipairs { "", ".c1", ".c2" } do
-    os.remove(keys .. suffix)
-  end
-  for i = 1, #names do
-    os.remove(("%s.h%d"):format(keys, i))
-  end
   print(("%d types, %d differ"):format(#names, failed))
   return failed == 0
 end

@@ -345,16 +345,11 @@ list[#list + 1] = {
     end
     local host = lab:host("h", nat)
     lab:build()
-    local keys = os.tmpname()
-    for i, site in ipairs(sites) do
-      profiles.coordinator(lab, site, ("%s.c%d"):format(keys, i))
-    end
     local started = agent:now()
-    local found = need(profiles.netcheck(lab, host, sites, keys .. ".h", 90, "--lifetime"))
-    local p = found.profile
-    for _, suffix in ipairs { "", ".c1", ".c2", ".h" } do
-      os.remove(keys .. suffix)
-    end
+    local p
+    profiles.with_coordinators(lab, sites, function(key)
+      p = need(profiles.netcheck(lab, host, sites, key "h", 90, "--lifetime")).profile
+    end)
     check(
       p.idle_lifetime and p.idle_gone and p.idle_lifetime <= 6 and p.idle_gone >= 6,
       "mappings live 6 s, it found %s to %s s in %.0f s",
