@@ -487,16 +487,7 @@ function Stream.__tostring(self)
   )
 end
 
--- The endpoint's pump: an edge from the core.
-function stream.on_readable(self)
-  self._readable:wake(true)
-end
-
-function stream.on_writable(self)
-  self._writable:wake(true)
-end
-
--- The core has nothing more to do with it: whoever waits asks again.
+-- The endpoint's pump: the core has nothing more to do with it: whoever waits asks again.
 function stream.on_closed(self)
   self._readable:wake(true)
   self._writable:wake(true)

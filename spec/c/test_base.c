@@ -174,12 +174,11 @@ static void test_list(void **state) {
     }
   }
   assert_ptr_equal(aq_list_first(&l), &it[1].link);
-  assert_ptr_equal(aq_list_last(&l), &it[3].link);
-  aq_list_push_front(&l, &it[0].link);
-  aq_list_insert_before(&it[3].link, &it[2].link);
-  for (int i = 0; i < 4; i++) {
-    assert_ptr_equal(aq_list_pop_front(&l), &it[i].link);
-  }
+  aq_list_push_back(&l, &it[2].link);
+  assert_ptr_equal(aq_list_pop_front(&l), &it[1].link);
+  assert_ptr_equal(aq_list_pop_front(&l), &it[3].link);
+  assert_ptr_equal(aq_list_pop_front(&l), &it[2].link);
+  assert_null(aq_list_pop_front(&l));
   assert_true(aq_list_is_empty(&l));
 }
 

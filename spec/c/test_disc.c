@@ -122,8 +122,6 @@ static void test_agreement(void **state) {
   socket_add(0, "0.0.0.0:5000");
   local(1, "192.168.1.5:0");
   changes();
-  aq_addr pub = aq_disc_public(&disc);
-  assert_int_equal(pub.family, 0);
   /* One stranger is not believed, nor two of one IP; two of two are. */
   assert_int_equal(observe(1, 1, "9.9.9.9:1", 1, "8.8.8.8:77", 0), 0);
   assert_int_equal(observe(1, 2, "9.9.9.9:2", 1, "8.8.8.8:77", 0), 0);
@@ -131,15 +129,11 @@ static void test_agreement(void **state) {
   assert_string_equal(changes(), "");
   assert_int_equal(observe(1, 4, "9.9.9.7:1", 1, "8.8.8.8:77", 0), 1);
   assert_string_equal(changes(), "+8.8.8.8:77");
-  pub = aq_disc_public(&disc);
-  util_assert_addr(&pub, "8.8.8.8:77");
   assert_int_equal(disc.base[1], 0);
   assert_int_equal(disc.cand[1].source, AQ_SOURCE_OBSERVED);
   /* A trusted one alone. */
   assert_int_equal(observe(2, 5, "9.9.9.6:1", 1, "8.8.4.4:99", 1), 1);
   assert_string_equal(changes(), "+8.8.4.4:99");
-  pub = aq_disc_public(&disc);
-  util_assert_addr(&pub, "8.8.4.4:99");
   /* An older number changes nothing, a newer one replaces. */
   assert_int_equal(observe(3, 5, "9.9.9.6:1", 1, "8.8.4.4:11", 1), 0);
   assert_int_equal(observe(3, 5, "9.9.9.6:1", 0, "8.8.4.4:12", 1), 0);
@@ -168,8 +162,6 @@ static void test_redundant(void **state) {
   local(1, "8.8.8.8:0");
   assert_int_equal(observe(1, 1, "9.9.9.9:1", 1, "8.8.8.8:5000", 1), 0);
   assert_string_equal(set(), "local 8.8.8.8:5000");
-  aq_addr pub = aq_disc_public(&disc);
-  util_assert_addr(&pub, "8.8.8.8:5000");
   /* IPv4-mapped is IPv4. */
   aq_addr o = util_addr("9.9.9.9:1");
   aq_addr mapped = {.family = 6,
@@ -192,8 +184,6 @@ static void test_forget(void **state) {
   /* The last one stays until another replaces it. */
   assert_int_equal(aq_disc_forget(&disc, 4, 2), 0);
   assert_string_equal(set(), "observed 8.8.8.8:2");
-  aq_addr pub = aq_disc_public(&disc);
-  util_assert_addr(&pub, "8.8.8.8:2");
   assert_int_equal(observe(5, 3, "9.9.9.3:1", 1, "8.8.8.8:3", 0), 0);
   assert_string_equal(set(), "observed 8.8.8.8:2");
   assert_int_equal(observe(6, 4, "9.9.9.4:1", 1, "8.8.8.8:3", 0), 1);
@@ -247,23 +237,6 @@ static void test_full_ledger(void **state) {
   assert_int_equal(disc.observed_ignored, 0);
   assert_int_equal(observe(1, 999, "9.9.9.9:1", 1, "8.8.8.8:6", 1), 0);
   assert_int_equal(disc.observed_ignored, 1);
-}
-
-static void test_mapping(void **state) {
-  (void)state;
-  aq_disc_init(&disc, 8, 0);
-  socket_add(0, "0.0.0.0:5000");
-  assert_int_equal(aq_disc_mapping_varies(&disc), -1);
-  observe(1, 1, "9.9.9.1:1", 1, "8.8.8.8:1", 0);
-  assert_int_equal(aq_disc_mapping_varies(&disc), -1);
-  observe(1, 2, "9.9.9.1:2", 1, "8.8.8.8:1", 0); /* the same IP */
-  assert_int_equal(aq_disc_mapping_varies(&disc), -1);
-  observe(1, 3, "9.9.9.2:1", 1, "8.8.8.8:1", 0);
-  assert_int_equal(aq_disc_mapping_varies(&disc), 0);
-  observe(1, 4, "9.9.9.3:1", 1, "8.8.8.8:2", 0);
-  assert_int_equal(aq_disc_mapping_varies(&disc), 1);
-  aq_disc_forget(&disc, 1, 4);
-  assert_int_equal(aq_disc_mapping_varies(&disc), 0);
 }
 
 /* Nobody polls while everything changes: the queue stays bounded, and then
@@ -349,8 +322,7 @@ int main(void) {
       cmocka_unit_test(test_reserved),     cmocka_unit_test(test_agreement),
       cmocka_unit_test(test_redundant),    cmocka_unit_test(test_forget),
       cmocka_unit_test(test_bound_of_set), cmocka_unit_test(test_full_ledger),
-      cmocka_unit_test(test_mapping),      cmocka_unit_test(test_coalesce),
-      cmocka_unit_test(test_priorities),
+      cmocka_unit_test(test_coalesce),     cmocka_unit_test(test_priorities),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,14 +178,6 @@ int aq_addr_same_ip(const aq_addr *a, const aq_addr *b) {
   return a->family == b->family && memcmp(a->ip, b->ip, addr_iplen(a)) == 0;
 }
 
-int aq_addr_same_prefix(const aq_addr *a, const aq_addr *b, unsigned bits) {
-  if (a->family != b->family) {
-    return 0;
-  }
-  unsigned max = (unsigned)addr_iplen(a) * 8;
-  return addr_bits_equal(a->ip, b->ip, bits < max ? bits : max);
-}
-
 uint64_t aq_addr_hash(const aq_addr *a, uint64_t salt) {
   uint64_t key[2] = {salt, aq_mix64(salt)};
   uint8_t b[19] = {a->family, (uint8_t)(a->port >> 8), (uint8_t)a->port};

@@ -46,8 +46,6 @@ void aq_addr_normalize(aq_addr *a);
 int aq_addr_cmp(const aq_addr *a, const aq_addr *b);
 /* As aq_addr_equal without ports and zones. */
 int aq_addr_same_ip(const aq_addr *a, const aq_addr *b);
-/* Same /bits network. */
-int aq_addr_same_prefix(const aq_addr *a, const aq_addr *b, unsigned bits);
 /* A keyed 64-bit hash of IP and port; of the first |bits| of the IP alone. */
 uint64_t aq_addr_hash(const aq_addr *a, uint64_t salt);
 uint64_t aq_addr_hash_prefix(const aq_addr *a, unsigned bits, uint64_t salt);

@@ -58,27 +58,15 @@ static inline void aq_list_push_back(aq_list *l, aq_list *node) {
   aq_list_insert_between(node, l->prev, l);
 }
 
-static inline void aq_list_push_front(aq_list *l, aq_list *node) {
-  aq_list_insert_between(node, l, l->next);
-}
-
-static inline void aq_list_insert_before(aq_list *at, aq_list *node) {
-  aq_list_insert_between(node, at->prev, at);
-}
-
 static inline void aq_list_remove(aq_list *node) {
   node->prev->next = node->next;
   node->next->prev = node->prev;
   aq_list_init(node);
 }
 
-/* First or last link, NULL when empty. */
+/* aq_list_first gives the first link, NULL when empty. */
 static inline aq_list *aq_list_first(const aq_list *l) {
   return l->next == l ? NULL : l->next;
-}
-
-static inline aq_list *aq_list_last(const aq_list *l) {
-  return l->prev == l ? NULL : l->prev;
 }
 
 /* aq_list_pop_front removes and gives the first link, NULL when empty. */

@@ -155,7 +155,6 @@ static int disc_confirmed(const aq_disc *d, const aq_observation *o) {
 static void disc_want_observed(aq_disc *d, disc_wants *w) {
   uint8_t live[AQ_MAX_SOCKETS] = {0};
   aq_tstamp newest[AQ_MAX_SOCKETS] = {0};
-  aq_tstamp last = 0;
   for (size_t i = 0; i < AQ_DISC_MAX_OBSERVERS; i++) {
     const aq_observation *o = &d->obs[i];
     if (!o->used || !disc_confirmed(d, o)) {
@@ -165,10 +164,6 @@ static void disc_want_observed(aq_disc *d, disc_wants *w) {
     if (!live[o->socket] || o->at >= newest[o->socket]) {
       d->kept[o->socket] = o->addr;
       newest[o->socket] = o->at;
-    }
-    if (o->at >= last) {
-      d->public_addr = o->addr;
-      last = o->at;
     }
     live[o->socket] = 1;
   }
@@ -419,30 +414,4 @@ int aq_disc_poll_change(aq_disc *d, aq_disc_change *out) {
   d->nchange--;
   memmove(&d->change[0], &d->change[1], d->nchange * sizeof(d->change[0]));
   return 1;
-}
-
-int aq_disc_mapping_varies(const aq_disc *d) {
-  int answer = -1;
-  for (size_t i = 0; i < AQ_DISC_MAX_OBSERVERS; i++) {
-    for (size_t k = 0; k < i; k++) {
-      const aq_observation *a = &d->obs[i];
-      const aq_observation *b = &d->obs[k];
-      if (!a->used || !b->used || a->socket != b->socket ||
-          a->addr.family != b->addr.family ||
-          aq_addr_equal(&a->observer, &b->observer)) {
-        continue;
-      }
-      if (!aq_addr_equal(&a->addr, &b->addr)) {
-        return 1;
-      }
-      if (!aq_addr_same_ip(&a->observer, &b->observer)) {
-        answer = 0;
-      }
-    }
-  }
-  return answer;
-}
-
-aq_addr aq_disc_public(const aq_disc *d) {
-  return d->public_addr;
 }

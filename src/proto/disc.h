@@ -51,7 +51,6 @@ typedef struct aq_disc {
   size_t nchange;
   aq_disc_change change[AQ_DISC_MAX_CHANGE];
   aq_addr kept[AQ_MAX_SOCKETS]; /* what was last confirmed, by socket index */
-  aq_addr public_addr;          /* the newest of them */
   uint64_t observed_ignored;    /* lies, reserved, over the bound */
 } aq_disc;
 
@@ -73,11 +72,6 @@ int aq_disc_observe(aq_disc *d, aq_tstamp now, aq_id conn,
 int aq_disc_forget(aq_disc *d, aq_tstamp now, aq_id conn);
 /* aq_disc_poll_change gives changes in order (1), or 0. */
 int aq_disc_poll_change(aq_disc *d, aq_disc_change *out);
-/* Two observers report different ports for one socket: the mapping may depend
- * on the destination. 1 yes, 0 no, -1 not known. */
-int aq_disc_mapping_varies(const aq_disc *d);
-/* The public address as last observed, family 0 when unknown. */
-aq_addr aq_disc_public(const aq_disc *d);
 
 /* RFC 8445 section 5.1.2.1. |local_pref| 0..65535. */
 uint32_t aq_cand_priority(aq_source source, uint32_t local_pref);

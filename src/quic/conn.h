@@ -129,7 +129,6 @@ aq_tstamp aq_conn_linger_until(const aq_conn *c);
 aq_id aq_conn_id(const aq_conn *c);
 void aq_conn_get_info_of(const aq_conn *c, aq_tstamp now, aq_conn_info *out);
 const aq_tparams *aq_conn_remote_params(const aq_conn *c);
-int aq_conn_is_established(const aq_conn *c);
 int aq_conn_is_closed(const aq_conn *c);
 const aq_peer_id *aq_conn_peer(const aq_conn *c); /* NULL before proven */
 uint32_t aq_conn_socket(const aq_conn *c);        /* of the path in use */

@@ -18,10 +18,6 @@ const aq_tparams *aq_conn_remote_params(const aq_conn *c) {
   return &c->remote_params;
 }
 
-int aq_conn_is_established(const aq_conn *c) {
-  return c->established != 0;
-}
-
 int aq_conn_is_open(const aq_conn *c) {
   return c->phase == AQ_CONN_HANDSHAKE || c->phase == AQ_CONN_OPEN;
 }
