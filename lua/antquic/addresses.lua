@@ -7,12 +7,14 @@
 local config = require("antquic.config")
 local options = require("antquic.options")
 local peer_id = require("antquic.peer_id")
+local policy = require("antquic.policy")
 local present = require("antquic.present")
 local task = require("antquic.task")
 
 -- As many as the core keeps; those after it are of lower priority than it tells.
 local MAX_HIDDEN = 32
 local BOOTSTRAP_TIMEOUT = 10
+local NONE = {}
 
 ---@class antquic.Endpoint
 local methods = {}
@@ -72,6 +74,11 @@ end
 
 -- The candidates that the policy leaves out are told to nobody.
 function methods:_choose_candidates()
+  local choice = self._policy.candidates
+  if choice == nil or choice == policy.balanced.candidates then
+    self._core:hide_candidates(NONE) -- as the default policy answers
+    return
+  end
   local list = present.candidates(self._core:candidates())
   local hidden = {}
   for _, c in ipairs(list) do

@@ -271,8 +271,12 @@ function Endpoint:timeout() end
 function Endpoint:now() end
 
 --- The next event or nil. A field that has no value for this event is absent.
+--- With two tables, the next one whose kind is a key of either; those before it
+--- are dropped.
+---@param wanted? table<string, any>
+---@param also? table<string, any>
 ---@return antquic.core.Event|nil
-function Endpoint:poll() end
+function Endpoint:poll(wanted, also) end
 
 ---@class antquic.core.Candidate
 ---@field addr string
@@ -402,9 +406,10 @@ function Endpoint:io_stats() end
 ---@field external string[] addresses with port 0
 ---@field evidence table[] { test, answered, tries, other_port, other_address, delay, at, local_addr, to, from?, seen? }
 
---- What was measured of the NAT in front.
+--- What was measured of the NAT in front; |brief|: with no evidence.
+---@param brief? boolean
 ---@return antquic.core.NatProfile
-function Endpoint:nat_profile() end
+function Endpoint:nat_profile(brief) end
 
 --- Candidates of our own, hidden ones too.
 ---@return antquic.core.Candidate[]

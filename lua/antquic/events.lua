@@ -88,6 +88,18 @@ function Hub:wants(kind)
   return self._by_kind[kind] ~= nil or (self._taps ~= nil and known[kind] == true)
 end
 
+--- What the core's poll takes: the tables whose keys are the kinds that somebody
+--- is interested in, |own| and the subscriptions'; nothing where that is all of
+--- them.
+---@param own table
+---@return table?
+---@return table?
+function Hub:wanted(own)
+  if not self._taps then
+    return own, self._by_kind
+  end
+end
+
 --- Calls fn(event) at once for every event, before anybody else. It may not wait.
 --- Returns the function that ends it.
 ---@param fn fun(event: table)

@@ -33,6 +33,9 @@ local function kinds_text(kinds)
 end
 
 local function matches(value, kinds)
+  if is_kind(value, kinds) then
+    return true
+  end
   for kind in kinds:gmatch("[^|]+") do
     if is_kind(value, kind) then
       return true

@@ -234,14 +234,14 @@ function pump.turn(ep, block, seconds)
   elseif more then
     ep._rearm(ep._handle)
   end
-  local poll = core.poll
-  local ev = poll(core)
+  local poll, hub = core.poll, ep._hub
+  local ev = poll(core, hub:wanted(on))
   while ev do
     dispatch(ep, ev)
     if ep._closed then
       return
     end
-    ev = poll(core)
+    ev = poll(core, hub:wanted(on))
   end
   if ep._store then
     ep._store:turn(ep)

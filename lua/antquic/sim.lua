@@ -275,7 +275,7 @@ local function is_observed(ep)
 end
 
 local function is_measured(ep)
-  return ep:nat_profile().complete
+  return ep._core:nat_profile(true).complete
 end
 
 --- Waits until every peer that has coordinators knows how one of them sees it.

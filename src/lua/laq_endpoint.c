@@ -157,14 +157,31 @@ static int ep_now(lua_State *L) {
   return 1;
 }
 
+/* Is its kind a key of one of the tables at 2 and 3? Without tables: yes. */
+static int is_wanted(lua_State *L, const aq_event *ev) {
+  int wanted = lua_isnoneornil(L, 2);
+  for (int i = 2; i <= 3 && !wanted; i++) {
+    lua_getfield(L, i, aq_event_name(ev->kind));
+    wanted = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+  }
+  return wanted;
+}
+
 static int ep_poll(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_event ev;
-  if (aq_endpoint_poll_event(e->ep, &ev) != 1) {
-    lua_pushnil(L);
-    return 1;
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_checktype(L, 3, LUA_TTABLE);
   }
-  laq_push_event(L, e->ep, &ev);
+  while (aq_endpoint_poll_event(e->ep, &ev) == 1) {
+    if (is_wanted(L, &ev)) {
+      laq_push_event(L, e->ep, &ev);
+      return 1;
+    }
+  }
+  lua_pushnil(L);
   return 1;
 }
 

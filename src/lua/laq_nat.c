@@ -25,6 +25,7 @@ static void push_evidence(lua_State *L, const aq_nat_evidence *v, size_t n) {
 
 static int ep_nat_profile(lua_State *L) {
   laq_endpoint *e = laq_check(L);
+  int brief = lua_toboolean(L, 2);
   aq_nat_report *r = laq_newuserdata(L, sizeof(*r));
   const aq_nat_profile *p = &r->profile;
   aq_endpoint_get_nat(e->ep, r);
@@ -63,7 +64,7 @@ static int ep_nat_profile(lua_State *L) {
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "external");
-  push_evidence(L, r->evidence, r->evidence_count);
+  push_evidence(L, r->evidence, brief ? 0 : r->evidence_count);
   lua_setfield(L, -2, "evidence");
   return 1;
 }
