@@ -110,6 +110,7 @@ void aq_trav_hard_end(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_LOOK] = t->timer[AQ_TRAV_TIMER_GUESS] = AQ_NEVER;
   aq_trav_drop(t, AQ_TRAV_OBSERVE, 0);
   aq_trav_drop(t, AQ_TRAV_HINT, 0);
+  aq_trav_drop(t, AQ_TRAV_TUNNEL, 0);
   if (h->stage != AQ_HARD_IDLE && !aq_trav_drop(t, AQ_TRAV_OPEN, 0)) {
     aq_trav_push(t, AQ_TRAV_CLOSE);
   }
