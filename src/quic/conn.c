@@ -319,7 +319,7 @@ static void on_completed(aq_conn *c) {
   c->completed = 0;
   c->phase = AQ_CONN_OPEN;
   c->established = c->now;
-  c->proven = c->remote;
+  aq_conn_note_proven(c, &c->remote);
   aq_conn_again_drop(c);
   c->say_established = 1;
   c->dirty = 1;
@@ -393,6 +393,7 @@ void aq_conn_settle(aq_conn *c) {
       (!aq_addr_equal(&remote, &c->remote) || socket != c->socket ||
        (c->client && !aq_addr_equal(&local, &c->local)))) {
     c->say_path = 1;
+    aq_conn_recall_proven(c);
     aq_conn_again_drop(c);
   }
 }

@@ -297,9 +297,10 @@ static int on_path_validation(ngtcp2_conn *q, uint32_t flags,
     c->moving = 0;
   }
   if (res == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) {
-    aq_addr_from_sockaddr(&c->proven,
-                          (const struct sockaddr *)path->remote.addr,
+    aq_addr remote;
+    aq_addr_from_sockaddr(&remote, (const struct sockaddr *)path->remote.addr,
                           path->remote.addrlen);
+    aq_conn_note_proven(c, &remote);
   }
   if (flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN) {
     c->new_token = 1;

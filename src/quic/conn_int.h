@@ -125,6 +125,12 @@ struct aq_conn {
   /* Where the peer was when it last proved to be there: the path in use may be
    * one that it only claims, until its validation is over. */
   aq_addr proven;
+  /* Paths that were: ngtcp2 goes back to them without another validation. */
+  struct {
+    aq_addr remote;
+    aq_tstamp at;
+  } was_proven[AQ_CONN_PATHS];
+  size_t was_next;
   /* The path is suspected: probes are saved, see aq_conn_spare. */
   uint8_t sparing;
   uint8_t allowed;    /* ... but so many packets may go, to another one */
@@ -183,6 +189,10 @@ void aq_conn_fault(aq_conn *c, int err, uint64_t code, const char *text);
 void aq_conn_make_path(const aq_conn *c, ngtcp2_path_storage *ps,
                        uint32_t socket, const aq_addr *local,
                        const aq_addr *remote);
+/* The peer has proven to be at |remote|. */
+void aq_conn_note_proven(aq_conn *c, const aq_addr *remote);
+/* The path in use has changed: has the peer proven lately to be there? */
+void aq_conn_recall_proven(aq_conn *c);
 /* How many packets may be written now; less than all when it is sparing. */
 size_t aq_conn_may_write(aq_conn *c);
 /* Another path wants up to |n| packets. */

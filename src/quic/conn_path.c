@@ -50,6 +50,25 @@ static void know_path(aq_conn *c, uint32_t socket, const aq_addr *local) {
   c->path[at].local = *local;
 }
 
+/* As ngtcp2 does: for so long a path that was validated needs no other. */
+#define PROVEN_LIFE (600 * AQ_S)
+
+void aq_conn_note_proven(aq_conn *c, const aq_addr *remote) {
+  c->proven = *remote;
+  size_t at = c->was_next++ % AQ_CONN_PATHS;
+  c->was_proven[at].remote = *remote;
+  c->was_proven[at].at = c->now;
+}
+
+void aq_conn_recall_proven(aq_conn *c) {
+  for (size_t i = 0; i < c->was_next && i < AQ_CONN_PATHS; i++) {
+    if (aq_time_since(c->now, c->was_proven[i].at) < PROVEN_LIFE &&
+        aq_addr_equal(&c->was_proven[i].remote, &c->remote)) {
+      c->proven = c->remote;
+    }
+  }
+}
+
 int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
                     const aq_addr *local, const aq_addr *remote) {
   ngtcp2_path_storage ps;
@@ -63,7 +82,8 @@ int aq_conn_migrate(aq_conn *c, aq_tstamp now, uint32_t socket,
   c->dirty = 1;
   switch (rv) {
   case 0:
-    c->moving = 1;
+    /* At once, when it was there before. */
+    c->moving = !ngtcp2_path_eq(ngtcp2_conn_get_path2(c->q), &ps.path);
     aq_conn_allow(c, 2);
     return 0;
   case NGTCP2_ERR_CONN_ID_BLOCKED:
