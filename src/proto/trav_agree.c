@@ -72,6 +72,9 @@ static void add(aq_trav *t, const aq_ctl *m, aq_id coordinator,
 static void adopt(aq_trav *t, const aq_ctl *m, aq_id coordinator,
                   uint64_t request) {
   aq_trav_hard_end(t);
+  if (t->nagreed && t->plan == AQ_PLAN_RELAY) {
+    aq_trav_push(t, AQ_TRAV_CLOSE); /* its tunnels */
+  }
   t->nagreed = 0;
   t->settled = 0;
   memcpy(t->nonce, m->nonce, sizeof(t->nonce));

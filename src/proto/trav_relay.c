@@ -19,11 +19,9 @@ void aq_trav_set_relay(aq_trav *t, int on) {
 void aq_trav_relay_request(aq_trav *t, aq_id via) {
   aq_coordinate_step c;
   t->hard.wanted = AQ_PLAN_RELAY;
-  /* Each answer is a tunnel that a relay keeps: one after the other. */
   aq_coordinate_step_init(&c);
   c.count = via != 0;
   c.via[0] = via;
-  c.hedge = AQ_TRAV_MAX_HEDGE;
   aq_trav_request(t, &c);
   t->step = AQ_TRAV_STEP_PUNCH + AQ_PLAN_RELAY;
 }

@@ -401,7 +401,8 @@ static int may_dial(const aq_session *s, const aq_trav_action *a) {
 static void dial(aq_session *s, const aq_trav_action *action) {
   aq_endpoint *ep = s->ep;
   aq_trav_action real = *action, *a = &real;
-  const aq_tunnel *t = a->relay ? aq_tunnel_of(ep, s->id) : NULL;
+  const uint8_t *id = a->relay ? aq_trav_session(s->trav, 0) : NULL;
+  const aq_tunnel *t = id != NULL ? aq_tunnel_find(ep, id) : NULL;
   int rv = 0;
   if (t != NULL) {
     a->addr = t->peer;

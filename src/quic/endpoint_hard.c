@@ -105,7 +105,6 @@ void aq_hard_hinted(aq_link *l, const aq_ctl *m) {
 void aq_hard_tunnel(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
   aq_tunnel *t = NULL;
-  aq_tunnel_release(ep, s->id); /* of an attempt before */
   int rv = aq_tunnel_open(ep, a->conn, a->session, s->id, &t);
   aq_trav_handle_tunnel(s->trav, ep->now, rv == 0 ? &t->relay : NULL, rv);
 }

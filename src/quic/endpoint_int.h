@@ -440,7 +440,8 @@ void aq_extra_drop(aq_endpoint *ep, uint32_t index);
 /* Does |index| name a tunnel, be it gone? */
 int aq_tunnel_is_socket(uint32_t index);
 aq_tunnel *aq_tunnel_get(const aq_endpoint *ep, uint32_t index);
-aq_tunnel *aq_tunnel_of(const aq_endpoint *ep, uint64_t owner);
+aq_tunnel *aq_tunnel_find(const aq_endpoint *ep,
+                          const uint8_t id[AQ_TUNNEL_ID_LEN]);
 /* aq_tunnel_open: the tunnel |id| over the relay at |via|. Returns 0,
  * AQ_ERR_PEER_NOT_CONNECTED, AQ_ERR_INVAL (the id is in use), AQ_ERR_LIMIT or
  * AQ_ERR_NOMEM. */

@@ -123,11 +123,13 @@ static int may_begin(const aq_link *l) {
          aq_boot_best(l->ep, 0, 0, 0) != NULL;
 }
 
-/* Every other attempt to leave a dead path is over a relay. What somebody
- * coordinates is between the peers themselves, see endpoint_ctl.c. */
+/* Every other attempt to leave a dead path is over a relay; the first one when
+ * it went over one. What is coordinated is between the peers themselves, see
+ * endpoint_ctl.c. */
 static int wants_relay(const aq_link *l) {
-  return (l->repair.failures & 1) != 0 && !l->is_registrant &&
-         l->repair.suspected && aq_session_may_relay(l->ep);
+  int turn = (l->repair.failures & 1) != aq_tunnel_is_socket(l->socket);
+  return turn && l->repair.suspected && !l->is_registrant &&
+         aq_session_may_relay(l->ep);
 }
 
 static void begin(aq_link *l) {
@@ -219,7 +221,9 @@ static void follow(aq_link *l) {
   if (!is_home(l) && dial != 0) {
     aq_trav_handle_dial(s->trav, l->ep->now, dial, 0, aq_link_rtt(l));
   } else if (!is_home(l)) {
-    aq_trav_handle_connected(s->trav, l->ep->now, &l->remote, aq_link_rtt(l));
+    aq_addr remote, local;
+    (void)aq_tunnel_show(l, &remote, &local);
+    aq_trav_handle_connected(s->trav, l->ep->now, &remote, aq_link_rtt(l));
   } else if (dial != 0) {
     aq_trav_handle_dial(s->trav, l->ep->now, dial, AQ_ERR_VALIDATION_FAILED, 0);
   } else {

@@ -31,7 +31,8 @@ aq_tunnel *aq_tunnel_get(const aq_endpoint *ep, uint32_t index) {
   return t->used ? t : NULL;
 }
 
-static aq_tunnel *by_id(const aq_endpoint *ep, const uint8_t *id) {
+aq_tunnel *aq_tunnel_find(const aq_endpoint *ep,
+                          const uint8_t id[AQ_TUNNEL_ID_LEN]) {
   for (size_t i = 0; ep->ntunnel > 0 && i < AQ_MAX_TUNNELS; i++) {
     aq_tunnel *t = &ep->tunnel[i];
     if (t->used && memcmp(t->id, id, sizeof(t->id)) == 0) {
@@ -41,19 +42,9 @@ static aq_tunnel *by_id(const aq_endpoint *ep, const uint8_t *id) {
   return NULL;
 }
 
-aq_tunnel *aq_tunnel_of(const aq_endpoint *ep, uint64_t owner) {
-  for (size_t i = 0; ep->ntunnel > 0 && i < AQ_MAX_TUNNELS; i++) {
-    if (ep->tunnel[i].used && ep->tunnel[i].owner == owner) {
-      return &ep->tunnel[i];
-    }
-  }
-  return NULL;
-}
-
 int aq_tunnel_open(aq_endpoint *ep, aq_id via,
                    const uint8_t id[AQ_TUNNEL_ID_LEN], uint64_t owner,
                    aq_tunnel **out) {
-  static const uint8_t here[AQ_TUNNEL_ID_LEN] = {[7] = 1};
   const aq_link *l = aq_link_get(ep, via);
   if (l == NULL || l->c == NULL || aq_tunnel_is_socket(l->socket)) {
     return AQ_ERR_PEER_NOT_CONNECTED;
@@ -64,7 +55,7 @@ int aq_tunnel_open(aq_endpoint *ep, aq_id via,
       return AQ_ERR_NOMEM;
     }
   }
-  if (by_id(ep, id) != NULL) {
+  if (aq_tunnel_find(ep, id) != NULL) {
     return AQ_ERR_INVAL; /* a relay that gives out one id twice */
   }
   for (uint32_t i = 0; i < AQ_MAX_TUNNELS; i++) {
@@ -80,7 +71,8 @@ int aq_tunnel_open(aq_endpoint *ep, aq_id via,
     t->relay = l->remote;
     t->local = l->local;
     t->sock.index = FIRST + i;
-    t->sock.bound = pseudo(here, 1);
+    /* Of its own: who migrates changes the local address (ngtcp2). */
+    t->sock.bound = pseudo(id, 2);
     t->peer = pseudo(id, 1);
     t->close_at = AQ_NEVER;
     ep->ntunnel++;
@@ -117,10 +109,12 @@ static void give_back(aq_endpoint *ep, aq_tunnel *t) {
 }
 
 void aq_tunnel_release(aq_endpoint *ep, uint64_t owner) {
-  aq_tunnel *t;
-  while ((t = aq_tunnel_of(ep, owner)) != NULL) {
-    t->owner = 0;
-    give_back(ep, t);
+  for (size_t i = 0; ep->ntunnel > 0 && i < AQ_MAX_TUNNELS; i++) {
+    aq_tunnel *t = &ep->tunnel[i];
+    if (t->used && t->owner == owner) {
+      t->owner = 0;
+      give_back(ep, t);
+    }
   }
 }
 
@@ -174,7 +168,7 @@ static void broken(aq_endpoint *ep, const aq_tunnel *t) {
 }
 
 void aq_tunnel_cancelled(aq_link *via, const uint8_t id[AQ_TUNNEL_ID_LEN]) {
-  aq_tunnel *t = by_id(via->ep, id);
+  aq_tunnel *t = aq_tunnel_find(via->ep, id);
   if (t != NULL && t->via == via->id) {
     broken(via->ep, t);
   }
@@ -215,7 +209,7 @@ void aq_tunnel_datagram(aq_endpoint *ep, const aq_datagram *d,
     ep->stats.datagrams_dropped_malformed++;
     return;
   }
-  aq_tunnel *t = by_id(ep, id);
+  aq_tunnel *t = aq_tunnel_find(ep, id);
   if (t == NULL) {
     aq_relay_datagram(ep, d, id, data, len);
     return;
