@@ -58,17 +58,6 @@ static int on_version_negotiation(ngtcp2_conn *q, uint32_t version,
   return aq_tls_version_negotiation(&((aq_conn *)user)->tls, version, dcid);
 }
 
-static int on_recv_version_negotiation(ngtcp2_conn *q, const ngtcp2_pkt_hd *hd,
-                                       const uint32_t *sv, size_t nsv,
-                                       void *user) {
-  (void)q;
-  (void)hd;
-  (void)sv;
-  (void)nsv;
-  ((aq_conn *)user)->version_negotiated = 1;
-  return 0;
-}
-
 static int on_update_key(ngtcp2_conn *q, uint8_t *rx_secret, uint8_t *tx_secret,
                          ngtcp2_crypto_aead_ctx *rx, uint8_t *rx_iv,
                          ngtcp2_crypto_aead_ctx *tx, uint8_t *tx_iv,
@@ -336,7 +325,6 @@ void aq_conn_set_callbacks(ngtcp2_callbacks *cb) {
   cb->recv_retry = on_recv_retry;
   cb->recv_crypto_data = on_crypto_data;
   cb->version_negotiation = on_version_negotiation;
-  cb->recv_version_negotiation = on_recv_version_negotiation;
   cb->update_key = on_update_key;
   cb->handshake_completed = on_completed;
   cb->handshake_confirmed = on_confirmed;

@@ -67,7 +67,6 @@ struct aq_conn {
 
   /* said by callbacks, done by aq_conn_settle */
   uint8_t completed, confirmed, stateless_reset;
-  uint8_t version_negotiated;   /* a Version Negotiation packet came */
   uint8_t new_token;            /* a server owes one */
   uint8_t was_confirmed;        /* the handshake is */
   uint8_t may_update;           /* and a packet was written after: keys may */
