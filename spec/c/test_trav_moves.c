@@ -406,6 +406,47 @@ static void validation_has_five_seconds(void **state) {
                    AQ_ERR_VALIDATION_TIMEOUT);
 }
 
+/* A peer so far away that the usual time would end before an answer. */
+static void a_far_peer_has_four_round_trips(void **state) {
+  (void)state;
+  in_synchronization();
+  T.rtt = 2 * AQ_S;
+  assert_int_equal(aq_trav_step_punch(&T, 0, NULL), 0);
+  aq_trav_handle_timeout(&T, 5 * AQ_MS);
+  assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
+  assert_int_equal(T.punch_until, 8 * AQ_S);
+  assert_int_equal(T.dial[0].deadline, 8 * AQ_S + 5 * AQ_MS);
+}
+
+/* Its end shows much later than the peer has it done, where datagrams are lost.
+ * Who wants the peer as well tries on its own. */
+static void a_handshake_that_arrives_is_waited_for(void **state) {
+  (void)state;
+  for (int ours = 0; ours < 2; ours++) {
+    as_target(9);
+    aq_trav_handle_timeout(&T, 0);
+    if (ours) {
+      aq_trav_want(&T, 0, 0);
+    }
+    assert_int_equal(aq_trav_phase(&T), AQ_PHASE_PUNCHING);
+    aq_trav_handle_arriving(&T, AQ_MS);
+    look(AQ_MS);
+    assert_int_equal(aq_trav_phase(&T),
+                     ours ? AQ_PHASE_PUNCHING : AQ_PHASE_VALIDATION);
+    aq_trav_handle_timeout(&T, 6 * AQ_S);
+    look(6 * AQ_S);
+    assert_int_equal(aq_trav_phase(&T),
+                     ours ? AQ_PHASE_DISCOVERY : AQ_PHASE_VALIDATION);
+  }
+  as_target(9);
+  aq_trav_handle_timeout(&T, 0);
+  aq_trav_handle_arriving(&T, AQ_MS);
+  while (!aq_trav_is_over(&T)) {
+    aq_trav_handle_timeout(&T, aq_trav_next_timeout(&T));
+  }
+  assert_int_equal(T.now, P.timeout);
+}
+
 /* The address that answered has a dial of 3 s for that. */
 static void a_dial_that_hears_nothing_fails_the_validation(void **state) {
   (void)state;
@@ -509,6 +550,8 @@ int main(int argc, char **argv) {
       TEST(synchronization_has_three_seconds),
       TEST(punching_has_five_seconds),
       TEST(validation_has_five_seconds),
+      TEST(a_far_peer_has_four_round_trips),
+      TEST(a_handshake_that_arrives_is_waited_for),
       TEST(a_dial_that_hears_nothing_fails_the_validation),
       TEST(an_attempt_without_addresses_says_so),
       TEST(a_coordinator_that_fails_ends_the_step),

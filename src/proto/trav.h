@@ -179,6 +179,9 @@ void aq_trav_handle_dial(aq_trav *t, aq_tstamp now, uint32_t dial, int error,
 /* A connection with the peer came up in another way (it dialed us). */
 void aq_trav_handle_connected(aq_trav *t, aq_tstamp now, const aq_addr *remote,
                               aq_duration rtt);
+/* The peer's handshake has begun here: a session that only the peer asked for
+ * waits for the end of it, as long as it may last. */
+void aq_trav_handle_arriving(aq_trav *t, aq_tstamp now);
 /* The peer announced or withdrew an address with a frame while we work. */
 void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now, const aq_candidate *c);
 

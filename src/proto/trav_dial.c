@@ -117,7 +117,7 @@ void aq_trav_dial_pair(aq_trav *t, aq_trav_pair *pair) {
     return;
   }
   aq_trav_dial *d = start(t, &pair->remote, pair->socket, pair->verified,
-                          AQ_TRAV_DIAL_TIMEOUT);
+                          aq_trav_patience(t, AQ_TRAV_DIAL_TIMEOUT));
   if (!d) {
     return;
   }

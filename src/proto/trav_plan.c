@@ -353,6 +353,10 @@ void aq_trav_kick(aq_trav *t) {
   }
 }
 
+aq_duration aq_trav_patience(const aq_trav *t, aq_duration timeout) {
+  return aq_time_max(timeout, aq_time_min(4 * t->rtt, 10 * AQ_S));
+}
+
 /* The lead is longer where the way to the peer is so short that it would not
  * make up for a late opener there. Through the coordinator it is rtt / 2, and
  * straight it may well be half of that. */
@@ -443,7 +447,7 @@ void aq_trav_start_punch(aq_trav *t) {
         "the peer's addresses are private or loopback, or it has none");
     return;
   }
-  t->punch_until = aq_time_add(t->now, t->punch.timeout);
+  t->punch_until = t->now + aq_trav_patience(t, t->punch.timeout);
   aq_event spare;
   aq_event *e = aq_trav_note(t, AQ_EVENT_HOLE_PUNCHING_STARTED, &spare);
   e->value = t->npair;

@@ -224,6 +224,19 @@ void aq_trav_handle_connected(aq_trav *t, aq_tstamp now, const aq_addr *remote,
   }
 }
 
+void aq_trav_handle_arriving(aq_trav *t, aq_tstamp now) {
+  aq_trav_clock(t, now);
+  if (t->over || t->initiator || t->originator || t->p.repair) {
+    return; /* who wants it as well tries on its own */
+  }
+  if (t->phase == AQ_PHASE_PUNCHING) {
+    aq_trav_move(t, AQ_PHASE_VALIDATION, "the peer's handshake began");
+  }
+  if (t->phase == AQ_PHASE_VALIDATION) {
+    t->timer[AQ_TRAV_TIMER_PHASE] = AQ_NEVER;
+  }
+}
+
 static void candidate_gone(aq_trav *t, const aq_addr *addr) {
   for (size_t i = 0; i < t->nremote; i++) {
     if (aq_addr_equal(&t->remote[i].addr, addr)) {

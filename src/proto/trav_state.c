@@ -125,7 +125,7 @@ static aq_tstamp phase_deadline(const aq_trav *t, aq_phase to) {
   case AQ_PHASE_PUNCHING:
     return t->punch_until;
   case AQ_PHASE_VALIDATION:
-    return aq_time_add(t->now, AQ_TRAV_VALIDATION_TIMEOUT);
+    return t->now + aq_trav_patience(t, AQ_TRAV_VALIDATION_TIMEOUT);
   default:
     /* In DISCOVERY and SYNCHRONIZATION a session may wait for its caller or for
      * a back-off. A step of dials and a request have timers of their own. */

@@ -14,9 +14,11 @@
 
 /* The wait before a copy: this, or a quarter of a round trip. */
 #define WAIT (33 * AQ_MS)
-/* Copies that time brings about. A client's go to where nobody may be, so that
- * there are fewer, and some are left for when the way opens. */
-#define COPIES 2
+/* Copies that time brings about, later and later: after 1, 2, 4, 7, 11 ...
+ * waits. Where losses come in bursts, it is the number of packets that ends
+ * one. A client's first ones go to where nobody may be, so that there are
+ * fewer, and some are left for when the way opens. */
+#define COPIES 10
 #define COPIES_CLIENT 1
 /* The way opens once or twice; more is somebody's play. */
 #define NUDGES 3
@@ -25,9 +27,10 @@
 struct aq_again {
   aq_list node;
   aq_tstamp at, sent; /* of the next copy, or AQ_NEVER; of the last one */
-  aq_duration wait;
-  uint64_t upto; /* of the control stream; 0: a packet of the handshake */
-  uint8_t left, nudges;
+  aq_duration wait, gap;
+  uint64_t upto;    /* of the control stream; 0: a packet of the handshake */
+  uint8_t finished; /* ... after the peer's: a client's last one */
+  uint8_t left, copies, nudges;
   aq_transmit t;
   uint8_t bytes[];
 };
@@ -54,6 +57,14 @@ static aq_duration wait_of(const aq_conn *c) {
   return aq_time_max(WAIT, rtt / 4);
 }
 
+static int is_handshake(const uint8_t *bytes) {
+  return (bytes[0] & 0x80) != 0;
+}
+
+int aq_conn_again_wants(const aq_conn *c, const uint8_t *bytes) {
+  return is_handshake(bytes) ? c->expected_rtt > 0 : c->control_written;
+}
+
 void aq_conn_again_keep(aq_conn *c, const aq_transmit *t,
                         const uint8_t *bytes) {
   aq_again *a;
@@ -64,10 +75,11 @@ void aq_conn_again_keep(aq_conn *c, const aq_transmit *t,
   memset(a, 0, sizeof(*a));
   a->t = *t;
   a->sent = c->now;
-  a->wait = wait_of(c);
-  a->upto = c->phase == AQ_CONN_OPEN ? c->control_tx->tx_sent : 0;
+  a->wait = a->gap = wait_of(c);
+  a->upto = is_handshake(bytes) ? 0 : c->control_tx->tx_sent;
   a->at = aq_time_add(c->now, a->wait);
-  a->left = c->phase == AQ_CONN_HANDSHAKE && c->client ? COPIES_CLIENT : COPIES;
+  a->finished = c->client && c->answered && is_handshake(bytes);
+  a->left = c->client && !c->answered ? COPIES_CLIENT : COPIES;
   memcpy(a->bytes, bytes, t->len);
   aq_list_push_back(&c->again, &a->node);
   c->again_count++;
@@ -75,7 +87,7 @@ void aq_conn_again_keep(aq_conn *c, const aq_transmit *t,
 
 aq_tstamp aq_conn_again_next(const aq_conn *c) {
   aq_tstamp next = AQ_NEVER;
-  if (c->sparing) {
+  if (c->sparing && c->was_confirmed) {
     return next; /* the path in use is given up */
   }
   aq_list_each(node, &c->again) {
@@ -101,7 +113,8 @@ int aq_conn_again_poll(aq_conn *c, aq_transmit *t, uint8_t *buf) {
       continue;
     }
     a->left -= a->left > 0;
-    a->at = a->left > 0 ? aq_time_add(c->now, a->wait) : AQ_NEVER;
+    a->gap = a->gap + (a->copies++ > 0 ? a->wait : 0);
+    a->at = a->left > 0 ? aq_time_add(c->now, a->gap) : AQ_NEVER;
     a->sent = c->now;
     if (aq_conn_unproven_room(c) < a->t.len) {
       continue;
@@ -140,7 +153,9 @@ static int is_answered(const aq_conn *c, const aq_again *a,
   if (a->upto > 0) {
     return c->control_tx->tx.begin >= a->upto;
   }
-  return c->client ? c->answered : in_flight == 0;
+  return a->finished ? c->was_confirmed
+         : c->client ? c->answered
+                     : in_flight == 0;
 }
 
 void aq_conn_again_heard(aq_conn *c, uint64_t in_flight) {

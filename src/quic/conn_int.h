@@ -202,6 +202,9 @@ void aq_conn_note_written(aq_conn *c, size_t len);
 void aq_conn_note_due(aq_conn *c, uint64_t in_flight, int heard);
 
 /* conn_again.c */
+/* The datagram just written is one that a connection is waited for with: of a
+ * handshake that is expected, or with bytes of the control stream. */
+int aq_conn_again_wants(const aq_conn *c, const uint8_t *bytes);
 /* |t| goes out again unless it is acknowledged soon. */
 void aq_conn_again_keep(aq_conn *c, const aq_transmit *t, const uint8_t *bytes);
 void aq_conn_again_drop(aq_conn *c);

@@ -200,15 +200,6 @@ static uint64_t in_flight(const aq_conn *c) {
   return i.bytes_in_flight;
 }
 
-/* What a connection is waited for with: the first packets of a handshake that
- * is expected, and what is said on the control stream. */
-static int is_urgent(const aq_conn *c) {
-  if (c->phase == AQ_CONN_HANDSHAKE) {
-    return c->expected_rtt > 0 && !(c->client && c->answered);
-  }
-  return c->control_written;
-}
-
 int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
                           uint8_t *buf, size_t cap) {
   aq_conn_clock(c, now);
@@ -262,7 +253,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
   aq_conn_note_written(c, (size_t)n);
   transmit_fill(c, t, &ps.path, &pi, (size_t)n, segment);
   c->given += (size_t)n;
-  if (after > before && is_urgent(c)) {
+  if (after > before && aq_conn_again_wants(c, buf)) {
     aq_conn_again_keep(c, t, buf);
   }
   return 1;

@@ -194,7 +194,7 @@ static void feed(aq_link *l, const aq_datagram *d, const uint8_t *data,
   /* The second half of a ClientHello came first. A peer that we know to be on
    * its way sends both again sooner than it would hear of a Retry. */
   if (v == AQ_CONN_SEND_RETRY && hd != NULL &&
-      aq_session_first_rtt(ep, d->socket, &d->remote) == 0) {
+      aq_session_expecting(ep, d->socket, &d->remote) == NULL) {
     send_retry(ep, d, hd);
   }
   aq_link_drop(l);

@@ -489,20 +489,20 @@ void aq_session_connected(aq_session *s, aq_link *l) {
   aq_session_touch(s);
 }
 
-aq_duration aq_session_first_rtt(const aq_endpoint *ep, uint32_t socket,
+aq_session *aq_session_expecting(const aq_endpoint *ep, uint32_t socket,
                                  const aq_addr *remote) {
   const aq_tunnel *t = aq_tunnel_get(ep, socket);
-  const aq_session *of = t != NULL ? aq_session_get(ep, t->owner) : NULL;
   if (t != NULL) {
-    return of != NULL && !of->over ? aq_trav_first_rtt(of->trav) : 0;
+    aq_session *of = aq_session_get(ep, t->owner);
+    return of != NULL && !of->over ? of : NULL;
   }
   aq_list_each(node, &ep->sessions) {
-    const aq_session *s = aq_list_entry(node, aq_session, node);
+    aq_session *s = aq_list_entry(node, aq_session, node);
     if (!s->over && aq_trav_expects(s->trav, remote)) {
-      return aq_trav_first_rtt(s->trav);
+      return s;
     }
   }
-  return 0;
+  return NULL;
 }
 
 /* ---- driving

@@ -64,6 +64,8 @@
  * a duplicate for the connection that replaced it. */
 #define AQ_ACCEPT_WAIT (3 * AQ_S)
 #define AQ_DECISION_WAIT (100 * AQ_MS)
+/* What a session gets that nobody set a time for. */
+#define AQ_SESSION_TIMEOUT (30 * AQ_S)
 
 typedef struct aq_link aq_link;
 typedef struct aq_profile aq_profile;
@@ -705,9 +707,8 @@ void aq_session_cancelled(aq_link *l, const aq_ctl *m);
 /* The dial |l| of a session ended. */
 void aq_session_dialed(aq_link *l, int error);
 void aq_session_connected(aq_session *s, aq_link *l);
-/* What is known of the round trip to |remote|, from which a handshake arrives:
- * some session may expect it. 0: nothing. */
-aq_duration aq_session_first_rtt(const aq_endpoint *ep, uint32_t socket,
+/* The session that expects a handshake from |remote|, or NULL. */
+aq_session *aq_session_expecting(const aq_endpoint *ep, uint32_t socket,
                                  const aq_addr *remote);
 void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
                         const uint8_t *data, size_t len);

@@ -228,6 +228,7 @@ aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
   if (l == NULL) {
     return NULL;
   }
+  aq_session *s = aq_session_expecting(ep, d->socket, &d->remote);
   aq_conn_params cp;
   memset(&cp, 0, sizeof(cp));
   cp.id = l->id;
@@ -236,7 +237,11 @@ aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
   cp.local = l->local = d->local;
   cp.remote = l->remote = d->remote;
   cp.handshake_timeout = ep->shared.params.handshake_timeout;
-  cp.initial_rtt = aq_session_first_rtt(ep, d->socket, &d->remote);
+  if (s != NULL) { /* the peer may have it done long before us */
+    cp.initial_rtt = aq_trav_first_rtt(s->trav);
+    cp.handshake_timeout =
+        aq_time_max(cp.handshake_timeout, AQ_SESSION_TIMEOUT);
+  }
   cp.hd = hd;
   cp.retry_odcid = odcid;
   cp.token_type = token_type;
@@ -249,6 +254,10 @@ aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
       aq_link_add_cid(l, &hd->dcid) != 0) {
     aq_link_drop(l);
     return NULL;
+  }
+  if (s != NULL) {
+    aq_trav_handle_arriving(s->trav, ep->now);
+    aq_session_touch(s);
   }
   aq_link_touch(l);
   return l;

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AQ_SESSION_TIMEOUT (30 * AQ_S)
-
 aq_session *aq_session_get(const aq_endpoint *ep, aq_id id) {
   return aq_idmap_get(&ep->ids, AQ_KIND_SESSION, id);
 }

@@ -33,10 +33,12 @@ local HOPELESS = "both NATs give each destination another port, and not in seque
 
 --- What to try: "punch", "fresh", "predict" or "birthday"; nil and a sentence
 --- when nothing can help. Second result: whether the profiles say enough to be sure.
+--- Third: nothing can help, but a filter that isn't known may let somebody in.
 ---@param mine table? NAT profile
 ---@param theirs table? NAT profile
 ---@return string? how
 ---@return boolean|string sure or why not
+---@return boolean? doubt
 function plan.choose(mine, theirs)
   mine, theirs = mine or {}, theirs or {}
   local hard, easy = mine, theirs
@@ -55,7 +57,7 @@ function plan.choose(mine, theirs)
     elseif not mine.allocation or not theirs.allocation then
       return "punch", false
     end
-    return nil, HOPELESS
+    return nil, HOPELESS, not (mine.filtering and theirs.filtering)
   elseif easy.filtering == "address_dependent" then
     return "punch", known -- it doesn't mind our port
   end

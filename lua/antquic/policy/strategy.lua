@@ -26,6 +26,8 @@ local DEFAULT = {
   -- and one whose NATs nobody knows yet: when it is over, they are measured.
   punch = {},
   hopeless = { rounds = 4, timeout = 0.7 },
+  -- So often that is tried where a filter isn't known: datagrams may be lost.
+  doubt_tries = 2,
   unmeasured = { timeout = 1 },
   -- Whether a punch that failed is followed by one from new sockets at once.
   insist = true,
@@ -97,14 +99,14 @@ local function its_own_first(coordinators, plan)
 end
 
 -- A punch has failed: what has been learnt of the NATs meanwhile, or new sockets.
-local function insist(s, plan)
+local function insist(s, plan, c)
   local again, message, code = s:coordinate({ via = its_own_first(s.coordinators, plan) })
   if not again then
     return nil, message, code
   end
-  local how, sure = plans.choose(again["local"], again.remote)
+  local how, sure, doubt = plans.choose(again["local"], again.remote)
   if not how then
-    return nil, sure, "PUNCHING_FAILED", true
+    return nil, sure, "PUNCHING_FAILED", doubt and c.doubt_tries or 1
   end
   local taken, ok
   taken, ok, message, code = follow(s, how ~= "punch" and how or "fresh", again)
@@ -114,10 +116,10 @@ local function insist(s, plan)
   return ok, message, code
 end
 
--- What the profiles advise. Returns true, or nil, message, code; and whether
--- another attempt would be the same.
+-- What the profiles advise. Returns true, or nil, message, code; and where nothing
+-- can help, after how many attempts there is no sense in another one.
 local function reach(s, plan, c)
-  local how, sure = plans.choose(plan["local"], plan.remote)
+  local how, sure, doubt = plans.choose(plan["local"], plan.remote)
   local ok, message, code, taken, why
   if sure == true then
     taken, ok, message, code = follow(s, how, plan)
@@ -131,7 +133,7 @@ local function reach(s, plan, c)
   if not has_failed(ok, code) or s:is_over() then
     return ok, message, code
   elseif not how then
-    return nil, sure, "PUNCHING_FAILED", true
+    return nil, sure, "PUNCHING_FAILED", doubt and c.doubt_tries or 1
   elseif taken == nil then
     taken, ok, why, code = follow(s, how, plan)
     if taken then
@@ -142,7 +144,7 @@ local function reach(s, plan, c)
     return nil, message, "PUNCHING_FAILED"
   end
   local final
-  ok, why, code, final = insist(s, plan)
+  ok, why, code, final = insist(s, plan, c)
   if has_failed(ok, code) and not final then
     return nil, message, "PUNCHING_FAILED"
   end
@@ -188,13 +190,14 @@ local function connect(s, c)
       return nil, message, code
     end
   end
-  local unknown, failures, used = 0, 0, {}
+  local unknown, failures, hopeless, used = 0, 0, 0, {}
   local why -- the last attempt that came so far as to punch ended so
   while true do
-    local ok, message, code, final = attempt(s, used, c)
+    local ok, message, code, enough = attempt(s, used, c)
+    hopeless = hopeless + (enough and 1 or 0)
     if ok then
       return true
-    elseif final then
+    elseif enough and hopeless >= enough then
       return nil, message, code
     elseif code == "PUNCHING_FAILED" then
       why = message

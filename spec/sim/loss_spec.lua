@@ -1,0 +1,56 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Attempts that failed once, over links that lose in bursts: what must connect
+-- still does. The seed is that of `antquic sim --trace --pairs A:B --link LINK`.
+
+local links = require("antquic.sim.links")
+local trial = require("antquic.sim.trial")
+
+local function attempt(case)
+  local a, b, rung, seed, side = table.unpack(case)
+  local link = links.by_name[links.ladder[rung + 1]]
+  return trial.run({
+    a = a,
+    b = b,
+    seed = seed,
+    timeout = 20 + 10 * rung,
+    link_a = link,
+    link_b = side ~= "a" and link or nil,
+  })
+end
+
+local function connects(cases)
+  for _, case in ipairs(cases) do
+    local r = attempt(case)
+    local what = table.concat(case, " ")
+    assert.is_true(r.ok, ("%s: %s (%s)"):format(what, tostring(r.error), tostring(r.code)))
+  end
+end
+
+describe("a link that loses in bursts", function()
+  it("leaves no connection that one side alone has", function()
+    connects({
+      { "port_restr", "linux", 4, 3, "a" },
+      { "none", "none", 4, 3 },
+      { "none", "adm_apdf", 4, 3 },
+      { "none", "linux", 5, 3 },
+      { "fw_only", "none", 5, 3 },
+    })
+  end)
+
+  it("is far, and a punch waits for the answer", function()
+    connects({
+      { "adm_apdf", "sym_eif", 5, 1 },
+      { "adm_apdf", "none", 5, 3 },
+      { "adm_apdf", "sym_eif", 6, 1 },
+    })
+  end)
+
+  it("is no reason to call a filter closed that isn't known", function()
+    connects({
+      { "sym_eif", "adm_apdf", 4, 3 },
+      { "sym_eif", "adm_adf", 5, 5 },
+      { "sym_eif", "adm_apdf", 4, 7 },
+    })
+  end)
+end)
