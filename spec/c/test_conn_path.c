@@ -50,6 +50,52 @@ static void validation_goes_alone(void **state) {
   conn_pair_free(&p);
 }
 
+static void turns(conn_pair *p, aq_tstamp until) {
+  while (conn_pair_turn(p, until)) {
+  }
+}
+
+/* Nothing is heard and the window is full. Whenever another path turns up, its
+ * validation can be sent at once. */
+static void a_probe_is_left_for_another_path(void **state) {
+  static uint8_t big[500000], out[65536];
+  static const uint8_t ip[4] = {198, 51, 100, 9};
+  aq_addr local = aq_addr_v4(ip, 7000), elsewhere = aq_addr_v4(ip, 9999);
+  (void)state;
+  for (aq_duration after = 500 * AQ_MS; after < 12 * AQ_S;
+       after += 130 * AQ_MS) {
+    conn_pair p;
+    aq_transmit t;
+    aq_id id = 0;
+    size_t n = 0;
+    int there = 0;
+    establish(&p, 1300);
+    aq_conn *c = p.side[CLIENT].conn;
+    assert_int_equal(aq_conn_open_stream(c, 1, 0, &id), 0);
+    aq_stream_put(conn_pair_stream(&p, CLIENT, id), big, sizeof(big), &n);
+    turns(&p, p.now + 50 * AQ_MS);
+    p.cut = 1;
+    aq_tstamp cut = p.now;
+    turns(&p, cut + 200 * AQ_MS);
+    aq_conn_spare(c, 1);
+    /* Whoever keeps it alive asks each second. */
+    for (aq_tstamp at = cut + AQ_S; at < cut + after; at += AQ_S) {
+      turns(&p, at);
+      aq_conn_ping_now(c, p.now);
+    }
+    turns(&p, cut + after);
+    assert_int_equal(ngtcp2_conn_get_cwnd_left2(c->q), 0);
+    assert_int_equal(aq_conn_migrate(c, p.now, 1, &local, &elsewhere), 0);
+    while (aq_conn_poll_transmit(c, p.now, &t, out, sizeof(out))) {
+      there += aq_addr_equal(&t.remote, &elsewhere);
+    }
+    if (there == 0) {
+      fail_msg("nothing goes there after %d ms", (int)(after / AQ_MS));
+    }
+    conn_pair_free(&p);
+  }
+}
+
 static void one_id_fewer_is_promised_than_kept(void **state) {
   conn_pair p;
   (void)state;
@@ -71,6 +117,7 @@ static void one_id_fewer_is_promised_than_kept(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(validation_goes_alone),
+      cmocka_unit_test(a_probe_is_left_for_another_path),
       cmocka_unit_test(one_id_fewer_is_promised_than_kept),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
