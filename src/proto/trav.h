@@ -32,9 +32,10 @@ typedef struct aq_trav_params {
   aq_peer_id self, peer;
   uint8_t strategy;      /* aq_strategy */
   uint8_t allow_private; /* private targets although not the same NAT */
-  uint8_t repair; /* there is a connection: a dial moves it to another path */
-  uint8_t mover;  /* ... which is ours to do, whoever asked: its client */
-  uint8_t relay;  /* the C strategy may use one, see aq_trav_set_relay */
+  uint8_t repair;  /* there is a connection: a dial moves it to another path */
+  uint8_t mover;   /* ... which is ours to do, whoever asked: its client */
+  uint8_t patient; /* new sockets: the peer may be a round trip late to open */
+  uint8_t relay;   /* the C strategy may use one, see aq_trav_set_relay */
   uint8_t allow_loopback, allow_reserved;
   uint32_t max_attempts;            /* of the C strategy, default 3 */
   aq_duration timeout;              /* of the whole session */

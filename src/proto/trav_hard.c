@@ -22,6 +22,15 @@ void aq_hard_step_init(aq_hard_step *s) {
 
 static void go(aq_trav *t);
 
+/* Somebody waits for the connection: an attempt to repair it that comes to
+ * nothing makes room for the next one, with other sockets. */
+static aq_duration bounded(const aq_trav *t, aq_duration wait,
+                           aq_duration least) {
+  return t->p.repair
+             ? aq_time_min(wait, aq_time_add(least, aq_time_mul(t->rtt, 2)))
+             : wait;
+}
+
 int aq_trav_hard_guesses(const aq_trav *t) {
   return t->hard.stage != AQ_HARD_IDLE &&
          (t->hard.role == AQ_HARD_OPENER || t->hard.role == AQ_HARD_SPRAYER);
@@ -75,7 +84,8 @@ void aq_trav_hard_begin(aq_trav *t) {
   }
   h->salt = t->rng = aq_mix64(t->rng + 1);
   t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER; /* of an agreement before */
-  t->timer[AQ_TRAV_TIMER_PHASE] = aq_time_add(t->now, AQ_TRAV_SYNC_TIMEOUT);
+  t->timer[AQ_TRAV_TIMER_PHASE] =
+      aq_time_add(t->now, bounded(t, AQ_TRAV_SYNC_TIMEOUT, AQ_S));
   aq_trav_watch(t);
   aq_trav_action *a = aq_trav_push(t, AQ_TRAV_OPEN);
   if (a) {
@@ -202,6 +212,8 @@ static void go(aq_trav *t) {
 
 void aq_trav_hard_punch(aq_trav *t) {
   t->punch = t->initiator ? t->hard.step.punch : t->schedule;
+  t->punch.timeout = aq_time_add(bounded(t, t->punch.timeout, 400 * AQ_MS),
+                                 t->p.patient ? t->rtt : 0);
   aq_trav_start_punch(t);
 }
 
@@ -426,9 +438,11 @@ void aq_trav_hard_pairs(aq_trav *t) {
 }
 
 aq_duration aq_trav_hard_lead(const aq_trav *t) {
-  return t->hard.stage == AQ_HARD_RUNNING && !aq_trav_hard_guesses(t)
-             ? aq_time_until(t->now, t->hard.meet_at)
-             : 0;
+  if (t->hard.stage != AQ_HARD_RUNNING || aq_trav_hard_guesses(t)) {
+    return 0;
+  }
+  aq_duration lead = aq_time_until(t->now, t->hard.meet_at);
+  return t->p.patient ? aq_time_add(lead, t->rtt) : lead;
 }
 
 void aq_trav_hard_early(aq_trav *t) {

@@ -273,6 +273,9 @@ static int is_better(const aq_boot *a, const aq_boot *b, uint32_t used) {
   if (a_used != b_used) {
     return b_used;
   }
+  if (a->link->repair.suspected != b->link->repair.suspected) {
+    return b->link->repair.suspected; /* it is silent now */
+  }
   if (a->unanswered != b->unanswered) {
     return a->unanswered < b->unanswered;
   }

@@ -320,6 +320,7 @@ static void rehash(aq_session *s) {
 static void address_answered(aq_session *s, const aq_addr *a, int echoed) {
   if (echoed) {
     aq_guard_answered(&s->ep->guard, a);
+    aq_guard_answered(&s->ep->answer_guard, a);
   }
   for (size_t i = 0; i < s->ndial; i++) {
     aq_link *l = aq_idmap_get(&s->ep->ids, AQ_KIND_CONN, s->dials[i].link);

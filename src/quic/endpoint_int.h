@@ -143,8 +143,8 @@ typedef struct aq_remote_cand {
 
 /* aq_repair: is the path of a connection alive? endpoint_repair.c. */
 #define AQ_REPAIR_TIMEOUT (5 * AQ_S) /* of one attempt */
-#define AQ_REPAIR_RATE 0.5           /* a second, that a peer may ask for */
-#define AQ_REPAIR_BURST 4.0
+#define AQ_REPAIR_RATE 1.0           /* a second, that a peer may ask for */
+#define AQ_REPAIR_BURST 8.0
 typedef struct aq_repair {
   uint8_t flows; /* AQ_CONN_FLOW_*: more of it may come */
   uint8_t asks;  /* PINGs because it did not */

@@ -24,9 +24,9 @@
 #define TICK AQ_S
 #define TICK_SLOW (15 * AQ_S)
 #define SLOW_AFTER (60 * AQ_S)
-/* Pause after a failed attempt: doubles from the first to the second, plus up
- * to a quarter at random. */
-#define BACKOFF_MIN AQ_S
+/* Pause after a failed attempt, but for the first: doubles from the first to
+ * the second, plus up to a quarter at random. */
+#define BACKOFF_MIN (500 * AQ_MS)
 #define BACKOFF_MAX (16 * AQ_S)
 /* Questions of a receiver stop when they would be this far apart. */
 #define ASK_MAX (8 * AQ_S)
@@ -116,11 +116,17 @@ void aq_repair_joined(aq_link *l, aq_session *s) {
   }
 }
 
-/* A coordinator is public: what it hears from us tells it where we are. */
+/* A coordinator is public: what it hears from us tells it where we are. While
+ * it is silent itself nothing is asked: all of that would come at once later,
+ * when it is heard again, and leave no request of ours for what is needed then.
+ */
 static int may_begin(const aq_link *l) {
-  return l->boot == NULL && l->contact->session == NULL &&
-         l->repair.next_at <= l->ep->now && aq_conn_has_control(l->c) &&
-         aq_boot_best(l->ep, 0, 0, 0) != NULL;
+  if (l->boot != NULL || l->contact->session != NULL ||
+      l->repair.next_at > l->ep->now || !aq_conn_has_control(l->c)) {
+    return 0;
+  }
+  const aq_boot *b = aq_boot_best(l->ep, 0, 0, 0);
+  return b != NULL && !b->link->repair.suspected;
 }
 
 /* Every other attempt to leave a dead path is over a relay; the first one when
@@ -186,8 +192,10 @@ void aq_repair_ended(aq_session *s) {
   } else if (r->upgrade && !r->suspected) {
     r->next_at = ep->now; /* it has a timer of its own */
   } else {
-    aq_duration wait = aq_time_clamp(BACKOFF_MIN << (r->failures & 7),
-                                     BACKOFF_MIN, BACKOFF_MAX);
+    aq_duration wait = r->failures == 0
+                           ? 0
+                           : aq_time_clamp(BACKOFF_MIN << (r->failures - 1),
+                                           BACKOFF_MIN, BACKOFF_MAX);
     ep->stats.repairs_failed += !r->upgrade;
     r->failures += r->failures < 7;
     wait += aq_rand_below(&ep->rand, wait / 4 + 1);
@@ -250,7 +258,9 @@ static void heard_again(aq_link *l) {
   r->suspected = r->hurry = 0;
   r->failures = 0;
   r->back = is_home(l) || r->session == 0;
-  if (s != NULL && !s->over && s->initiator && is_home(l) && r->dial == 0) {
+  /* Once datagrams came through, the QUIC client may be moving already. */
+  if (s != NULL && !s->over && s->initiator && is_home(l) &&
+      aq_trav_phase(s->trav) != AQ_PHASE_VALIDATION) {
     aq_trav_finish(s->trav, l->ep->now, AQ_ERR_CANCELLED);
     aq_session_touch(s);
   }

@@ -695,7 +695,7 @@ world *story_repair_in_vain(void) {
 
 world *story_repairs_asked_for(void) {
   world *w = linked(trio_of());
-  for (int i = 0; i < 10; i++) {
+  for (int i = 0; i < 14; i++) {
     aq_ctl m = lie((uint8_t)(1 + i), "203.0.114.7:5000", 1, 0, 0);
     m.peer = w->node[A]->id;
     m.plan = AQ_PLAN_REPAIR;

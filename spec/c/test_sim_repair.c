@@ -1,0 +1,397 @@
+/* Connections in the simulator whose path is lost: NATs of all kinds forget or
+ * get another address while data flow. How long nothing comes, and whether
+ * every byte does.
+ *
+ * With arguments it measures instead of testing:
+ *   test_sim_repair sweep SEEDS [PAIR]   PAIR like port_restr:linux
+ *
+ * SPDX-License-Identifier: MIT */
+#include "base/addr.h"
+#include "base/rand.h"
+#include "support/sim_net.h"
+
+#include <stdio.h>
+
+/* ---- what flows -----------------------------------------------------------
+ */
+
+typedef enum load {
+  LOAD_BOTH,      /* a stream each way */
+  LOAD_CLIENT,    /* a stream from the connection's QUIC client */
+  LOAD_SERVER,    /* ... from its server */
+  LOAD_DATAGRAMS, /* datagrams each way */
+  LOAD_TICKS,     /* datagrams from the server alone */
+  LOADS
+} load;
+static const char *const LOAD_NAMES[] = {"both", "client", "server",
+                                         "datagrams", "ticks"};
+
+/* A stream whose byte at offset i is a function of i, or datagrams. */
+typedef struct flow {
+  int from, to;
+  int loose; /* datagrams */
+  aq_id out, in;
+  uint64_t written, read;
+  aq_tstamp last; /* when something came */
+  aq_duration gap;
+  int broken; /* a byte that is not what was sent */
+} flow;
+
+static uint8_t byte_at(uint64_t i) {
+  return (uint8_t)(i * 31 + (i >> 8) * 7 + (i >> 16));
+}
+
+static aq_id conn_of(sim_pair *w, int i) {
+  return aq_endpoint_find_conn(sim_core(w, i), &w->id[1 - i]);
+}
+
+static void came(sim_pair *w, flow *f) {
+  aq_tstamp now = aq_sim_now(w->s);
+  aq_duration gap = now - f->last;
+  f->gap = f->gap > gap ? f->gap : gap;
+  f->last = now;
+}
+
+static void flow_write(sim_pair *w, flow *f, size_t len) {
+  aq_endpoint *ep = sim_core(w, f->from);
+  aq_tstamp now = aq_sim_now(w->s);
+  uint8_t buf[4096];
+  size_t n = 0;
+  if (f->loose) {
+    memset(buf, 7, 200);
+    (void)aq_datagram_send(ep, now, conn_of(w, f->from), buf, 200);
+    return;
+  }
+  for (size_t i = 0; i < len; i++) {
+    buf[i] = byte_at(f->written + i);
+  }
+  (void)aq_stream_write(ep, now, f->out, buf, len, &n);
+  f->written += n;
+}
+
+static void flow_read(sim_pair *w, flow *f) {
+  aq_endpoint *ep = sim_core(w, f->to);
+  aq_id conn = conn_of(w, f->to);
+  uint8_t buf[4096];
+  size_t n = 0;
+  while (f->loose && aq_datagram_receive(ep, conn, buf, sizeof(buf), &n) == 0) {
+    came(w, f);
+  }
+  if (f->loose || (f->in == 0 && aq_stream_accept(ep, conn, &f->in) != 0)) {
+    f->in = 0;
+    return;
+  }
+  while (aq_stream_read(ep, aq_sim_now(w->s), f->in, buf, sizeof(buf), &n) ==
+             0 &&
+         n > 0) {
+    for (size_t i = 0; i < n; i++) {
+      f->broken |= buf[i] != byte_at(f->read + i);
+    }
+    f->read += n;
+    came(w, f);
+  }
+}
+
+static flow flow_open(sim_pair *w, int from, int loose) {
+  flow f = {.from = from, .to = 1 - from, .loose = loose};
+  f.last = aq_sim_now(w->s);
+  if (!loose) {
+    sim_ok(aq_stream_open(sim_core(w, from), f.last, conn_of(w, from), 1, 0,
+                          &f.out));
+  }
+  return f;
+}
+
+/* A is the client, since it dials. */
+static int flows_open(sim_pair *w, load what, flow f[2]) {
+  int n = 0;
+  int loose = what == LOAD_DATAGRAMS || what == LOAD_TICKS;
+  if (what != LOAD_SERVER && what != LOAD_TICKS) {
+    f[n++] = flow_open(w, SIM_A, loose);
+  }
+  if (what != LOAD_CLIENT) {
+    f[n++] = flow_open(w, SIM_B, loose);
+  }
+  return n;
+}
+
+/* Runs for |d|; every 10 ms each of |n| flows gets |len| bytes. */
+static void flows_run(sim_pair *w, flow *f, int n, aq_duration d, size_t len) {
+  aq_tstamp until = aq_sim_now(w->s) + d;
+  while (aq_sim_now(w->s) < until) {
+    for (int i = 0; i < n && len > 0; i++) {
+      flow_write(w, &f[i], len);
+    }
+    aq_tstamp step = aq_sim_now(w->s) + 10 * AQ_MS;
+    int more;
+    do {
+      sim_run(w, 0);
+      for (int i = 0; i < n; i++) {
+        flow_read(w, &f[i]);
+      }
+      more = aq_sim_step(w->s, step);
+    } while (more == 1);
+  }
+}
+
+static aq_duration flows_gap(sim_pair *w, flow *f, int n) {
+  aq_duration worst = 0;
+  for (int i = 0; i < n; i++) {
+    aq_tstamp last = f[i].last;
+    came(w, &f[i]);
+    f[i].last = last;
+    worst = worst > f[i].gap ? worst : f[i].gap;
+  }
+  return worst;
+}
+
+/* ---- what happens ---------------------------------------------------------
+ */
+
+typedef enum kind { REBIND, SHIFT, RENUMBER, KINDS } kind;
+static const char *const KIND_NAMES[] = {"rebind", "shift", "renumber"};
+enum { WHO_A = 1, WHO_B = 2, WHO_BOTH = 3 };
+static const char *const WHO_NAMES[] = {"", "a", "b", "both"};
+
+static void happen(sim_pair *w, kind k, int who, uint32_t number) {
+  for (int i = SIM_A; i <= SIM_B; i++) {
+    char text[32];
+    if ((who & (1 << i)) == 0) {
+      continue;
+    }
+    snprintf(text, sizeof(text), "25.%d.%u.%u:0", 10 + i,
+             (unsigned)(number / 200), (unsigned)(1 + number % 200));
+    aq_addr to = util_addr(text);
+    int rc = k == RENUMBER ? aq_sim_renumber(w->s, w->nat[i], &to)
+                           : aq_sim_rebind(w->s, w->nat[i], k == SHIFT);
+    if (rc != 0 && rc != AQ_ERR_INVAL) {
+      sim_ok(rc);
+    }
+  }
+}
+
+typedef struct trial {
+  const char *a, *b;
+  aq_duration delay; /* one way, between the peers */
+  double loss;       /* on it */
+  load what;
+  uint64_t seed;
+} trial;
+
+/* The conditions follow from the seed: 30 of them have all. */
+static trial trial_of(const char *a, const char *b, unsigned seed) {
+  static const double LOSS[] = {0, 0.02, 0.05};
+  unsigned k = seed - 1;
+  trial t = {a,
+             b,
+             k & 1 ? 50 * AQ_MS : 25 * AQ_MS,
+             LOSS[k / 2 % 3],
+             (load)(k % LOADS),
+             seed};
+  return t;
+}
+
+/* Each kind, of a, of b, of both. */
+#define EVENTS (3 * KINDS)
+typedef struct outcome {
+  int connected, events;
+  int lost;   /* the connection ended */
+  int intact; /* what was written came, as it was */
+  aq_duration gap[EVENTS];
+} outcome;
+
+static void say(const trial *t, int event, const char *what, aq_duration gap) {
+  printf("  %s:%s, seed %d (%s, %d ms, loss %.2f), %s of %s: %s, %.2f s\n",
+         t->a, t->b, (int)t->seed, LOAD_NAMES[t->what], (int)(t->delay / AQ_MS),
+         t->loss, KIND_NAMES[event % KINDS], WHO_NAMES[1 + event / KINDS], what,
+         (double)gap / AQ_S);
+}
+
+static int ended(sim_pair *w) {
+  return conn_of(w, SIM_A) == 0 || conn_of(w, SIM_B) == 0;
+}
+
+static void try(const trial *t, outcome *o, int loud) {
+  const size_t len = 300;
+  aq_sim_link link = {.delay = t->delay / 2, .loss = t->loss / 2};
+  static sim_pair w;
+  flow f[2];
+  aq_rand r;
+  memset(o, 0, sizeof(*o));
+  aq_rand_init(&r, t->seed);
+  sim_pair_init(&w, t->seed, t->a, t->b, t->delay / 2, NULL);
+  sim_pair_start(&w);
+  o->connected = sim_connect(&w, 10 * AQ_S);
+  for (int i = SIM_A; i <= SIM_B; i++) {
+    sim_ok(aq_sim_set_link(w.s, w.nat[i], AQ_SIM_BOTH, &link));
+  }
+  int n = o->connected ? flows_open(&w, t->what, f) : 0;
+  flows_run(&w, f, n, AQ_S, len);
+  while (o->connected && o->events < EVENTS && !o->lost) {
+    int i = o->events++;
+    flows_run(&w, f, n, aq_rand_below(&r, 300) * AQ_MS, len);
+    for (int k = 0; k < n; k++) {
+      f[k].gap = 0;
+      f[k].last = aq_sim_now(w.s);
+    }
+    happen(&w, (kind)(i % KINDS), 1 + i / KINDS,
+           (uint32_t)(t->seed % 1000) * EVENTS + (uint32_t)i);
+    flows_run(&w, f, n, 5 * AQ_S, len);
+    o->gap[i] = flows_gap(&w, f, n);
+    o->lost = ended(&w);
+    if (loud && (o->lost || o->gap[i] >= 3 * AQ_S)) {
+      say(t, i, o->lost ? "the connection ended" : "slow", o->gap[i]);
+    }
+  }
+  flows_run(&w, f, o->lost ? 0 : n, 5 * AQ_S, 0);
+  o->intact = !o->lost;
+  for (int i = 0; i < n; i++) {
+    o->intact &= !f[i].broken && f[i].read == f[i].written;
+  }
+  sim_pair_end(&w);
+}
+
+/* ---- tests ----------------------------------------------------------------
+ */
+
+static void lives_on(const char *a, const char *b, unsigned seed) {
+  trial t = trial_of(a, b, seed);
+  outcome o;
+  try(&t, &o, 1);
+  if (!o.connected || o.lost || !o.intact) {
+    fail_msg("%s:%s, seed %u: connected %d, lost %d, intact %d", a, b, seed,
+             o.connected, o.lost, o.intact);
+  }
+  for (int i = 0; i < o.events; i++) {
+    if (o.gap[i] >= 3 * AQ_S) {
+      fail_msg("%s:%s, seed %u: slow", a, b, seed);
+    }
+  }
+}
+
+static void all_kinds_of_nats_live_on(void **state) {
+  static const char *const PAIRS[][2] = {
+      {"none", "port_restr"},     {"fw_only", "full_cone"},
+      {"full_cone", "none"},      {"addr_restr", "sym_adf"},
+      {"port_restr", "linux"},    {"linux", "linux_open"},
+      {"linux_open", "linux"},    {"linux_open", "linux_open"},
+      {"sym_rand", "addr_restr"}, {"port_restr", "sym_eif"},
+      {"sym_eif", "adm_apdf"},    {"adm_adf", "full_cone"},
+  };
+  unsigned seeds = getenv("ANTQUIC_VALGRIND") != NULL ? 1 : 6;
+  (void)state;
+  for (size_t i = 0; i < sizeof(PAIRS) / sizeof(PAIRS[0]); i++) {
+    for (unsigned k = 1; k <= seeds; k++) {
+      lives_on(PAIRS[i][0], PAIRS[i][1], k);
+    }
+  }
+}
+
+/* Seeds with which a connection once was too slow, or lost. */
+static void what_failed_once(void **state) {
+  static const struct {
+    const char *a, *b;
+    unsigned seed;
+  } ONCE[] = {
+      {"port_restr", "sym_eif", 1},     /* answers were out of budget */
+      {"port_restr", "sym_eif", 18},    /* data in a batch for another path */
+      {"port_restr", "sym_eif", 180},   /* one connection ID too many */
+      {"linux_open", "linux_open", 36}, /* no probe left to validate with */
+      {"linux", "linux_open", 42},      /* HINTs lost, so openers late, twice */
+      {"linux_open", "linux_open", 88},
+      {"linux_open", "linux_open", 258}, /* the peer had asked too often */
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof(ONCE) / sizeof(ONCE[0]); i++) {
+    lives_on(ONCE[i].a, ONCE[i].b, ONCE[i].seed);
+  }
+}
+
+/* ---- measuring ------------------------------------------------------------
+ */
+
+static const char *const TYPES[] = {
+    "none",     "fw_only",      "full_cone",  "addr_restr", "port_restr",
+    "linux",    "linux_reject", "linux_open", "adm_apdf",   "adm_adf",
+    "sym_rand", "sym_seq",      "sym_eif",    "sym_adf"};
+#define NTYPES (sizeof(TYPES) / sizeof(TYPES[0]))
+
+typedef struct tally {
+  size_t n, cap;
+  aq_duration *gap;
+  unsigned slow, lost, incomplete, unconnected;
+} tally;
+
+static void count(tally *y, const trial *t, const outcome *o) {
+  if (y->n + EVENTS > y->cap) {
+    y->cap = 2 * y->cap + EVENTS;
+    y->gap = realloc(y->gap, y->cap * sizeof(*y->gap));
+    assert_non_null(y->gap);
+  }
+  for (int i = 0; i < o->events; i++) {
+    y->gap[y->n++] = o->gap[i];
+    y->slow += o->gap[i] >= 3 * AQ_S;
+  }
+  y->lost += (unsigned)o->lost;
+  y->incomplete += o->connected && !o->lost && !o->intact &&
+                   t->what != LOAD_DATAGRAMS && t->what != LOAD_TICKS;
+  y->unconnected += !o->connected;
+}
+
+static int by_size(const void *a, const void *b) {
+  aq_duration x = *(const aq_duration *)a, y = *(const aq_duration *)b;
+  return x < y ? -1 : x > y;
+}
+
+static double at(const tally *y, double p) {
+  return y->n == 0
+             ? 0
+             : (double)y->gap[(size_t)(p * (double)(y->n - 1) + 0.5)] / AQ_S;
+}
+
+static void tell(const char *name, tally *y) {
+  if (y->n > 0) {
+    qsort(y->gap, y->n, sizeof(*y->gap), by_size);
+  }
+  printf("%-24s %6zu events: p50 %.2f, p95 %.2f, p99 %.2f, at most %.2f s; "
+         "%u over 3 s, %u lost, %u incomplete, %u never connected\n",
+         name, y->n, at(y, 0.5), at(y, 0.95), at(y, 0.99), at(y, 1), y->slow,
+         y->lost, y->incomplete, y->unconnected);
+  fflush(stdout);
+}
+
+static void sweep(unsigned seeds, const char *only) {
+  tally all = {0};
+  for (size_t a = 0; a < NTYPES; a++) {
+    for (size_t b = 0; b < NTYPES; b++) {
+      char name[64];
+      tally mine = {0};
+      snprintf(name, sizeof(name), "%s:%s", TYPES[a], TYPES[b]);
+      for (unsigned k = 1; k <= seeds && (!only || !strcmp(only, name)); k++) {
+        trial t = trial_of(TYPES[a], TYPES[b], k);
+        outcome o;
+        try(&t, &o, 1);
+        count(&mine, &t, &o);
+        count(&all, &t, &o);
+      }
+      if (mine.n > 0) {
+        tell(name, &mine);
+      }
+      free(mine.gap);
+    }
+  }
+  tell("all", &all);
+  free(all.gap);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(all_kinds_of_nats_live_on),
+      cmocka_unit_test(what_failed_once),
+  };
+  if (argc > 2 && strcmp(argv[1], "sweep") == 0) {
+    sweep((unsigned)atoi(argv[2]), argc > 3 ? argv[3] : NULL);
+    return 0;
+  }
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
