@@ -77,6 +77,41 @@ describe("in the simulator", function()
   end)
 end)
 
+describe("peers that stay registered", function()
+  local function row_of(trials, again)
+    return matrix.run({
+      pairs = { { "port_restr", "linux" } },
+      trials = trials,
+      again = again,
+      link = { delay = DELAY / 2 },
+    })[1]
+  end
+
+  it("connect again as fresh ones do", function()
+    local fresh, standing = row_of(20, 1), row_of(2, 10)
+    assert.equal(20, standing.trials)
+    assert.equal(20, standing.direct, report.line(standing))
+    assert.near(fresh.p50_ms, standing.p50_ms, 1e-6)
+    assert.near(fresh.p95_ms, standing.p95_ms, 1e-6)
+    -- Fresh ones still tell the coordinators of their NATs.
+    assert.is_true(standing.packets <= fresh.packets)
+    assert.same(row_of(1, 5), row_of(1, 5))
+  end)
+
+  it("meet NATs that have forgotten the last time", function()
+    local trial = require("antquic.sim.trial")
+    local setup = { a = "port_restr", b = "linux", seed = 1, again = 3, timeout = 10, trace = true }
+    local results, sim = trial.world(setup)
+    assert.equal(3, #results)
+    -- The first attempt of a world is the one that is alone in it.
+    setup.again, setup.trace = 1, nil
+    assert.same(results[1], trial.run(setup))
+    local _, openers = sim:trace():gsub("a sends an opener to b.nat [^\n]*the TTL is used up", "")
+    sim:close()
+    assert.equal(3, openers)
+  end)
+end)
+
 describe("on lossy links", function()
   -- One retry is a round trip and 33 ms; of seven datagrams in a row, each lost one
   -- time in ten, more than one now and then is.

@@ -85,6 +85,7 @@ local function read(given)
   end
   for _, f in ipairs({
     { "trials", 20, 1, 1e6 },
+    { "again", 1, 1, 1e6 },
     { "seed", 1, 0, 2 ^ 52 },
     { "timeout", 10, 0.1, 3600 },
   }) do
@@ -118,6 +119,7 @@ local function run_rows(o, condition, policy, on_row)
   return matrix.run({
     pairs = o.pairs,
     trials = o.trials,
+    again = o.again,
     seed = o.seed,
     timeout = o.timeout,
     policy = policy,
@@ -239,14 +241,14 @@ local function run_matrix(given)
   return status
 end
 
--- One attempt of one pair, told.
+-- One world of one pair, told.
 local function run_trace(given)
   local o, why = read(given)
   if not o then
     return common.fail(given, why, "CONFIG")
   end
   local pair, condition = o.pairs[1], o.conditions[1]
-  local result, sim = trial.run({
+  local results, sim = trial.world({
     a = pair[1],
     b = pair[2],
     seed = o.seed,
@@ -255,15 +257,20 @@ local function run_trace(given)
     link_a = condition[2],
     link_b = condition[3],
     timeout = o.timeout,
+    again = o.again,
     trace = true,
   })
   io.stdout:write(sim:trace())
-  print(
-    result.ok and ("%s reaches %s after %.1f ms"):format(pair[1], pair[2], result.ms)
-      or ("%s does not reach %s: %s (%s)"):format(pair[1], pair[2], result.error, result.code)
-  )
+  local status
+  for _, r in ipairs(results) do
+    print(
+      r.ok and ("%s reaches %s after %.1f ms"):format(pair[1], pair[2], r.ms)
+        or ("%s does not reach %s: %s (%s)"):format(pair[1], pair[2], r.error, r.code)
+    )
+    status = status or (not r.ok and require("antquic.cli").UNREACHED) or nil
+  end
   sim:close()
-  return result.ok and 0 or require("antquic.cli").UNREACHED
+  return status
 end
 
 -- A script that uses antquic.sim.
@@ -318,7 +325,8 @@ return {
     { "--pairs", "LIST", "quick (default), all, or like port_restr:linux,linux:linux" },
     { "--policy", "POLICY", "of both peers: a name, or a file that returns one" },
     { "--compare", "POLICY", "another one, beside the first (with --matrix)" },
-    { "--trials", "N", "attempts for each pair (default 20)" },
+    { "--trials", "N", "worlds for each pair (default 20)" },
+    { "--again", "N", "attempts in each world: its peers stay registered (default 1)" },
     { "--seed", "N", "of the first attempt; the next have the next ones (default 1)" },
     { "--timeout", "SECONDS", "of virtual time for an attempt (default 10)" },
     { "--delay", "MS", "from site to site, each way" },

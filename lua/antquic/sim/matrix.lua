@@ -12,6 +12,8 @@ local matrix = {}
 local SCHEMA = {
   pairs = { type = "string|table", default = "quick" },
   trials = { type = "integer", default = 20, min = 1, max = 1e6 },
+  again = { type = "integer", default = 1, min = 1, max = 1e6 },
+  pause = { type = "number", min = 0, unit = "seconds" },
   seed = { type = "integer", default = 1, min = 0, max = 2 ^ 52 },
   timeout = { type = "number", default = 10, min = 0.1, unit = "seconds" },
   policy = { type = "table" },
@@ -21,11 +23,12 @@ local SCHEMA = {
   on_row = { type = "callable" },
 }
 
---- Runs it: |trials| attempts for each pair, the first with the seed |seed|, the
---- next with the next one, so that each can be run again alone. Options: pairs
---- ("quick", "all", "a:b,c:d", or a list of { a, b }), trials (20), seed (1),
---- timeout (10), policy of both peers, link of each host, link_a and link_b of the
---- one who dials and of the other; on_row(row) is called for each pair.
+--- Runs it: |trials| worlds for each pair, the first with the seed |seed|, the
+--- next with the next one, so that each can be run again alone, and |again| attempts
+--- in each. Options: pairs ("quick", "all", "a:b,c:d", or a list of { a, b }), trials
+--- (20), again (1) and pause between those (35 s), seed (1), timeout (10), policy of
+--- both peers, link of each host, link_a and link_b of the one who dials and of the
+--- other; on_row(row) is called for each pair.
 ---@param given table?
 ---@return table[] rows of antquic.sim.report
 function matrix.run(given)
@@ -49,6 +52,8 @@ function matrix.run(given)
       link_a = o.link_a,
       link_b = o.link_b,
       timeout = o.timeout,
+      again = o.again,
+      pause = o.pause,
     }, o.trials)
     rows[i] = report.row(pair[1], pair[2], results)
     if o.on_row then

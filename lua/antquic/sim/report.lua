@@ -70,8 +70,9 @@ function report.row(a, b, results, unmarked)
       local code = result.code or "INTERNAL"
       row.failures[code] = (row.failures[code] or 0) + 1
       row.examples[code] = row.examples[code] or result.error
-      if #row.failed_seeds < MAX_SEEDS then
-        row.failed_seeds[#row.failed_seeds + 1] = result.seed
+      local seeds = row.failed_seeds
+      if #seeds < MAX_SEEDS and seeds[#seeds] ~= result.seed then
+        seeds[#seeds + 1] = result.seed
       end
     end
   end
