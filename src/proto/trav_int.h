@@ -277,8 +277,8 @@ void aq_trav_record_close(aq_trav *t, uint32_t record, int error,
 void aq_trav_clamp_punch(aq_punch_step *s);
 /* aq_trav_gap: how long after probe |round| (from 0) the next one goes. */
 aq_duration aq_trav_gap(const aq_punch_step *s, uint32_t round);
-/* aq_trav_patience: |timeout|, but four round trips at least, 10 s at most: however
- * far the peer is, a lost datagram must not be the end of it. */
+/* aq_trav_patience: |timeout|, but four round trips at least, 10 s at most:
+ * however far the peer is, a lost datagram must not be the end of it. */
 aq_duration aq_trav_patience(const aq_trav *t, aq_duration timeout);
 int aq_trav_is_private(const aq_addr *a);
 int aq_trav_may_target(const aq_trav *t, const aq_addr *a);
