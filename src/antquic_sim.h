@@ -305,7 +305,8 @@ const char *aq_sim_fate_name(aq_sim_fate fate);
   X(HANDSHAKE, "handshake")                                                    \
   X(RETRY, "retry")                                                            \
   X(VERSION, "version")                                                        \
-  X(ONE_RTT, "1rtt")
+  X(ONE_RTT, "1rtt")                                                           \
+  X(TUNNEL, "tunnel")
 
 typedef enum aq_sim_kind {
 #define X(name, text) AQ_SIM_KIND_##name,

@@ -17,6 +17,7 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local errors = require("antquic.errors")
 local explain = require("antquic.explain")
 local ip_class = require("antquic.ip_class")
 local plan = require("antquic.policy.plan")
@@ -504,6 +505,42 @@ local RULES = {
 
 -- What holds besides, however the attempt failed.
 local REMARKS = {
+  {
+    "relay_failed",
+    function(f)
+      for i = #f.steps, 1, -1 do
+        local step = f.steps[i]
+        if step.step == "relay" and step.error then
+          local hint = step.error == "NOT_ALLOWED"
+              and " The peer or the coordinator wants no relay (enable_relay_fallback, can_relay)."
+            or ""
+          return ("The relay at %s did not help either: %s.%s"):format(
+            step.address or "?",
+            errors.describe(step.error, step.text),
+            hint
+          )
+        end
+      end
+    end,
+  },
+  {
+    "no_relay",
+    function(f)
+      if not punched_in_vain(f) then
+        return
+      end
+      local up = false
+      for _, node in ipairs(f.nodes or {}) do
+        up = up or node.connected
+        if node.connected and node.can_relay ~= false then
+          return
+        end
+      end
+      return up
+        and "No coordinator here relays. One that does (can_relay) carries the packets of two "
+          .. "peers that find no direct path."
+    end,
+  },
   {
     "budget",
     function(f)

@@ -244,8 +244,8 @@ function methods:metrics()
   return info
 end
 
---- The path in use: kind ("direct"), remote, local_addr, rtt, observed (our
---- address as the peer sees it).
+--- The path in use: kind ("direct", or "relayed" via the address of a
+--- coordinator), remote, local_addr, rtt, observed (our address as the peer sees it).
 ---@return table?
 ---@return string? message
 ---@return string? code
@@ -255,7 +255,8 @@ function methods:path()
     return nil, message, code
   end
   return {
-    kind = "direct",
+    kind = info.relayed and "relayed" or "direct",
+    via = info.relayed and info.remote or nil,
     remote = info.remote,
     ["local"] = info.local_addr,
     local_addr = info.local_addr,

@@ -266,7 +266,7 @@ function Sim:trace(on) end
 ---@field time number
 ---@field datagram integer a number that its copies share
 ---@field node antquic.core.SimNode where
----@field kind "other"|"probe"|"answer"|"opener"|"observe"|"initial"|"0rtt"|"handshake"|"retry"|"version"|"1rtt"
+---@field kind "other"|"probe"|"answer"|"opener"|"observe"|"initial"|"0rtt"|"handshake"|"retry"|"version"|"1rtt"|"tunnel"
 ---@field fate "sent"|"forwarded"|"delivered"|"lost"|"queue"|"mtu"|"down"|"ttl"|"no_route"|"filtered"|"blocked"|"nat_full"|"hairpin"|"no_socket"|"dead"|"overflow"|"no_memory"
 ---@field ttl integer that was left
 ---@field len integer of the payload

@@ -12,7 +12,7 @@ local explain = {}
 explain.PUNCHES = { punch = true, fresh = true, predict = true, birthday = true, repair = true }
 
 ---@class antquic.Step
----@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"
+---@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"
 ---@field won boolean
 ---@field why string? what kind of failure: no_answer, timeout, refused, wrong_key, ...
 ---@field error string? a code
@@ -298,7 +298,8 @@ function explain.connection(conn)
   if conn.state == "closed" then
     title = title .. ": " .. tostring(conn._closed_message)
   elseif path then
-    title = ("%s: %s, %s, rtt %.1f ms"):format(title, path.kind, path.remote or "?", path.rtt * 1e3)
+    local kind = path.via and "relayed via" or path.kind .. ","
+    title = ("%s: %s %s, rtt %.1f ms"):format(title, kind, path.remote or "?", path.rtt * 1e3)
   end
   local s = conn._session
   local facts = s and s._facts

@@ -156,7 +156,7 @@ function on.traversal_succeeded(ep, ev)
     conn = id and ep:_adopt(id)
   end
   if conn then
-    if ep._store then
+    if ep._store and not ev.relayed then
       ep._store:learn(ep, s, conn)
     end
     session.finish(s, conn)

@@ -429,6 +429,38 @@ function methods:birthday(what)
   return hard(self, "birthday", what)
 end
 
+local RELAY = {
+  via = { type = "table|integer" },
+  upgrade_every = { type = "number|boolean", min = 1, max = 300, unit = "seconds" },
+}
+
+--- Connects over a coordinator that relays, encrypted between the peers as ever.
+--- A direct path is sought on, after |upgrade_every| seconds (5), then after twice
+--- as long each time up to 300; false: never. The connection moves to it.
+---@async
+---@param what table? via, upgrade_every
+---@return true?
+---@return string? message
+---@return string? code
+function methods:relay(what)
+  local given = options.check("session:relay", RELAY, what)
+  local via, message, code = connections("session:relay", given.via)
+  if message then
+    return nil, message, code
+  end
+  local every = given.upgrade_every
+  if every == true then
+    every = nil -- as ever
+  end
+  local ok
+  ok, message, code =
+    step(self, "relay", given, "session_relay", { via = via and via[1], upgrade_every = every })
+  if not ok then
+    return nil, message, code
+  end
+  return true
+end
+
 --- What is known of our NAT and of the peer's, by the last agreement.
 ---@return table mine
 ---@return table theirs

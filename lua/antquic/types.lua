@@ -92,6 +92,7 @@
 ---@field reason? string
 ---@field outgoing? boolean
 ---@field alpn? string
+---@field relayed? true over a relay: address is its
 ---@field fallback_available? boolean
 ---@field round? integer
 ---@field count? integer
@@ -102,7 +103,7 @@
 ---@field policy? string policy_error
 ---@field choice? string policy_error
 ---@field where? string handler_error
----@field step? "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair" step_started, step_ended
+---@field step? "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay" step_started, step_ended
 ---@field what? table step_started: what was asked
 ---@field traceback? string
 

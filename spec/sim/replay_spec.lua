@@ -21,7 +21,7 @@ local function recorded(a, b, options)
   options = options or {}
   local sim = antquic.sim({ seed = options.seed or 11, delay = 0.015, trace = false })
   for i = 1, options.coordinators or 2 do
-    sim:coordinator("c" .. i, { link = { delay = 0.005 } })
+    sim:coordinator("c" .. i, { link = { delay = 0.005 }, can_relay = false })
   end
   local shared = options.shared and sim:nat(a)
   local alice = sim:peer("alice", { nat = shared or a, policy = options.policy })

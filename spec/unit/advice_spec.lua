@@ -5,6 +5,9 @@ local advice = require("antquic.advice")
 local FAR = { { address = "198.18.0.9:5000" } }
 local NEAR = { { address = "192.168.1.9:5000" } }
 local UP = { { address = "198.18.0.1:9000", connected = true, can_coordinate = true } }
+local NO_RELAY = { { address = "198.18.0.1:9000", connected = true, can_relay = false } }
+local NONE_UP = { { address = "198.18.0.1:9000", connected = false, can_relay = false } }
+local RELAY = { { address = "198.18.0.1:9000", connected = true, can_relay = true } }
 local DOWN = { { address = "198.18.0.1:9000", connected = false, failures = 3 } }
 local FALLEN = { { address = "198.18.0.1:9000", connected = false, last_seen = 7 } }
 
@@ -42,6 +45,18 @@ local OPEN = { mapping = "endpoint_independent", filtering = "endpoint_independe
 
 -- For each rule facts that it is about, and some that are near but not it.
 local CASES = {
+  relay_failed = {
+    yes = {
+      punched({ steps = { step("punch", "PUNCHING_FAILED"), step("relay", "NOT_ALLOWED") } }),
+    },
+    no = { punched(), punched({ steps = { step("relay") } }) },
+    text = "198.18.0.1:9000 did not help.*can_relay",
+  },
+  no_relay = {
+    yes = { punched({ nodes = NO_RELAY }) },
+    no = { punched({ nodes = RELAY }), punched({ nodes = NONE_UP }), punched() },
+    text = "No coordinator here relays",
+  },
   no_coordinator = {
     yes = { { error = "NO_BOOTSTRAP_NODES", nodes = {} } },
     no = { { error = "NO_BOOTSTRAP_NODES", nodes = DOWN }, { error = "UNREACHABLE", nodes = {} } },

@@ -110,6 +110,7 @@ local VERBS = {
   "session_coordinate",
   "session_punch",
   "session_hard",
+  "session_relay",
   "session_finish",
   "session_cancel",
   "decide",

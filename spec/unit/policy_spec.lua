@@ -291,6 +291,82 @@ describe("policies", function()
     assert.equal(8, inner:called("session_hard")[1][3].sockets)
   end)
 
+  -- What balanced does when punching fails and one node relays; |relayed| answers.
+  local function with_relay(relayed, can_relay)
+    local relays = 0
+    start(nil, {
+      coordinate = works,
+      punch = fails,
+      hard = fails,
+      relay = function(...)
+        relays = relays + 1
+        return relayed(...)
+      end,
+    })
+    inner.nodes = {
+      {
+        addr = "a:1",
+        connected = true,
+        can_coordinate = true,
+        can_relay = can_relay,
+        conn = 3,
+        failures = 0,
+      },
+    }
+    local conn, message, code
+    antquic.run(function()
+      conn, message, code = ep:connect(HEX, { timeout = 20 })
+    end)
+    return relays, conn, message, code
+  end
+
+  it("balanced: asks for a relay after the first attempt, where one is", function()
+    local relays, conn = with_relay(works, true)
+    assert.equal(1, relays)
+    assert.is_not_nil(conn)
+    assert.equal(1, #inner:called("session_hard"))
+    assert.same({}, inner:called("session_relay")[1][2])
+    local _, code
+    relays, conn, _, code = with_relay(works, false)
+    assert.equal(0, relays)
+    assert.is_nil(conn)
+    assert.equal("PUNCHING_FAILED", code)
+  end)
+
+  it("balanced: goes on without a relay that is refused, asks a busy one again", function()
+    local relays, conn, _, code = with_relay(function()
+      return "NOT_ALLOWED"
+    end, true)
+    assert.equal(1, relays)
+    assert.is_nil(conn)
+    assert.equal("PUNCHING_FAILED", code)
+    assert.is_true(#inner:called("session_punch") > 1)
+    relays = with_relay(function()
+      return "OVERLOADED"
+    end, true)
+    assert.is_true(relays > 1)
+  end)
+
+  it("take what a relay step may be given, and nothing else", function()
+    local tried = {}
+    start({
+      name = "mine",
+      connect = function(s)
+        local wrong = { { upgrade_every = 0.5 }, { upgrade_every = 301 }, { rounds = 1 } }
+        for i, what in ipairs(wrong) do
+          tried[i] = pcall(s.relay, s, what)
+        end
+        assert(s:relay({ via = 3, upgrade_every = false }))
+        return true
+      end,
+    }, { relay = works })
+    antquic.run(function()
+      assert(ep:connect(HEX))
+    end)
+    assert.same({ false, false, false }, tried)
+    assert.same({ via = 3, upgrade_every = false }, inner:called("session_relay")[1][2])
+  end)
+
   it("balanced: gives up soon when no coordinator is there", function()
     start(nil, {
       coordinate = function(self, _)

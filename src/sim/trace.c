@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "proto/observe.h"
 #include "proto/punch.h"
+#include "proto/tunnel.h"
 
 #define TEXT(name, text) text,
 
@@ -49,6 +50,8 @@ uint8_t aq_vtrace_kind(const uint8_t *data, size_t len) {
   case AQ_OBSERVE_ASK:
   case AQ_OBSERVE_TELL:
     return AQ_SIM_KIND_OBSERVE;
+  case AQ_TUNNEL_TYPE:
+    return AQ_SIM_KIND_TUNNEL;
   default:
     return AQ_SIM_KIND_OTHER;
   }

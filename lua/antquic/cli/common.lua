@@ -186,9 +186,9 @@ end
 ---@return table data
 function common.describe(conn)
   local path = conn:path() or {}
-  local text = ("%s, %s path to %s, rtt %.1f ms"):format(
+  local text = ("%s, %s %s, rtt %.1f ms"):format(
     tostring(conn.peer_id),
-    path.kind or "no",
+    path.via and "relayed via" or ("%s path to"):format(path.kind or "no"),
     path.remote or "?",
     (path.rtt or 0) * 1e3
   )
@@ -196,6 +196,7 @@ function common.describe(conn)
     {
       peer_id = conn.peer_id:hex(),
       kind = path.kind,
+      via = path.via,
       remote = path.remote,
       ["local"] = path.local_addr,
       observed = path.observed,

@@ -12,6 +12,7 @@ local patient = policy.extend(balanced, { name = "patient" })
 
 patient.connect = strategy.make({
   known = 1,
+  relay = 2,
   reach = 15,
   unknown_pause = 1,
   unknown_tries = 10,

@@ -29,6 +29,9 @@ local DEFAULT = {
   -- So often that is tried where a filter isn't known: datagrams may be lost.
   doubt_tries = 2,
   unmeasured = { timeout = 1 },
+  -- After so many attempts that came to nothing a relay is asked for, where there
+  -- is one: the core seeks a direct path on from there.
+  relay = 1,
   -- Whether a punch that failed is followed by one from new sockets at once.
   insist = true,
 }
@@ -179,6 +182,25 @@ local PASSING = {
   VALIDATION_TIMEOUT = true,
 }
 
+-- What a relay can help out of.
+local RELAYABLE = {
+  PUNCHING_FAILED = true,
+  NO_CANDIDATES = true,
+  VALIDATION_TIMEOUT = true,
+  VALIDATION_FAILED = true,
+}
+
+-- Over a coordinator. Second result: whether to ask again another time.
+local function relay(s)
+  for _, node in ipairs(s.coordinators) do
+    if node.can_relay then
+      local ok, _, code = s:relay()
+      return ok, code == "OVERLOADED" or code == "RATE_LIMITED" or code == "TIMEOUT"
+    end
+  end
+  return nil, true -- one may still come
+end
+
 local function connect(s, c)
   if #s.known > 0 then
     -- With nobody to ask, the known addresses have all the time.
@@ -190,11 +212,14 @@ local function connect(s, c)
       return nil, message, code
     end
   end
-  local unknown, failures, hopeless, used = 0, 0, 0, {}
+  local unknown, failures, hopeless, used, relays = 0, 0, 0, {}, true
   local why -- the last attempt that came so far as to punch ended so
   while true do
     local ok, message, code, enough = attempt(s, used, c)
     hopeless = hopeless + (enough and 1 or 0)
+    if not ok and RELAYABLE[code] and relays and (enough or failures + 1 >= c.relay) then
+      ok, relays = relay(s)
+    end
     if ok then
       return true
     elseif enough and hopeless >= enough then

@@ -154,6 +154,7 @@ local PLAIN = {
   "failures",
   "outgoing",
   "fallback_available",
+  "relayed",
   "step",
   "policy",
   "choice",

@@ -517,6 +517,11 @@ end
 function infer.of(ladder)
   local left, right = ladder.left, ladder.right
   local out = { session = ladder.session, outcome = ladder.outcome, error = ladder.told.error }
+  for _, step in ipairs(ladder.told) do
+    if step.step == "relay" and step.won then
+      out.outcome = "failed" -- nothing direct was found, and that is the question
+    end
+  end
   local one = by_itself(ladder.lanes[1].title, left.record.source, left.attempt)
   local other = by_peer(ladder.lanes[5].title, left.record.source, left.attempt)
   if right then

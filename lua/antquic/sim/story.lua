@@ -212,6 +212,7 @@ local WORD = {
   version = "a Version Negotiation",
   ["0rtt"] = "a 0-RTT packet",
   ["1rtt"] = "a packet",
+  tunnel = "a tunnel datagram",
   other = "a datagram",
 }
 local WORDS = {
@@ -225,6 +226,7 @@ local WORDS = {
   version = "Version Negotiations",
   ["0rtt"] = "0-RTT packets",
   ["1rtt"] = "packets",
+  tunnel = "tunnel datagrams",
   other = "datagrams",
 }
 
