@@ -119,6 +119,24 @@ static void a_pair_that_nothing_else_connects(void **state) {
   done(w);
 }
 
+static void a_record_has_real_addresses(void **state) {
+  (void)state;
+  sim_pair w;
+  aq_record_entry e;
+  size_t n = 0;
+  init(&w, 1);
+  sim_pair_start(&w);
+  sim_ok(aq_endpoint_record(sim_core(&w, A), 1));
+  join(&w);
+  while (aq_endpoint_poll_record(sim_core(&w, A), &e)) {
+    n += e.kind == AQ_RECORD_QUIC_SENT || e.kind == AQ_RECORD_QUIC_RECEIVED ||
+         e.kind == AQ_RECORD_DIAL;
+    assert_true(e.remote.family != 6 && e.local.family != 6);
+  }
+  assert_true(n > 10);
+  sim_pair_end(&w);
+}
+
 static void a_megabyte_each_way(void **state) {
   (void)state;
   sim_pair *w = relayed(2);
@@ -318,6 +336,7 @@ static void it_stays_relayed(void **state) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_pair_that_nothing_else_connects),
+      cmocka_unit_test(a_record_has_real_addresses),
       cmocka_unit_test(a_megabyte_each_way),
       cmocka_unit_test(a_step_of_the_caller),
       cmocka_unit_test(refused),

@@ -67,11 +67,16 @@ static aq_record_entry *add(aq_endpoint *ep, aq_record_kind kind) {
   return e;
 }
 
-static void set_socket(const aq_endpoint *ep, aq_record_entry *e,
-                       uint32_t socket) {
+/* What goes over a tunnel goes to its relay. */
+static void set_path(const aq_endpoint *ep, aq_record_entry *e, uint32_t socket,
+                     const aq_addr *remote) {
   const aq_local_socket *s = aq_ep_socket(ep, socket);
+  const aq_tunnel *t = aq_tunnel_get(ep, socket);
   e->socket = socket;
-  if (s != NULL) {
+  e->remote = t != NULL ? t->relay : *remote;
+  if (t != NULL) {
+    e->local = t->local;
+  } else if (s != NULL) {
     e->local = s->bound;
   }
 }
@@ -81,8 +86,7 @@ void aq_record_punch(aq_endpoint *ep, aq_record_kind kind, const aq_session *s,
                      const aq_punch *p, const char *why) {
   aq_record_entry *e = add(ep, kind);
   e->session = s != NULL ? s->id : 0;
-  set_socket(ep, e, socket);
-  e->remote = *remote;
+  set_path(ep, e, socket, remote);
   e->ttl = ttl;
   e->text = why;
   if (p != NULL) {
@@ -100,8 +104,7 @@ void aq_record_dial(const aq_session *s, aq_record_kind kind, aq_id conn,
   aq_record_entry *e = add(s->ep, kind);
   e->session = s->id;
   e->conn = conn;
-  set_socket(s->ep, e, socket);
-  e->remote = *remote;
+  set_path(s->ep, e, socket, remote);
   e->error = error;
 }
 
@@ -127,8 +130,7 @@ void aq_record_quic(aq_endpoint *ep, aq_record_kind kind, aq_link *l,
       e->conn = l->pub;
       e->session = l->session;
     }
-    set_socket(ep, e, socket);
-    e->remote = *remote;
+    set_path(ep, e, socket, remote);
     e->len = (uint32_t)n;
     e->type = packet_name(data[off]);
     e->mark =
@@ -139,8 +141,7 @@ void aq_record_quic(aq_endpoint *ep, aq_record_kind kind, aq_link *l,
 static aq_record_entry *on_link(aq_link *l, aq_record_kind kind) {
   aq_record_entry *e = add(l->ep, kind);
   e->conn = l->pub;
-  set_socket(l->ep, e, l->socket);
-  e->remote = l->remote;
+  set_path(l->ep, e, l->socket, &l->remote);
   return e;
 }
 
@@ -199,8 +200,7 @@ void aq_record_observe(aq_endpoint *ep, aq_record_kind kind, uint32_t socket,
                        const aq_addr *remote, uint8_t flags,
                        const aq_addr *addr) {
   aq_record_entry *e = add(ep, kind);
-  set_socket(ep, e, socket);
-  e->remote = *remote;
+  set_path(ep, e, socket, remote);
   e->flags = flags;
   if (addr != NULL) {
     e->addr = *addr;
