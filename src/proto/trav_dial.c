@@ -200,21 +200,26 @@ void aq_trav_dial_known(aq_trav *t) {
   known_ended(t);
 }
 
+/* The owner need not go on with it, or not begin. */
+static void call_off(aq_trav *t, const aq_trav_dial *d) {
+  if (!d->told) {
+    aq_trav_drop(t, AQ_TRAV_DIAL, d->id);
+    return;
+  }
+  aq_trav_action *a = aq_trav_push(t, AQ_TRAV_HANGUP);
+  if (a) {
+    a->dial = d->id;
+    a->addr = d->addr;
+  }
+}
+
 void aq_trav_hangup(aq_trav *t, unsigned which, int error) {
   for (size_t i = 0; i < AQ_TRAV_MAX_DIALS; i++) {
     aq_trav_dial *d = &t->dial[i];
     if (!d->id || !(which_of(d) & which)) {
       continue;
     }
-    if (d->told) {
-      aq_trav_action *a = aq_trav_push(t, AQ_TRAV_HANGUP);
-      if (a) {
-        a->dial = d->id;
-        a->addr = d->addr;
-      }
-    } else {
-      aq_trav_drop(t, AQ_TRAV_DIAL, d->id);
-    }
+    call_off(t, d);
     aq_trav_record_close(t, d->record, error, NULL);
     if (!d->known && !d->relay &&
         t->pair[d->pair].state == AQ_PAIR_IN_PROGRESS) {
@@ -285,15 +290,7 @@ void aq_trav_dials_due(aq_trav *t) {
     if (!d->id || d->deadline > t->now) {
       continue;
     }
-    if (d->told) {
-      aq_trav_action *a = aq_trav_push(t, AQ_TRAV_HANGUP);
-      if (a) {
-        a->dial = d->id;
-        a->addr = d->addr;
-      }
-    } else {
-      aq_trav_drop(t, AQ_TRAV_DIAL, d->id);
-    }
+    call_off(t, d);
     aq_trav_dial_ended(
         t, d, d->heard ? AQ_ERR_VALIDATION_TIMEOUT : AQ_ERR_UNREACHABLE);
   }
