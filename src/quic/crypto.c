@@ -474,6 +474,20 @@ int aq_crypto_make_keys(const ngtcp2_crypto_ctx *ctx, const uint8_t *secret,
   return rv;
 }
 
+int aq_crypto_put_key(ngtcp2_conn *conn, ngtcp2_encryption_level level, int rx,
+                      const uint8_t *secret, size_t len,
+                      const ngtcp2_crypto_aead_ctx *aead, const uint8_t iv[12],
+                      const ngtcp2_crypto_cipher_ctx *hp) {
+  if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT) {
+    return rx ? ngtcp2_conn_install_rx_key(conn, secret, len, aead, iv, IV_LEN,
+                                           hp)
+              : ngtcp2_conn_install_tx_key(conn, secret, len, aead, iv, IV_LEN,
+                                           hp);
+  }
+  return rx ? ngtcp2_conn_install_rx_handshake_key(conn, aead, iv, IV_LEN, hp)
+            : ngtcp2_conn_install_tx_handshake_key(conn, aead, iv, IV_LEN, hp);
+}
+
 int aq_crypto_install_key(ngtcp2_conn *conn, ngtcp2_encryption_level level,
                           int rx, const uint8_t *secret, size_t len,
                           const aq_crypto_tap *tap) {
@@ -481,24 +495,17 @@ int aq_crypto_install_key(ngtcp2_conn *conn, ngtcp2_encryption_level level,
   uint8_t iv[IV_LEN];
   ngtcp2_crypto_aead_ctx a;
   ngtcp2_crypto_cipher_ctx h;
-  int rv;
 
   if (aq_crypto_make_keys(ngtcp2_conn_get_crypto_ctx2(conn), secret, len,
                           app ? tap : NULL, &a, &h, iv) != 0) {
     return -1;
   }
-  if (app) {
-    rv = rx ? ngtcp2_conn_install_rx_key(conn, secret, len, &a, iv, IV_LEN, &h)
-            : ngtcp2_conn_install_tx_key(conn, secret, len, &a, iv, IV_LEN, &h);
-  } else {
-    rv = rx ? ngtcp2_conn_install_rx_handshake_key(conn, &a, iv, IV_LEN, &h)
-            : ngtcp2_conn_install_tx_handshake_key(conn, &a, iv, IV_LEN, &h);
-  }
-  if (rv != 0) {
+  if (aq_crypto_put_key(conn, level, rx, secret, len, &a, iv, &h) != 0) {
     aead_free(&a);
     hp_free(&h);
+    return -1;
   }
-  return rv == 0 ? 0 : -1;
+  return 0;
 }
 
 int aq_crypto_next_key(ngtcp2_conn *conn, uint8_t *next_secret,

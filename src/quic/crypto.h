@@ -53,6 +53,12 @@ int aq_crypto_make_keys(const ngtcp2_crypto_ctx *ctx, const uint8_t *secret,
                         size_t len, const aq_crypto_tap *tap,
                         ngtcp2_crypto_aead_ctx *aead,
                         ngtcp2_crypto_cipher_ctx *hp, uint8_t iv[12]);
+/* aq_crypto_put_key gives such keys to |conn|, which owns them from then on.
+ * Returns 0, or not: then they are still the caller's. */
+int aq_crypto_put_key(ngtcp2_conn *conn, ngtcp2_encryption_level level, int rx,
+                      const uint8_t *secret, size_t len,
+                      const ngtcp2_crypto_aead_ctx *aead, const uint8_t iv[12],
+                      const ngtcp2_crypto_cipher_ctx *hp);
 /* aq_crypto_install_key: one direction of Handshake or 1-RTT keys. |tap| is
  * copied, NULL for none. Returns 0 or -1. */
 int aq_crypto_install_key(ngtcp2_conn *conn, ngtcp2_encryption_level level,

@@ -232,21 +232,14 @@ int aq_null_install_key(ngtcp2_conn *conn, const aq_mem *mem,
   uint8_t iv[IV_LEN];
   ngtcp2_crypto_aead_ctx a = {0};
   ngtcp2_crypto_cipher_ctx h = {0};
-  int rv;
   if (key_make(&a, iv, mem, secret, len, app ? tap : NULL) != 0) {
     return -1;
   }
-  if (app) {
-    rv = rx ? ngtcp2_conn_install_rx_key(conn, secret, len, &a, iv, IV_LEN, &h)
-            : ngtcp2_conn_install_tx_key(conn, secret, len, &a, iv, IV_LEN, &h);
-  } else {
-    rv = rx ? ngtcp2_conn_install_rx_handshake_key(conn, &a, iv, IV_LEN, &h)
-            : ngtcp2_conn_install_tx_handshake_key(conn, &a, iv, IV_LEN, &h);
-  }
-  if (rv != 0) {
+  if (aq_crypto_put_key(conn, level, rx, secret, len, &a, iv, &h) != 0) {
     aq_null_drop_key(&a);
+    return -1;
   }
-  return rv == 0 ? 0 : -1;
+  return 0;
 }
 
 int aq_null_next_key(const aq_mem *mem, uint8_t *next_secret,
