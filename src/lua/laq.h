@@ -38,8 +38,6 @@ aq_tstamp laq_now(const laq_endpoint *e);
 /* laq_check gives the open endpoint at argument 1 of a method, whose upvalue 1
  * is the metatable; it raises when it is another type or closed. */
 laq_endpoint *laq_check(lua_State *L);
-/* The same without the demand that it be open. */
-laq_endpoint *laq_check_any(lua_State *L);
 
 /* laq_fail pushes nil, "<what>: <text of rc>" (only the text when |what| is
  * NULL) and the code. Returns 3. */

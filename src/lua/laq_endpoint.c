@@ -8,7 +8,8 @@
 /* ---- life
  * -------------------------------------------------------------------- */
 
-laq_endpoint *laq_check_any(lua_State *L) {
+/* As laq_check, without the demand that it be open. */
+static laq_endpoint *check_any(lua_State *L) {
   laq_endpoint *e = lua_touserdata(L, 1);
   if (e != NULL && lua_getmetatable(L, 1)) {
     int same = lua_rawequal(L, -1, lua_upvalueindex(1));
@@ -23,7 +24,7 @@ laq_endpoint *laq_check_any(lua_State *L) {
 }
 
 laq_endpoint *laq_check(lua_State *L) {
-  laq_endpoint *e = laq_check_any(L);
+  laq_endpoint *e = check_any(L);
   if (!e->ep) {
     luaL_error(L, "attempt to use a closed endpoint");
   }
@@ -51,7 +52,7 @@ laq_endpoint *laq_new_endpoint(lua_State *L) {
 }
 
 static int ep_close(lua_State *L) {
-  laq_endpoint *e = laq_check_any(L);
+  laq_endpoint *e = check_any(L);
   laq_endpoint had = *e;
   memset(e, 0, sizeof(*e));
   aq_runtime_del(had.rt);
@@ -61,12 +62,12 @@ static int ep_close(lua_State *L) {
 }
 
 static int ep_is_closed(lua_State *L) {
-  lua_pushboolean(L, laq_check_any(L)->ep == NULL);
+  lua_pushboolean(L, check_any(L)->ep == NULL);
   return 1;
 }
 
 static int ep_tostring(lua_State *L) {
-  laq_endpoint *e = laq_check_any(L);
+  laq_endpoint *e = check_any(L);
   char hex[65];
   if (!e->ep) {
     lua_pushliteral(L, LAQ_ENDPOINT "{closed}");

@@ -37,7 +37,7 @@ uint32_t aq_trav_dials(const aq_trav *t, unsigned which) {
   return n;
 }
 
-void aq_trav_dials_rearm(aq_trav *t) {
+static void rearm(aq_trav *t) {
   aq_tstamp next = AQ_NEVER;
   for (size_t i = 0; i < AQ_TRAV_MAX_DIALS; i++) {
     if (t->dial[i].id) {
@@ -91,7 +91,7 @@ static aq_trav_dial *start(aq_trav *t, const aq_addr *addr, uint32_t socket,
     t->record[d->record - 1].sent = 1;
   }
   t->initials_sent += !t->p.repair;
-  aq_trav_dials_rearm(t);
+  rearm(t);
   return d;
 }
 
@@ -134,7 +134,8 @@ void aq_trav_dial_pair(aq_trav *t, aq_trav_pair *pair) {
   }
 }
 
-void aq_trav_dial_heard(aq_trav *t) {
+/* Dials addresses that answered, as far as slots are free. */
+static void dial_heard(aq_trav *t) {
   for (size_t i = 0; i < t->npair; i++) {
     aq_trav_pair *p = &t->pair[i];
     if (p->heard && !p->dialed && p->state != AQ_PAIR_FAILED) {
@@ -231,7 +232,7 @@ void aq_trav_hangup(aq_trav *t, unsigned which, int error) {
     t->timer[AQ_TRAV_TIMER_KNOWN] = AQ_NEVER;
     t->known_next = t->known.count;
   }
-  aq_trav_dials_rearm(t);
+  rearm(t);
 }
 
 static int hears(const aq_trav *t) {
@@ -248,7 +249,7 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
   char text[80], addr[AQ_ADDR_STRLEN];
   aq_trav_record_close(t, d->record, error, NULL);
   memset(d, 0, sizeof(*d));
-  aq_trav_dials_rearm(t);
+  rearm(t);
   snprintf(text, sizeof(text), "%s: %s", aq_addr_format(&was.addr, addr),
            aq_error_text(error));
   aq_trav_blame(t, error, text);
@@ -271,7 +272,7 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
     p->state = AQ_PAIR_FAILED;
     aq_trav_cand_state(t, &p->remote, AQ_CAND_FAILED);
   }
-  aq_trav_dial_heard(t);
+  dial_heard(t);
   if (t->phase == AQ_PHASE_VALIDATION && !hears(t)) {
     aq_trav_move(t, AQ_PHASE_PUNCHING, "the handshake failed");
   }

@@ -301,8 +301,7 @@ aq_trav_pair *aq_trav_pair_find(aq_trav *t, uint32_t socket,
                                 const aq_addr *remote);
 aq_trav_pair *aq_trav_pair_add(aq_trav *t, const aq_local_socket *sock,
                                const aq_candidate *c);
-void aq_trav_pairs_of(aq_trav *t, const aq_candidate *c);
-/* The same while it punches: what is new is probed soon. */
+/* The pairs of a candidate while it punches: what is new is probed soon. */
 void aq_trav_pairs_more(aq_trav *t, const aq_candidate *c);
 void aq_trav_pair_soon(aq_trav *t, aq_trav_pair *pair);
 void aq_trav_stop_punching(aq_trav *t);
@@ -316,8 +315,6 @@ const aq_candidate *aq_trav_cand_state(aq_trav *t, const aq_addr *addr,
  */
 
 void aq_trav_dial_pair(aq_trav *t, aq_trav_pair *pair);
-/* Dials addresses that answered, as far as slots are free. */
-void aq_trav_dial_heard(aq_trav *t);
 void aq_trav_dial_known(aq_trav *t); /* KNOWN is due */
 aq_trav_dial *aq_trav_dial_find(aq_trav *t, uint32_t id);
 /* One through the tunnel over |relay|. Returns 0 when there is no room. */
@@ -327,7 +324,6 @@ uint32_t aq_trav_dials(const aq_trav *t, unsigned which);
 void aq_trav_hangup(aq_trav *t, unsigned which, int error);
 void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error);
 void aq_trav_dials_due(aq_trav *t); /* DIAL is due */
-void aq_trav_dials_rearm(aq_trav *t);
 
 /* ---- trav_ask.c ------------------------------------------------------------
  */

@@ -183,7 +183,7 @@ aq_trav_pair *aq_trav_pair_add(aq_trav *t, const aq_local_socket *sock,
   return p;
 }
 
-void aq_trav_pairs_of(aq_trav *t, const aq_candidate *c) {
+static void pairs_of(aq_trav *t, const aq_candidate *c) {
   if (c->state == AQ_CAND_REMOVED || !aq_trav_may_target(t, &c->addr)) {
     return;
   }
@@ -203,7 +203,7 @@ void aq_trav_pairs_of(aq_trav *t, const aq_candidate *c) {
 
 void aq_trav_pairs_more(aq_trav *t, const aq_candidate *c) {
   size_t first = t->npair;
-  aq_trav_pairs_of(t, c);
+  pairs_of(t, c);
   for (size_t i = first; i < t->npair; i++) {
     t->pair[i].state = AQ_PAIR_IN_PROGRESS;
     t->pair[i].left = (uint8_t)t->punch.rounds;
@@ -406,7 +406,7 @@ static void make_pairs(aq_trav *t) {
     return;
   }
   for (size_t i = 0; i < t->nremote; i++) {
-    aq_trav_pairs_of(t, &t->remote[i]);
+    pairs_of(t, &t->remote[i]);
   }
   sort_pairs(t);
 }

@@ -606,12 +606,8 @@ void aq_link_drop(aq_link *l);
 void aq_link_free(aq_link *l);
 void aq_link_close(aq_link *l, int app, uint64_t code, const char *reason,
                    size_t len);
-int aq_link_add_cid(aq_link *l, const ngtcp2_cid *cid);
 /* aq_link_get follows forwards; NULL when stale. */
 aq_link *aq_link_get(const aq_endpoint *ep, aq_id id);
-/* Leaves ARRIVING or DIALING: the counters of handshakes. */
-void aq_link_handshake_over(aq_link *l);
-void aq_link_arm(aq_link *l);
 aq_duration aq_link_rtt(const aq_link *l);
 
 /* Which link has that remote address; for the exposed ones. */

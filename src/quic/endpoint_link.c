@@ -25,7 +25,7 @@ aq_duration aq_link_rtt(const aq_link *l) {
   return info.rtt;
 }
 
-int aq_link_add_cid(aq_link *l, const ngtcp2_cid *cid) {
+static int add_cid(aq_link *l, const ngtcp2_cid *cid) {
   aq_endpoint *ep = l->ep;
   if (aq_hash_get(&ep->cids, cid->data, cid->datalen) == l) {
     return 0;
@@ -251,7 +251,7 @@ aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
   ep->narriving++;
   /* The client goes on using the ID it chose until it has heard ours. */
   if (aq_conn_new_server(&l->c, &ep->shared, ep->now, &cp) != 0 ||
-      aq_link_add_cid(l, &hd->dcid) != 0) {
+      add_cid(l, &hd->dcid) != 0) {
     aq_link_drop(l);
     return NULL;
   }
@@ -263,7 +263,8 @@ aq_link *aq_link_accept(aq_endpoint *ep, const aq_datagram *d,
   return l;
 }
 
-void aq_link_handshake_over(aq_link *l) {
+/* Leaves ARRIVING or DIALING: the counters of handshakes. */
+static void handshake_over(aq_link *l) {
   aq_endpoint *ep = l->ep;
   if (!l->half_open) {
     return;
@@ -285,7 +286,7 @@ void aq_link_drop(aq_link *l) {
   if (l->doomed) {
     return;
   }
-  aq_link_handshake_over(l);
+  handshake_over(l);
   aq_contact_leave(l);
   l->doomed = 1;
   aq_list_remove(&l->ready_node);
@@ -378,7 +379,7 @@ void aq_link_touch(aq_link *l) {
   }
 }
 
-void aq_link_arm(aq_link *l) {
+static void arm(aq_link *l) {
   if (l->doomed || l->c == NULL) {
     return;
   }
@@ -393,7 +394,7 @@ void aq_link_arm(aq_link *l) {
 
 static void on_established(aq_link *l) {
   const aq_peer_id *peer = aq_conn_peer(l->c);
-  aq_link_handshake_over(l);
+  handshake_over(l);
   if (l->state != AQ_LINK_DIALING && l->state != AQ_LINK_ARRIVING) {
     return;
   }
@@ -443,7 +444,7 @@ static void on_path_changed(aq_link *l, const aq_notice *n) {
 }
 
 static void on_closed(aq_link *l, aq_notice *n) {
-  aq_link_handshake_over(l);
+  handshake_over(l);
   if (l->close_error != 0) {
     n->error = l->close_error;
     snprintf(n->text, sizeof(n->text), "%s", l->close_text);
@@ -478,7 +479,7 @@ static void on_notice(aq_link *l, aq_notice *n) {
     l->confirmed = 1;
     break;
   case AQ_NOTICE_CID_ADDED:
-    if (aq_link_add_cid(l, &n->cid) != 0) {
+    if (add_cid(l, &n->cid) != 0) {
       aq_link_close(l, 0, NGTCP2_INTERNAL_ERROR, "", 0);
     }
     break;
@@ -556,7 +557,7 @@ void aq_link_settle(aq_link *l) {
       !aq_list_is_linked(&l->ready_node)) {
     aq_list_push_back(&l->ep->ready, &l->ready_node);
   }
-  aq_link_arm(l);
+  arm(l);
 }
 
 void aq_link_timeout(aq_link *l) {

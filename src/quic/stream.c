@@ -193,7 +193,8 @@ static unsigned stream_level(const aq_stream *s) {
   return (unsigned)(p - AQ_PRIORITY_MIN);
 }
 
-int aq_stream_wants_send(const aq_stream *s) {
+/* Is there something that it would send now? */
+static int wants_send(const aq_stream *s) {
   if (!s->sends || s->reset_sent || s->stopped || s->quic_closed) {
     return 0;
   }
@@ -217,7 +218,7 @@ static void stream_unlist(aq_stream *s) {
 
 void aq_stream_schedule(aq_stream *s) {
   aq_conn *c = s->conn;
-  if (!aq_stream_wants_send(s)) {
+  if (!wants_send(s)) {
     stream_unlist(s);
     s->blocked = 0;
     return;

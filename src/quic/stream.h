@@ -98,8 +98,6 @@ void aq_stream_on_reset(aq_stream *s, uint64_t code);
 void aq_stream_on_stopped(aq_stream *s, uint64_t code);
 void aq_stream_on_closed(aq_stream *s);
 
-/* Is there something that it would send now? */
-int aq_stream_wants_send(const aq_stream *s);
 /* aq_stream_schedule puts it into its ready list, or takes it out. */
 void aq_stream_schedule(aq_stream *s);
 void aq_stream_block(aq_stream *s);
