@@ -46,7 +46,7 @@ static uint64_t value_of(const aq_statistics *s, size_t counter) {
   "hints_received=1 "
 #define NOT_GUESSED                                                            \
   ASKED "total_attempts=1 failed_attempts=1 control_messages_sent=2 "          \
-        "control_messages_received=1 "
+        "control_messages_received=1 datagrams_repeated "
 #define OFFERED BOTH "offers_received=1 control_messages_received=1 "
 
 /* "name" moves, "name=3" by just that. What isn't named stays. */
@@ -58,7 +58,8 @@ static const struct row {
 } ROWS[] = {
     {"nothing happens", story_nothing, A, ""},
     {"a dial", story_dialed, A, DIALED TOLD "control_messages_received=1"},
-    {"a dial, there", story_dialed, B, ACCEPTED TOLD "control_messages_sent=1"},
+    {"a dial, there", story_dialed, B,
+     ACCEPTED TOLD "control_messages_sent=1 datagrams_repeated"},
     {"a message", story_talk, A, OUT},
     {"a dial to nobody", story_nobody_there, A,
      OUT "connections_dialed=1 connections_failed=1"},
@@ -71,7 +72,7 @@ static const struct row {
     {"not on the list, there", story_not_allowed, B,
      BOTH "handshakes_refused=1"},
     {"with a Retry", story_with_retry, B,
-     ACCEPTED TOLD "control_messages_sent=1 retries_sent=1"},
+     ACCEPTED TOLD "control_messages_sent=1 retries_sent=1 datagrams_repeated"},
     {"it has forgotten us", story_lost_state, A, BOTH "connections_lost=1"},
     {"it has forgotten us, there", story_lost_state, B,
      BOTH "stateless_resets_sent=1"},
@@ -107,19 +108,19 @@ static const struct row {
      DIALED TOLD "control_messages_sent=1 control_messages_received=2"},
     {"registering, there", story_registering, C,
      ACCEPTED TOLD "control_messages_sent=2 control_messages_received=1 "
-                   "coordinator_registrations=1"},
+                   "coordinator_registrations=1 datagrams_repeated"},
     {"a traversal", story_traversed, A,
      ASKED "connections_dialed=1 connections_established=1 total_attempts=1 "
            "successful_connections=1 direct_connections=1 punches_sent=1 "
            "punches_received=2 punches_answered=1 openers_sent=1 "
            "observed_address_sent=1 add_address_sent=1 control_messages_sent=1 "
-           "control_messages_received=1"},
+           "control_messages_received=1 datagrams_repeated"},
     {"a traversal, at the target", story_traversed, B,
      OFFERED "punches_sent=1 punches_received=1 punches_answered=1 "
              "openers_sent=1"},
     {"a traversal, at the coordinator", story_traversed, C,
      BOTH "coordinator_requests=1 coordinator_offers=1 control_messages_sent=2 "
-          "control_messages_received=1"},
+          "control_messages_received=1 datagrams_repeated"},
     {"punched in vain", story_punched_in_vain, A,
      BOTH "connections_dialed=3 connections_failed=2 total_attempts=1 "
           "failed_attempts=1 coordinations_requested=3 "
@@ -128,25 +129,28 @@ static const struct row {
           "control_messages_sent=4 control_messages_received=3 "
           "datagrams_repeated"},
     {"an unknown target", story_unknown_target, A,
-     BOTH "total_attempts=1 failed_attempts=1 coordinations_requested=3 "
-          "control_messages_sent=3 control_messages_received=3"},
+     BOTH
+     "total_attempts=1 failed_attempts=1 coordinations_requested=3 "
+     "control_messages_sent=3 control_messages_received=3 datagrams_repeated"},
     {"an unknown target, at the coordinator", story_unknown_target, C,
-     BOTH "coordinator_requests=3 coordinator_refused=3 "
-          "control_messages_sent=3 control_messages_received=3"},
+     BOTH
+     "coordinator_requests=3 coordinator_refused=3 "
+     "control_messages_sent=3 control_messages_received=3 datagrams_repeated"},
     {"refused", story_refused, A,
      ASKED "total_attempts=1 failed_attempts=1 connections_dialed=1 "
            "punches_sent openers_sent=1 control_messages_sent=1 "
-           "control_messages_received=2"},
+           "control_messages_received=2 datagrams_repeated"},
     {"refused, at the target", story_refused, B,
      OFFERED "offers_refused=1 control_messages_sent=1 "
-             "datagrams_dropped_unknown"},
+             "datagrams_dropped_unknown datagrams_repeated"},
     {"refused, at the coordinator", story_refused, C,
-     BOTH "coordinator_requests=1 coordinator_offers=1 coordinator_refused=1 "
-          "control_messages_sent=3 control_messages_received=2"},
+     BOTH
+     "coordinator_requests=1 coordinator_offers=1 coordinator_refused=1 "
+     "control_messages_sent=3 control_messages_received=2 datagrams_repeated"},
     {"asked too often", story_asked_too_often, C,
      BOTH "coordinator_requests=20 coordinator_refused=20 "
           "control_messages_sent=20 control_messages_received=20 "
-          "limit_coordinator_rate=10"},
+          "limit_coordinator_rate=10 datagrams_repeated"},
     {"a forged punch", story_forged_punch, B,
      "datagrams_received=1 bytes_received=40 punches_bad=1"},
     {"one target", story_one_target, B,
@@ -179,7 +183,7 @@ static const struct row {
           "control_messages_sent control_messages_received "
           "extra_sockets_opened observes_sent observes_received hints_sent "
           "hints_received=1 repairs_started repairs_completed=1 "
-          "repairs_failed"},
+          "repairs_failed datagrams_repeated"},
     {"a repair, at the coordinator", story_repaired, C,
      BOTH "coordinator_requests coordinator_offers observed_address_sent "
           "add_address_received remove_address_received "
@@ -190,12 +194,12 @@ static const struct row {
           "coordination_time_total_ns=100000000 control_messages_sent "
           "control_messages_received=5 extra_sockets_opened=5 observes_sent=5 "
           "observes_received=5 hints_sent=5 repairs_started=5 "
-          "repairs_failed=5"},
+          "repairs_failed=5 datagrams_repeated"},
     {"repairs are asked for", story_repairs_asked_for, B,
      BOTH "offers_received=14 offers_refused=6 control_messages_sent=7 "
           "control_messages_received=14 extra_sockets_opened=1 "
           "observes_sent=1 observes_received=1 hints_sent=1 "
-          "repairs_started=1 limit_repairs=6"},
+          "repairs_started=1 limit_repairs=6 datagrams_repeated"},
     {"extra sockets", story_extra_sockets, A,
      "limit_extra_sockets=1 extra_sockets_opened=256"},
     {"a full record", story_full_record, A,
@@ -205,22 +209,23 @@ static const struct row {
      "total_attempts=1 successful_connections=1 direct_connections=1 "
      "connections_dialed=1 connections_established=1 "
      "punches_sent punches_received punches_answered openers_sent=1 "
-     "control_messages_sent=2 control_messages_received=3"},
+     "control_messages_sent=2 control_messages_received=3 datagrams_repeated"},
     {"met afresh, at the target", story_met_afresh, B,
      ACCEPTED HINTED TOLD
      "offers_received=1 punches_sent punches_received punches_answered "
-     "openers_sent=1 control_messages_sent=2 control_messages_received=2"},
+     "openers_sent=1 control_messages_sent=2 control_messages_received=2 "
+     "datagrams_repeated"},
     {"met afresh, at the coordinator", story_met_afresh, C,
      BOTH "coordinator_requests=1 coordinator_offers=1 coordinator_hints=2 "
           "observes_answered=2 control_messages_sent=4 "
-          "control_messages_received=3"},
+          "control_messages_received=3 datagrams_repeated"},
     {"predicted", story_predicted, A,
      ASKED TOLD
      "total_attempts=1 successful_connections=1 direct_connections=1 "
      "connections_dialed=3 connections_established=1 hints_received=1 "
      "guesses_sent=20 punches_received punches_answered "
      "datagrams_dropped_unknown control_messages_sent=1 "
-     "control_messages_received=3"},
+     "control_messages_received=3 datagrams_repeated"},
     {"predicted, by them", story_predicted, B,
      ACCEPTED TOLD
      "offers_received=1 extra_sockets_opened=25 openers_sent=25 "
@@ -242,7 +247,7 @@ static const struct row {
      "connections_dialed=3 connections_established=1 hints_received=1 "
      "guesses_sent punches_received punches_answered "
      "datagrams_dropped_unknown control_messages_sent=1 "
-     "control_messages_received=3 limit_guess_rate"},
+     "control_messages_received=3 limit_guess_rate datagrams_repeated"},
     {"over a relay", story_relayed, A,
      ASKED "total_attempts=1 successful_connections=1 relayed_connections=1 "
            "connections_dialed=1 connections_established=1 add_address_sent=1 "
@@ -255,26 +260,26 @@ static const struct row {
     {"over a relay, at the relay", story_relayed, C,
      BOTH "coordinator_requests=1 coordinator_offers=1 relay_tunnels_opened=1 "
           "relay_datagrams relay_bytes control_messages_sent=2 "
-          "control_messages_received=1"},
+          "control_messages_received=1 datagrams_repeated"},
     {"an upgrade", story_upgraded, A,
      ASKED HINTED
      "upgrades_started=1 upgrades_completed=1 observed_address_sent=1 "
      "observed_address_received=1 punches_sent punches_received "
      "punches_answered openers_sent=1 control_messages_sent "
-     "control_messages_received datagrams_dropped_unknown"},
+     "control_messages_received datagrams_dropped_unknown datagrams_repeated"},
     {"an upgrade, there", story_upgraded, B,
      BOTH HINTED
      "offers_received=1 upgrades_started=1 upgrades_completed=1 "
      "observed_address_sent=1 observed_address_received=1 punches_sent "
      "punches_received punches_answered openers_sent=1 control_messages_sent "
-     "control_messages_received"},
+     "control_messages_received datagrams_repeated"},
     {"too much for a relay", story_relay_flooded, C,
      BOTH "relay_datagrams relay_bytes limit_relay_rate"},
     {"a stranger at a relay", story_relay_stranger, C, IN "relay_dropped=1"},
     {"too many tunnels of one", story_relay_refuses, C,
      BOTH "coordinator_refused=1 relay_tunnels_refused=1 "
           "limit_relay_tunnels=1 control_messages_sent=1 "
-          "control_messages_received=1"},
+          "control_messages_received=1 datagrams_repeated"},
     {"too many tunnels here", story_tunnels, A, "limit_tunnels=1"},
 };
 #define NROW (sizeof(ROWS) / sizeof(ROWS[0]))

@@ -14,6 +14,10 @@
 
 /* The wait before a copy: this, or a quarter of a round trip. */
 #define WAIT (33 * AQ_MS)
+/* The first one of a message: an offer must be at the target before the
+ * initiator's dial is, which starts as soon as the answer came and takes half a
+ * round trip, or it may spoil the target's NAT. */
+#define WAIT_CONTROL (10 * AQ_MS)
 /* Copies that time brings about, later and later: after 1, 2, 4, 7, 11 ...
  * waits. Where losses come in bursts, it is the number of packets that ends
  * one. A client's first ones go to where nobody may be, so that there are
@@ -77,7 +81,7 @@ void aq_conn_again_keep(aq_conn *c, const aq_transmit *t,
   a->sent = c->now;
   a->wait = a->gap = wait_of(c);
   a->upto = is_handshake(bytes) ? 0 : c->control_tx->tx_sent;
-  a->at = aq_time_add(c->now, a->wait);
+  a->at = aq_time_add(c->now, a->upto > 0 ? WAIT_CONTROL : a->wait);
   a->finished = c->client && c->answered && is_handshake(bytes);
   a->left = c->client && !c->answered ? COPIES_CLIENT : COPIES;
   memcpy(a->bytes, bytes, t->len);

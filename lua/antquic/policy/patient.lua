@@ -1,5 +1,5 @@
--- A policy for hard NATs, bad links and peers that come and go: more rounds, two
--- openers, longer waits. It uses all the time that the caller gives; give it some
+-- A policy for hard NATs, bad links and peers that come and go: more rounds,
+-- longer waits. It uses all the time that the caller gives; give it some
 -- (ep:connect(id, { timeout = 60 })).
 --
 -- SPDX-License-Identifier: MIT
@@ -17,13 +17,15 @@ patient.connect = strategy.make({
   unknown_pause = 1,
   unknown_tries = 10,
   backoff_max = 10,
-  punch = { rounds = 10, timeout = 8 },
+  punch = { rounds = 10, timeout = 4 },
   hopeless = { rounds = 8, timeout = 3 },
   unmeasured = { rounds = 10, timeout = 4 },
 })
 
+-- One opener: a second one passes a hop more, and where the peer is late it spoils
+-- a NAT there that minds strangers.
 function patient.punch()
-  return { rounds = 10, spacing = 0.03, openers = 2, opener_ttl = 2 }
+  return { rounds = 10, spacing = 0.03, openers = 1, opener_ttl = 2 }
 end
 
 return patient

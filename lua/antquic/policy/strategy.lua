@@ -26,8 +26,10 @@ local DEFAULT = {
   -- and one whose NATs nobody knows yet: when it is over, they are measured.
   punch = {},
   hopeless = { rounds = 4, timeout = 0.7 },
-  -- So often that is tried where a filter isn't known: datagrams may be lost.
-  doubt_tries = 2,
+  -- So often that is tried where a filter isn't known, and so much later each time:
+  -- datagrams may be lost.
+  doubt_tries = 3,
+  doubt_pause = 0.3,
   unmeasured = { timeout = 1 },
   -- After so many attempts that came to nothing a relay is asked for, where there
   -- is one: the core seeks a direct path on from there.
@@ -230,7 +232,9 @@ local function connect(s, c)
       message, code = why, "PUNCHING_FAILED" -- that is why, not that it is too soon
     end
     local pause
-    if code == "UNKNOWN_TARGET" and unknown + 1 < c.unknown_tries then
+    if enough then
+      pause = c.doubt_pause
+    elseif code == "UNKNOWN_TARGET" and unknown + 1 < c.unknown_tries then
       unknown = unknown + 1
       pause = c.unknown_pause * unknown
     elseif PASSING[code] and failures + 1 < c.attempts then
