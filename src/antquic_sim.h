@@ -225,6 +225,8 @@ aq_tstamp aq_sim_endpoint_now(const aq_sim_endpoint *e);
 /* Sends what is queued and serves requests for sockets; no time passes.
  * Returns 0 or AQ_ERR_NOMEM. */
 int aq_sim_endpoint_flush(aq_sim_endpoint *e);
+/* 1 when aq_endpoint_poll_event would give one and its host is alive. */
+int aq_sim_endpoint_has_events(const aq_sim_endpoint *e);
 /* Nanoseconds until it must be told the time; AQ_NEVER. */
 aq_duration aq_sim_endpoint_timeout(const aq_sim_endpoint *e);
 /* As aq_runtime_get_sockets and aq_runtime_open_socket. */

@@ -262,6 +262,10 @@ function Endpoint:pollfd() end
 ---@return string
 function Endpoint:events() end
 
+--- In a simulation: would poll() give something? Not for real endpoints.
+---@return boolean
+function Endpoint:has_events() end
+
 --- Seconds until step() must be called, 0 when now, nil when never. Changes
 --- with every step and verb.
 ---@return number|nil

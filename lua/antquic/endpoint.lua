@@ -97,15 +97,17 @@ function endpoint.new(given, where)
   end
   -- The scheduler must not keep a dropped endpoint alive.
   local weak = setmetatable({ self }, { __mode = "v" })
-  self._handle = s.attach({
+  self._source = {
     core = core,
+    eager = kept ~= nil, -- has turns to make without an event, too
     pump = function(block, seconds)
       local ep = weak[1]
       if ep and not ep._closed then
         pump.turn(ep, block, seconds)
       end
     end,
-  })
+  }
+  self._handle = s.attach(self._source)
   if where.made then
     where.made(self)
   end

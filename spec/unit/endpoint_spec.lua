@@ -123,8 +123,13 @@ describe("endpoints", function()
 
   it("are let go by the scheduler when they are dropped", function()
     local loop = require("antquic.sched.loop")
-    local weak = setmetatable({ antquic.endpoint() }, { __mode = "v" })
-    assert.equal(1, (loop.live()))
+    local weak = setmetatable({}, { __mode = "v" })
+    do
+      local ep = antquic.endpoint()
+      weak[1] = ep
+      assert.equal(1, (loop.live()))
+      assert.is_not_nil(ep) -- held until here
+    end
     collectgarbage()
     collectgarbage()
     assert.equal(0, (loop.live()))

@@ -141,6 +141,15 @@ static int ep_events(lua_State *L) {
   return 1;
 }
 
+static int ep_has_events(lua_State *L) {
+  laq_endpoint *e = laq_check(L);
+  if (!e->sim) {
+    return luaL_error(L, "has_events: an endpoint of a simulation is expected");
+  }
+  lua_pushboolean(L, aq_sim_endpoint_has_events(e->sim));
+  return 1;
+}
+
 static int ep_timeout(lua_State *L) {
   laq_endpoint *e = laq_check(L);
   aq_duration t =
@@ -421,6 +430,7 @@ const luaL_Reg laq_endpoint_methods[] = {
     {"timeout", ep_timeout},
     {"now", ep_now},
     {"poll", ep_poll},
+    {"has_events", ep_has_events},
     {"peer_id", ep_peer_id},
     {"close_all", ep_close_all},
     {"drained", ep_drained},

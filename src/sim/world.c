@@ -207,7 +207,7 @@ static aq_vpacket *land(aq_sim *s) {
 /* ---- the clock -------------------------------------------------------------
  */
 
-static int has_events(const aq_sim_endpoint *e) {
+int aq_sim_endpoint_has_events(const aq_sim_endpoint *e) {
   return !e->host->dead && aq_endpoint_has_events(e->ep);
 }
 
@@ -221,7 +221,7 @@ static int settle(aq_sim *s) {
     if (rv != 0) {
       return rv;
     }
-    busy |= has_events(e);
+    busy |= aq_sim_endpoint_has_events(e);
   }
   return busy;
 }

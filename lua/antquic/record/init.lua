@@ -474,7 +474,7 @@ function methods:close()
       self:drain()
       ep._core:record(false)
     end
-    ep._recorder = nil
+    ep._recorder, ep._source.eager = nil, ep._store ~= nil
     self._untap()
     if not self._failure then
       local out = stamp(self, ep._sched.now(), "end")
@@ -565,7 +565,7 @@ function record.start(ep, sink, given)
     _cookies = {},
     _ncookies = 0,
   }, Recorder)
-  ep._recorder = self
+  ep._recorder, ep._source.eager = self, true
   self._untap = ep._hub:tap(function(ev)
     self:event(ev)
   end)

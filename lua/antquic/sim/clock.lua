@@ -41,7 +41,10 @@ function clock.new(core, limit, on_step)
     end
     if busy then
       for i = 1, count do
-        sources[i].dirty = true
+        local source = sources[i]
+        if source.eager or source.core:has_events() then
+          source.dirty = true
+        end
       end
     end
   end
