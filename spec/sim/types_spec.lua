@@ -55,6 +55,7 @@ describe("types of NAT", function()
     end
     assert.equal(225, #pairing.parse("all"))
     assert.same(matrix.parse("quick"), pairing.parse("quick"))
+    assert.equal(9, #pairing.parse("cone"))
     assert.equal(10, #pairing.parse("quick"))
   end)
 

@@ -322,7 +322,7 @@ return {
   args = { { "[FILE]", "a scenario" } },
   options = {
     { "--matrix", nil, "the table of pairs" },
-    { "--pairs", "LIST", "quick (default), all, or like port_restr:linux,linux:linux" },
+    { "--pairs", "LIST", "quick (default), all, cone, or like port_restr:linux,linux:linux" },
     { "--policy", "POLICY", "of both peers: a name, or a file that returns one" },
     { "--compare", "POLICY", "another one, beside the first (with --matrix)" },
     { "--trials", "N", "worlds for each pair (default 20)" },

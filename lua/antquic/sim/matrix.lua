@@ -25,10 +25,10 @@ local SCHEMA = {
 
 --- Runs it: |trials| worlds for each pair, the first with the seed |seed|, the
 --- next with the next one, so that each can be run again alone, and |again| attempts
---- in each. Options: pairs ("quick", "all", "a:b,c:d", or a list of { a, b }), trials
---- (20), again (1) and pause between those (35 s), seed (1), timeout (10), policy of
---- both peers, link of each host, link_a and link_b of the one who dials and of the
---- other; on_row(row) is called for each pair.
+--- in each. Options: pairs ("quick", "all", "cone", "a:b,c:d", or a list of { a, b }),
+--- trials (20), again (1) and pause between those (35 s), seed (1), timeout (10),
+--- policy of both peers, link of each host, link_a and link_b of the one who dials and
+--- of the other; on_row(row) is called for each pair.
 ---@param given table?
 ---@return table[] rows of antquic.sim.report
 function matrix.run(given)

@@ -77,19 +77,23 @@ local QUICK = {
   { "udp_blocked", "none" },
 }
 
---- Every ordered pair of the table.
----@return string[][]
-function pairing.all()
+local function each_with_each(names)
   local list = {}
-  for _, a in ipairs(types.matrix) do
-    for _, b in ipairs(types.matrix) do
+  for _, a in ipairs(names) do
+    for _, b in ipairs(names) do
       list[#list + 1] = { a, b }
     end
   end
   return list
 end
 
---- Reads "quick", "all" or "a:b,c:d". Nil and a message for what isn't one.
+--- Every ordered pair of the table.
+---@return string[][]
+function pairing.all()
+  return each_with_each(types.matrix)
+end
+
+--- Reads "quick", "all", "cone" or "a:b,c:d". Nil and a message for what isn't one.
 ---@param text string
 ---@param names string[]? the types that may be asked for (default: the simulator's)
 ---@return string[][]?
@@ -99,6 +103,8 @@ function pairing.parse(text, names)
     return QUICK
   elseif text == "all" then
     return pairing.all()
+  elseif text == "cone" then
+    return each_with_each({ "full_cone", "addr_restr", "port_restr" })
   end
   names = names or types.names()
   local is_type = {}
