@@ -435,6 +435,16 @@ static void a_direct_path_dies(void **state) {
   f[0].gap = f[1].gap = 0;
   flow_run(w, f, 2, 12 * AQ_S, 1000);
   assert_true(info_of(w, A, B).relayed && info_of(w, B, A).relayed);
+  for (int i = A; i <= B; i++) { /* what is told of it is told of real ones */
+    aq_step_record r[AQ_MAX_STEPS];
+    aq_endpoint *ep = w->node[i]->ep;
+    aq_id conn = aq_endpoint_find_conn(ep, &w->node[i == A ? B : A]->id);
+    size_t n = aq_explain(ep, conn, r, AQ_MAX_STEPS);
+    assert_true(n > 0);
+    for (size_t k = 0; k < n; k++) {
+      assert_true(r[k].addr.family != 6);
+    }
+  }
   assert_true(f[0].gap < 8 * AQ_S && f[1].gap < 8 * AQ_S);
   is_blocked = 0;
   flow_run(w, f, 2, 12 * AQ_S, 1000);

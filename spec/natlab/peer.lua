@@ -1,7 +1,7 @@
 -- peer.lua - the programs that the lab runs inside its namespaces. What they saw goes to
 -- standard output, a JSON object a line; what they have to do comes from standard input.
 --
---   peer.lua coordinator BIND [KEYFILE]
+--   peer.lua coordinator BIND [KEYFILE [relay]]
 --   peer.lua listen COORDINATOR... [OPTION=VALUE...]    "trial N SECONDS", fresh endpoint each
 --   peer.lua dial COORDINATOR... [OPTION=VALUE...]      "trial N SECONDS PEERID"
 --   peer.lua serve COORDINATOR... [OPTION=VALUE...]     one endpoint, echoes until killed
@@ -37,7 +37,7 @@ local function parse(words, from)
     if key == "register_wait" then
       register_wait = tonumber(value)
     elseif key then
-      options[key] = tonumber(value) or value
+      options[key] = value ~= "false" and (tonumber(value) or value)
     else
       table.insert(options.bootstrap_nodes, words[i])
     end
@@ -71,6 +71,7 @@ end
 local function describe(path)
   return {
     kind = path.kind,
+    via = path.via,
     remote = tostring(path.remote),
     ["local"] = tostring(path["local"]),
     rtt_ms = path.rtt and path.rtt * 1e3,
@@ -132,9 +133,9 @@ function modes.coordinator()
   antquic.run(function()
     local ep = open {
       role = "bootstrap",
-      can_relay = false, -- what is measured is direct
+      can_relay = arg[4] == "relay", -- what is measured is direct
       bind = arg[2],
-      identity = arg[3],
+      identity = arg[3] ~= "" and arg[3] or nil,
       allow_reserved = true,
     }
     emit("ready", { id = ep.peer_id:hex(), address = tostring(ep:local_addresses()[1]) })

@@ -88,6 +88,28 @@ list[#list + 1] = {
 }
 
 list[#list + 1] = {
+  "relayed",
+  "two NATs that nothing brings together meet over a coordinator that relays",
+  function(agent)
+    for _, types in ipairs { { "sym_rand", "sym_rand" }, { "linux", "sym_rand" } } do
+      local a, b = types[1], types[2]
+      local pair = trial.topology(agent, a, b)
+      local _, address = trial.coordinator(pair.lab, pair.first, false, nil, true)
+      local talk = { pair = pair, lab = pair.lab }
+      local off = "enable_symmetric_nat=false" -- a Linux NAT is then as hard
+      local target = trial.command(pair.lab, pair.host_b, "serve", address, off)
+      local peer = need(trial.expect(target, "ready", 10)).id
+      talk.initiator = trial.command(pair.lab, pair.host_a, "talk", peer, address, off)
+      local event = need(trial.expect(talk.initiator, "connected", 15))
+      local path = event.path
+      check(path.kind == "relayed" and path.via == address, "%s:%s %s", a, b, path.remote)
+      need(trial.expect(talk.initiator, "echo", 5))
+      goes_on(talk, 7, "over the relay, a direct path was sought meanwhile")
+    end
+  end,
+}
+
+list[#list + 1] = {
   "peer_killed",
   "who is left knows within the idle time-out, and why",
   function(agent)

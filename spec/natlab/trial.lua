@@ -37,10 +37,11 @@ function trial.command(lab, node, ...)
 end
 
 --- Starts a coordinator on a site. Returns the process and the address to reach it.
-function trial.coordinator(lab, site, v6, key)
+function trial.coordinator(lab, site, v6, key, relays)
   local address = v6 and ("[%s]:%d"):format(site.address6, PORT)
     or ("%s:%d"):format(site.address, PORT)
-  local proc = trial.command(lab, site, "coordinator", address, key)
+  local role = relays and "relay" or nil
+  local proc = trial.command(lab, site, "coordinator", address, key or "", role)
   local ready, why = trial.expect(proc, "ready", 10)
   if not ready then
     error("natlab: the coordinator does not start: " .. why, 0)
