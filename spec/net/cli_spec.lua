@@ -277,6 +277,18 @@ END
     assert.matches("not reached.-is UDP blocked%?\nblocked 3", text)
   end)
 
+  it("relays, or doesn't", function()
+    local text = shell([[
+      antquic coordinator --bind 127.0.0.1:9831 --key k >log &
+      antquic coordinator --bind 127.0.0.1:9841 --key n --no-relay >log2 &
+      while ! grep -q listening log || ! grep -q listening log2; do sleep 0.05; done
+      antquic netcheck --bind 127.0.0.1:0 --key c --bootstrap 127.0.0.1:9831 \
+        --bootstrap 127.0.0.1:9841
+    ]])
+    assert.matches("127.0.0.1:9831 .-, coordinates and relays, sees", text)
+    assert.matches("127.0.0.1:9841 .-, coordinates, sees", text)
+  end)
+
   it("ends at an interrupt, telling its peers", function()
     local text = shell([[
       antquic coordinator --bind 127.0.0.1:9814 --key k >log &

@@ -117,10 +117,11 @@ local function node_line(node)
   if not node.connected then
     return ("  %-24s not reached: %s"):format(node.address, node.error or "no answer yet")
   end
-  return ("  %-24s rtt %.1f ms, %s, sees you as %s"):format(
+  return ("  %-24s rtt %.1f ms, %s%s, sees you as %s"):format(
     node.address,
     (node.rtt or 0) * 1e3,
     node.can_coordinate and "coordinates" or "does not coordinate",
+    node.can_relay and " and relays" or "",
     node.observed or "?"
   )
 end
