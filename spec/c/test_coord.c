@@ -66,12 +66,18 @@ static void join(uint8_t n) {
   assert_int_equal(out[0].m.type, AQ_CTL_REGISTERED);
 }
 
-static size_t ask(aq_tstamp now, uint8_t from, uint8_t to, uint64_t request) {
+static size_t ask_for(aq_tstamp now, uint8_t from, uint8_t to, uint64_t request,
+                      aq_plan plan) {
   aq_coord_peer p = peer(from), target = peer(to);
   aq_ctl m = {.type = AQ_CTL_REQUEST, .request = request, .peer = target.peer};
+  m.plan = plan;
   memset(m.nonce, from, sizeof(m.nonce));
   int known = aq_coord_lookup(C, &target.peer) == target.conn;
   return feed(now, &p, &m, known ? &target : NULL);
+}
+
+static size_t ask(aq_tstamp now, uint8_t from, uint8_t to, uint64_t request) {
+  return ask_for(now, from, to, request, AQ_PLAN_PUNCH);
 }
 
 static void is_error(size_t n, uint64_t error, uint64_t request) {
@@ -308,6 +314,18 @@ static void crossing_requests_end_on_the_smaller_ones_attempt(void **state) {
   assert_int_equal(ask(32 * AQ_S, 2, 1, 3), 2);
 }
 
+/* What was made or repaired a moment ago is no attempt any more. */
+static void a_repair_crosses_little(void **state) {
+  (void)state;
+  join(1);
+  join(2);
+  assert_int_equal(ask(0, 1, 2, 1), 2);
+  assert_int_equal(ask_for(AQ_MS, 2, 1, 1, AQ_PLAN_REPAIR), 2);
+  assert_int_equal(ask_for(10 * AQ_S, 1, 2, 2, AQ_PLAN_REPAIR), 2);
+  assert_int_equal(ask_for(10050 * AQ_MS, 2, 1, 2, AQ_PLAN_REPAIR), 1);
+  assert_int_equal(ask_for(10500 * AQ_MS, 2, 1, 3, AQ_PLAN_REPAIR), 2);
+}
+
 static void a_veto_reaches_the_asker_and_only_from_the_target(void **state) {
   (void)state;
   join(1);
@@ -330,6 +348,10 @@ static void a_veto_reaches_the_asker_and_only_from_the_target(void **state) {
   memcpy(veto.session, out[0].m.session, sizeof(veto.session));
   veto.error = AQ_CTL_ERR_UNKNOWN_TARGET;
   is_error(feed(AQ_S, &target, &veto, NULL), AQ_CTL_ERR_REFUSED, 78);
+  assert_int_equal(ask(2 * AQ_S, 1, 2, 79), 2);
+  memcpy(veto.session, out[0].m.session, sizeof(veto.session));
+  veto.error = AQ_CTL_ERR_NO_CONNECTION;
+  is_error(feed(2 * AQ_S, &target, &veto, NULL), AQ_CTL_ERR_NO_CONNECTION, 79);
 }
 
 static void a_cancel_reaches_the_target(void **state) {
@@ -477,6 +499,7 @@ int main(void) {
       TEST(one_asker_may_ask_ten_times_a_second),
       TEST(a_request_that_comes_twice_is_answered_the_same),
       TEST(crossing_requests_end_on_the_smaller_ones_attempt),
+      TEST(a_repair_crosses_little),
       TEST(a_veto_reaches_the_asker_and_only_from_the_target),
       TEST(a_cancel_reaches_the_target),
       TEST(messages_of_a_coordinator_are_ignored),

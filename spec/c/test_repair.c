@@ -68,7 +68,7 @@ static void flow_write(world *w, flow *f, size_t len) {
     buf[i] = byte_at(f->written + i);
   }
   int rv = aq_stream_write(w->node[f->from]->ep, w->now, f->out, buf, len, &n);
-  assert_true(rv == 0 || rv == AQ_ERR_AGAIN);
+  assert_true(rv == 0 || rv == AQ_ERR_AGAIN || rv == AQ_ERR_CLOSED);
   f->written += n;
 }
 
@@ -405,6 +405,51 @@ static void a_lie_moves_nothing(void **state) {
   world_del(w);
 }
 
+static uint64_t lied_of; /* the request that was answered by a lie */
+
+/* The coordinator says that the peer has no such connection: for each of our
+ * requests, but it does. */
+static int says_gone(world *w, const aq_addr *from, const aq_addr *to,
+                     uint8_t *data, size_t *len) {
+  (void)from, (void)to, (void)data, (void)len;
+  const aq_session *s;
+  aq_list *node = aq_list_first(&w->node[A]->ep->sessions);
+  if (node != NULL && (s = aq_list_entry(node, aq_session, node))->repair &&
+      s->request > lied_of) {
+    lied_of = s->request;
+    aq_ctl m = {.type = AQ_CTL_ERROR, .error = AQ_CTL_ERR_NO_CONNECTION};
+    m.request = s->request;
+    say(w, A, &m);
+  }
+  return 1;
+}
+
+/* It is believed when nothing was heard of the peer for 2 s, and no sooner. */
+static void a_lie_ends_only_what_is_silent(void **state) {
+  (void)state;
+  for (int seconds = 1; seconds <= 4; seconds += 3) {
+    world *w = start(7, cone(A), cone(B));
+    flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+    flow_run(w, f, 2, AQ_S, 500);
+    lied_of = 0;
+    w->node[B]->deaf = 1;
+    w->tap = says_gone;
+    flow_run(w, f, 2, (aq_duration)seconds * AQ_S + 500 * AQ_MS, 500);
+    w->node[B]->deaf = 0;
+    flow_run(w, f, 2, AQ_S, 500);
+    assert_true(lied_of > 0);
+    const aq_event *e = world_find(w->node[A], AQ_EVENT_CONNECTION_LOST);
+    if (seconds == 1) {
+      assert_null(e);
+      flow_settles(w, f, 2, 2 * AQ_S);
+    } else {
+      assert_non_null(e);
+      assert_int_equal(e->error, AQ_ERR_STATELESS_RESET);
+    }
+    world_del(w);
+  }
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_cones),
@@ -414,6 +459,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(idle_is_quiet),
       cmocka_unit_test(black_hole),
       cmocka_unit_test(a_lie_moves_nothing),
+      cmocka_unit_test(a_lie_ends_only_what_is_silent),
   };
   if (argc > 1) {
     cmocka_set_test_filter(argv[1]);

@@ -307,6 +307,56 @@ static void what_failed_once(void **state) {
   }
 }
 
+/* One peer's process ends without a word and begins anew, as the same peer. The
+ * other one hears within 3 s that the connection is gone, though it is the
+ * coordinator alone that it can reach. */
+static void a_restarted_peer_is_noticed(void **state) {
+  (void)state;
+  for (int who = SIM_A; who <= SIM_B; who++) {
+    static sim_pair w;
+    int left = 1 - who;
+    sim_pair_init(&w, 1, "port_restr", "linux", 25 * AQ_MS, NULL);
+    sim_pair_start(&w);
+    assert_true(sim_connect(&w, 10 * AQ_S));
+    flow f = flow_open(&w, left, 0);
+    flows_run(&w, &f, 1, AQ_S, 100);
+    sim_ok(aq_sim_kill(w.s, w.host[who], 1));
+    aq_sim_endpoint_del(w.e[who]);
+    sim_ok(aq_sim_kill(w.s, w.host[who], 0));
+    sim_ok(sim_pair_add(&w, who));
+    aq_tstamp until = aq_sim_now(w.s) + 3 * AQ_S;
+    while (conn_of(&w, left) != 0 && aq_sim_now(w.s) < until) {
+      flow_write(&w, &f, 100);
+      sim_run(&w, 10 * AQ_MS);
+    }
+    assert_true(sim_wait(&w, left, AQ_EVENT_CONNECTION_LOST, 1, 0));
+    assert_int_equal(w.last[left][AQ_EVENT_CONNECTION_LOST].error,
+                     AQ_ERR_STATELESS_RESET);
+    sim_pair_end(&w);
+  }
+}
+
+/* Who takes no connections still lets those that it has be repaired. */
+static void who_does_not_accept_takes_part(void **state) {
+  static sim_pair w;
+  (void)state;
+  sim_pair_init(&w, 1, "port_restr", "linux", 25 * AQ_MS, NULL);
+  w.params[SIM_A].accept = 0;
+  sim_pair_start(&w);
+  assert_true(sim_connect(&w, 10 * AQ_S));
+  flow f = flow_open(&w, SIM_B, 0); /* its server asks first */
+  flows_run(&w, &f, 1, AQ_S, 100);
+  happen(&w, SHIFT, WHO_B, 0);
+  f.gap = 0;
+  flows_run(&w, &f, 1, 5 * AQ_S, 100);
+  aq_statistics st;
+  aq_endpoint_get_statistics(sim_core(&w, SIM_A), &st);
+  assert_true(flows_gap(&w, &f, 1) < 3 * AQ_S);
+  assert_int_equal(st.offers_refused, 0);
+  assert_true(st.offers_received > 0);
+  sim_pair_end(&w);
+}
+
 /* ---- measuring ------------------------------------------------------------
  */
 
@@ -388,6 +438,8 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_kinds_of_nats_live_on),
       cmocka_unit_test(what_failed_once),
+      cmocka_unit_test(a_restarted_peer_is_noticed),
+      cmocka_unit_test(who_does_not_accept_takes_part),
   };
   if (argc > 2 && strcmp(argv[1], "sweep") == 0) {
     sweep((unsigned)atoi(argv[2]), argc > 3 ? argv[3] : NULL);

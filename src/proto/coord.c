@@ -466,6 +466,19 @@ static size_t refuse(aq_coord_msg *out, const aq_coord_peer *from,
   return put_error(out, from->conn, m->request, error, retry_ms);
 }
 
+/* How long after |t| the other one's request may have crossed its offer. A
+ * connection is repaired soon after it was made or repaired, too: that attempt
+ * is over then. */
+static aq_duration crossing(const attempt *t, const aq_ctl *m) {
+  if (t->plan != AQ_PLAN_REPAIR && m->plan != AQ_PLAN_REPAIR) {
+    return AQ_COORD_CROSSING;
+  }
+  aq_duration rtt = aq_time_add(t->asker_rtt, t->target_rtt);
+  return t->plan != m->plan
+             ? 0
+             : aq_time_clamp(2 * rtt, 200 * AQ_MS, AQ_COORD_CROSSING);
+}
+
 static size_t do_request(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
                          const aq_ctl *m, const aq_coord_peer *target,
                          const uint8_t *random, aq_coord_msg *out,
@@ -493,7 +506,7 @@ static size_t do_request(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
   }
   t = attempt_of_pair(c, now, &from->peer, &m->peer);
   if (t && !aq_peer_id_compare(&t->asker, &m->peer) &&
-      aq_time_since(now, t->at) < AQ_COORD_CROSSING &&
+      aq_time_since(now, t->at) < crossing(t, m) &&
       aq_peer_id_compare(&m->peer, &from->peer) < 0) {
     put_offer(c, out, t, now, target, from, you->cand, you->ncand);
     return 1;
@@ -549,7 +562,8 @@ static size_t do_veto(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
   }
   uint64_t error = m->error == AQ_CTL_ERR_OVERLOADED ||
                            m->error == AQ_CTL_ERR_NOT_ALLOWED ||
-                           m->error == AQ_CTL_ERR_EXPIRED
+                           m->error == AQ_CTL_ERR_EXPIRED ||
+                           m->error == AQ_CTL_ERR_NO_CONNECTION
                        ? m->error
                        : AQ_CTL_ERR_REFUSED;
   stats->coordinator_refused++;

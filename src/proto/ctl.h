@@ -46,7 +46,8 @@ typedef enum aq_ctl_error {
   AQ_CTL_ERR_EXPIRED = 4,
   AQ_CTL_ERR_NOT_ALLOWED = 5,
   AQ_CTL_ERR_OVERLOADED = 6,
-  AQ_CTL_ERR_INTERNAL = 7
+  AQ_CTL_ERR_INTERNAL = 7,
+  AQ_CTL_ERR_NO_CONNECTION = 8 /* a repair of what the target doesn't have */
 } aq_ctl_error;
 
 /* Durations on the wire are under 2^32 of their unit, so that turning them

@@ -697,6 +697,9 @@ void aq_session_error(aq_link *l, const aq_ctl *m) {
   if (s == NULL) {
     return;
   }
+  if (s->repair && m->error == AQ_CTL_ERR_NO_CONNECTION) {
+    aq_repair_gone(s);
+  }
   uint64_t ms = m->retry_after_ms < 3600000 ? m->retry_after_ms : 3600000;
   aq_trav_handle_error(s->trav, ep->now, l->id, m->request,
                        aq_ctl_error_code(m->error), ms * AQ_MS);
@@ -719,13 +722,24 @@ static void refuse(aq_link *l, const aq_ctl *m, int error) {
   send_veto(l, m->session, error);
 }
 
+static int has_link(const aq_contact *k) {
+  return k->exposed != NULL || !aq_list_is_empty(&k->members);
+}
+
 void aq_session_offer(aq_link *l, const aq_ctl *m) {
   aq_endpoint *ep = l->ep;
   ep->stats.offers_received++;
   if (aq_peer_id_compare(&m->peer, &ep->self) == 0) {
     return;
   }
-  if (!ep->shared.params.accept || ep->closing) {
+  aq_contact *k = aq_contact_find(ep, &m->peer);
+  int moves = k != NULL && k->exposed != NULL &&
+              (m->plan == AQ_PLAN_REPAIR || m->plan == AQ_PLAN_RELAY);
+  if (m->plan == AQ_PLAN_REPAIR && (k == NULL || !has_link(k))) {
+    refuse(l, m, AQ_ERR_STATELESS_RESET);
+    return;
+  }
+  if ((!ep->shared.params.accept && !moves) || ep->closing) {
     refuse(l, m, AQ_ERR_REFUSED);
     return;
   }
@@ -735,7 +749,6 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
     return;
   }
   /* The CANCEL of the last attempt may have come with it. */
-  aq_contact *k = aq_contact_find(ep, &m->peer);
   if (k != NULL && k->session != NULL && !k->session->over &&
       aq_trav_is_over(k->session->trav)) {
     aq_session_drive(k->session);
@@ -744,8 +757,7 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
   aq_session *s = k != NULL ? k->session : NULL;
   if (k == NULL) {
     refuse(l, m, AQ_ERR_OVERLOADED);
-  } else if ((m->plan == AQ_PLAN_REPAIR || m->plan == AQ_PLAN_RELAY) &&
-             k->exposed != NULL && !aq_repair_wanted(k->exposed)) {
+  } else if (moves && !aq_repair_wanted(k->exposed)) {
     refuse(l, m, AQ_ERR_OVERLOADED);
   } else if (s != NULL && !s->over) {
     aq_trav_handle_offer(s->trav, ep->now, m, l->id);

@@ -152,6 +152,7 @@ typedef struct aq_repair {
   uint8_t suspected;
   uint8_t told; /* the application is: state MIGRATING */
   uint8_t back; /* the path answered again by itself */
+  uint8_t gone; /* the peer says that it has no such connection */
   uint8_t failures;
   uint32_t dial;     /* of the attempt: a path that is being validated */
   aq_id session;     /* the attempt that runs, 0: none */
@@ -639,6 +640,8 @@ void aq_repair_joined(aq_link *l, aq_session *s);
 int aq_repair_wanted(aq_link *l);
 /* Instead of a dial. Returns 0 or as aq_conn_migrate, AQ_ERR_CLOSED. */
 int aq_repair_move(aq_session *s, const aq_trav_action *a);
+/* The peer vetoed the attempt |s|: it has no such connection. */
+void aq_repair_gone(aq_session *s);
 void aq_repair_ended(aq_session *s);
 void aq_repair_lost(aq_link *l); /* the connection ended */
 

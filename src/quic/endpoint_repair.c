@@ -17,6 +17,7 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/endpoint_int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Between questions to a path or a coordinator that is silent; and after a
@@ -28,6 +29,8 @@
  * the second, plus up to a quarter at random. */
 #define BACKOFF_MIN (500 * AQ_MS)
 #define BACKOFF_MAX (16 * AQ_S)
+/* A peer that says that it has no such connection is not believed before. */
+#define GONE_AFTER (2 * AQ_S)
 /* Questions of a receiver stop when they would be this far apart. */
 #define ASK_MAX (8 * AQ_S)
 
@@ -172,6 +175,23 @@ int aq_repair_move(aq_session *s, const aq_trav_action *a) {
   return rv;
 }
 
+/* It was restarted. A coordinator might lie, so a connection that may live yet
+ * is asked for once more. */
+void aq_repair_gone(aq_session *s) {
+  aq_link *l = aq_link_get(s->ep, s->conn);
+  if (l == NULL || !l->repair.suspected || !is_watched(l)) {
+    return;
+  }
+  if (aq_time_since(s->ep->now, aq_conn_heard_at(l->c)) < GONE_AFTER) {
+    l->repair.gone = 1;
+    return;
+  }
+  l->close_error = AQ_ERR_STATELESS_RESET;
+  snprintf(l->close_text, sizeof(l->close_text),
+           "the peer has no such connection any more");
+  aq_link_close(l, 0, NGTCP2_NO_ERROR, "", 0);
+}
+
 void aq_repair_ended(aq_session *s) {
   aq_endpoint *ep = s->ep;
   aq_link *l = aq_link_get(ep, s->conn);
@@ -200,7 +220,12 @@ void aq_repair_ended(aq_session *s) {
     r->failures += r->failures < 7;
     wait += aq_rand_below(&ep->rand, wait / 4 + 1);
     r->next_at = aq_time_add(ep->now, wait);
+    if (r->gone) {
+      r->next_at =
+          aq_time_max(ep->now, aq_time_add(aq_conn_heard_at(l->c), GONE_AFTER));
+    }
   }
+  r->gone = 0;
   if (!l->doomed) {
     aq_link_touch(l);
   }
