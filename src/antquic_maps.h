@@ -218,6 +218,7 @@
   X(relay_dropped)                                                             \
   X(limit_relay_tunnels)                                                       \
   X(limit_relay_rate)                                                          \
-  X(datagrams_repeated)
+  X(datagrams_repeated)                                                        \
+  X(limit_repairs_at_once)
 
 #endif

@@ -148,8 +148,8 @@ static const struct row {
      "coordinator_requests=1 coordinator_offers=1 coordinator_refused=1 "
      "control_messages_sent=3 control_messages_received=2 datagrams_repeated"},
     {"asked too often", story_asked_too_often, C,
-     BOTH "coordinator_requests=20 coordinator_refused=20 "
-          "control_messages_sent=20 control_messages_received=20 "
+     BOTH "coordinator_requests=74 coordinator_refused=74 "
+          "control_messages_sent=74 control_messages_received=74 "
           "limit_coordinator_rate=10 datagrams_repeated"},
     {"a forged punch", story_forged_punch, B,
      "datagrams_received=1 bytes_received=40 punches_bad=1"},
@@ -195,6 +195,8 @@ static const struct row {
           "control_messages_received=5 extra_sockets_opened=5 observes_sent=5 "
           "observes_received=5 hints_sent=5 repairs_started=5 "
           "repairs_failed=5 datagrams_repeated"},
+    {"too many repairs", story_too_many_repairs, A,
+     BOTH "limit_repairs_at_once"},
     {"repairs are asked for", story_repairs_asked_for, B,
      BOTH "offers_received=14 offers_refused=6 control_messages_sent=7 "
           "control_messages_received=14 extra_sockets_opened=1 "

@@ -74,6 +74,7 @@ void aq_coord_params_init(aq_coord_params *p) {
   memset(p, 0, sizeof(*p));
   p->max_registrations = 65536;
   p->per_asker_rate = 10;
+  p->per_asker_burst = 64;
   p->per_pair_rate = 1;
   p->per_target_rate = 50;
   p->expiry_ms = 10000;
@@ -82,8 +83,8 @@ void aq_coord_params_init(aq_coord_params *p) {
 int aq_coord_new(aq_coord **pc, const aq_coord_params *p, const aq_env *env) {
   aq_mem mem;
   *pc = NULL;
-  if (!p->max_registrations || !p->per_asker_rate || !p->per_pair_rate ||
-      !p->per_target_rate || !p->expiry_ms) {
+  if (!p->max_registrations || !p->per_asker_rate || !p->per_asker_burst ||
+      !p->per_pair_rate || !p->per_target_rate || !p->expiry_ms) {
     return AQ_ERR_INVAL;
   }
   aq_mem_init(&mem, env);
@@ -488,7 +489,8 @@ static size_t do_request(aq_coord *c, aq_tstamp now, const aq_coord_peer *from,
   if (!me || !aq_peer_id_compare(&from->peer, &m->peer)) {
     return refuse(out, from, m, AQ_CTL_ERR_NOT_ALLOWED, 0, stats);
   }
-  uint64_t wait = pay(&me->rate, now, c->p.per_asker_rate, c->p.per_asker_rate);
+  uint64_t wait =
+      pay(&me->rate, now, c->p.per_asker_rate, c->p.per_asker_burst);
   if (wait) {
     return refuse(out, from, m, AQ_CTL_ERR_RATE_LIMITED, wait, stats);
   }

@@ -19,6 +19,7 @@ typedef struct aq_coord aq_coord;
 typedef struct aq_coord_params {
   uint32_t max_registrations; /* default 65536 */
   uint32_t per_asker_rate;    /* requests per second of one asker, 10 */
+  uint32_t per_asker_burst;   /* ... and at once: all whom it plays with, 64 */
   uint32_t per_pair_rate;     /* per second of one pair, 1 (burst 3) */
   uint32_t per_target_rate;   /* offers per second to one target, 50 */
   uint64_t expiry_ms;         /* of an attempt, 10 000 */

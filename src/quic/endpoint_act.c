@@ -29,9 +29,10 @@ static void wake_waiting(aq_endpoint *ep) {
   }
 }
 
+/* Repairs have a bound of their own. */
 static void set_active(aq_session *s, int active) {
   aq_endpoint *ep = s->ep;
-  if (s->active == active) {
+  if (s->active == active || s->repair) {
     return;
   }
   s->active = (uint8_t)active;
@@ -81,7 +82,8 @@ static int try_request(aq_session *s, size_t i) {
   if (!aq_trav_wants(s->trav, ask)) {
     return 1; /* it has given up waiting */
   }
-  if (!s->active && ep->nactive >= ep->shared.params.max_concurrent_attempts) {
+  if (!s->active && !s->repair &&
+      ep->nactive >= ep->shared.params.max_concurrent_attempts) {
     return 0; /* woken when another session is done */
   }
   aq_link *l = choose_coordinator(s, s->want[i].via);

@@ -143,6 +143,7 @@ typedef struct aq_remote_cand {
 
 /* aq_repair: is the path of a connection alive? endpoint_repair.c. */
 #define AQ_REPAIR_TIMEOUT (5 * AQ_S) /* of one attempt */
+#define AQ_MAX_REPAIRS 64            /* attempts at once; more wait */
 #define AQ_REPAIR_RATE 1.0           /* a second, that a peer may ask for */
 #define AQ_REPAIR_BURST 8.0
 typedef struct aq_repair {
@@ -361,7 +362,8 @@ struct aq_endpoint {
   aq_list ready, dirty, dirty_sessions, doomed, readable;
   aq_list loose; /* unfinished dials without an expected key */
   uint32_t nlinks, nsessions, ntargets, ntombs, narriving;
-  uint32_t nactive; /* sessions in coordination or punching */
+  uint32_t nactive; /* sessions in coordination or punching, but repairs */
+  uint32_t nrepairs;
 
   size_t nsock;
   aq_local_socket sock[AQ_MAX_SOCKETS];

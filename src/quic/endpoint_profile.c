@@ -318,7 +318,7 @@ int aq_profile_turn(aq_endpoint *ep) {
   }
   p->stirred = 0;
   aq_nat_action a;
-  int busy = ep->nactive > 0;
+  int busy = ep->nactive > 0 || ep->nrepairs > 0;
   if (!busy || p->check.stage != AQ_NATCHECK_IDLE ||
       p->check.report.measured_at == 0) {
     aq_natcheck_locals(&p->check, ep->disc.local, ep->disc.nlocal);

@@ -106,6 +106,7 @@ static int is_home(const aq_link *l) {
 void aq_repair_joined(aq_link *l, aq_session *s) {
   aq_repair *r = &l->repair;
   s->repair = 1;
+  l->ep->nrepairs++;
   s->conn = l->id;
   r->session = s->id;
   r->dial = 0;
@@ -144,6 +145,10 @@ static int wants_relay(const aq_link *l) {
 static void begin(aq_link *l) {
   aq_repair *r = &l->repair;
   aq_session *s;
+  if (l->ep->nrepairs >= AQ_MAX_REPAIRS) {
+    AQ_LIMIT_HIT(l->ep, limit_repairs_at_once);
+    return;
+  }
   r->next_at = aq_time_add(l->ep->now, TICK);
   if (aq_session_repair(l, wants_relay(l), &s) == 0) {
     aq_repair_joined(l, s);
@@ -192,8 +197,21 @@ void aq_repair_gone(aq_session *s) {
   aq_link_close(l, 0, NGTCP2_NO_ERROR, "", 0);
 }
 
+/* Those that there was no room for. */
+static void next_in_line(aq_endpoint *ep) {
+  aq_list_each(node, &ep->links) {
+    aq_link *l = aq_list_entry(node, aq_link, all_node);
+    if (l->repair.suspected && l->repair.session == 0) {
+      aq_link_touch(l);
+    }
+  }
+}
+
 void aq_repair_ended(aq_session *s) {
   aq_endpoint *ep = s->ep;
+  if (ep->nrepairs-- == AQ_MAX_REPAIRS) {
+    next_in_line(ep);
+  }
   aq_link *l = aq_link_get(ep, s->conn);
   if (l == NULL || l->repair.session != s->id) {
     return;
@@ -406,7 +424,7 @@ void aq_repair_look(aq_link *l) {
     return;
   }
   r->check_at = aq_time_add(r->pinged, tick_of(l));
-  if (may_begin(l)) {
+  if (may_begin(l) && l->ep->nrepairs < AQ_MAX_REPAIRS) {
     r->check_at = l->ep->now;
   } else if (r->session == 0 && r->next_at > l->ep->now) {
     r->check_at = aq_time_min(r->check_at, r->next_at);

@@ -381,7 +381,7 @@ world *story_asked_too_often(void) {
   world *w = registered_trio(trio_of());
   aq_ctl m = {.type = AQ_CTL_REQUEST};
   m.peer.bytes[0] = 9;
-  for (m.request = 1000; m.request < 1020; m.request++) {
+  for (m.request = 1000; m.request < 1074; m.request++) {
     say(w, A, C, &m);
   }
   world_run(w, AQ_S);
@@ -690,6 +690,16 @@ world *story_repair_in_vain(void) {
   w->node[B]->deaf = 1;
   ping(w);
   world_run(w, 10 * AQ_S);
+  return w;
+}
+
+world *story_too_many_repairs(void) {
+  world *w = linked(trio_of());
+  w->node[B]->deaf = 1;
+  w->node[A]->ep->nrepairs = AQ_MAX_REPAIRS; /* so many run */
+  ping(w);
+  world_run(w, AQ_S);
+  w->node[A]->ep->nrepairs = 0;
   return w;
 }
 

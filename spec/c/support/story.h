@@ -65,6 +65,7 @@ world *story_guessed_at_once(void);
 world *story_repaired(void);
 world *story_repair_in_vain(void);
 world *story_repairs_asked_for(void);
+world *story_too_many_repairs(void);
 world *story_relayed(void);
 world *story_upgraded(void);
 world *story_relay_flooded(void);
