@@ -357,6 +357,72 @@ static void who_does_not_accept_takes_part(void **state) {
   sim_pair_end(&w);
 }
 
+/* Two coordinators, and the one that both peers would ask first dies in the
+ * moment in which both NATs forget: the other one is asked as well. */
+static void a_dead_coordinator_costs_little(void **state) {
+  (void)state;
+  for (int who = WHO_A; who <= WHO_BOTH; who++) {
+    static sim_pair w;
+    aq_sim_node host;
+    aq_addr addr;
+    aq_runtime_params rp = {.bind_count = 1};
+    uint8_t key[32] = {7};
+    char why[100];
+    aq_sim_link far = {.delay = 5 * AQ_MS};
+    sim_pair_init(&w, 1, "port_restr", "linux", 12 * AQ_MS, NULL);
+    sim_ok(aq_sim_add_host(w.s, AQ_SIM_INTERNET, NULL, &host));
+    sim_ok(aq_sim_set_link(w.s, host, AQ_SIM_BOTH, &far));
+    aq_sim_get_addrs(w.s, host, &addr, 1);
+    addr.port = rp.bind[0].port = 9000;
+    rp.bind[0].family = 4;
+    sim_ok(aq_sim_endpoint_new(&w.other, w.s, host, key, &rp, &w.params[SIM_C],
+                               why, sizeof(why)));
+    for (int i = SIM_A; i <= SIM_B; i++) {
+      w.params[i].bootstrap_count = 2;
+      w.params[i].bootstrap[1].addr = addr;
+    }
+    sim_pair_start(&w);
+    assert_true(sim_connect(&w, 10 * AQ_S));
+    flow f[2] = {flow_open(&w, SIM_A, 0), flow_open(&w, SIM_B, 0)};
+    flows_run(&w, f, 2, AQ_S, 100);
+    sim_ok(aq_sim_kill(w.s, w.host[SIM_C], 1));
+    happen(&w, SHIFT, who, 0);
+    f[0].gap = f[1].gap = 0;
+    flows_run(&w, f, 2, 5 * AQ_S, 100);
+    assert_true(flows_gap(&w, f, 2) < 2 * AQ_S);
+    sim_pair_end(&w);
+  }
+}
+
+/* Nobody is there to coordinate for 10 s; the connection is moved soon after
+ * somebody is again. */
+static void it_waits_for_its_coordinator(void **state) {
+  (void)state;
+  for (int restarted = 0; restarted <= 1; restarted++) {
+    static sim_pair w;
+    sim_pair_init(&w, 1, "port_restr", "linux", 12 * AQ_MS, NULL);
+    sim_pair_start(&w);
+    assert_true(sim_connect(&w, 10 * AQ_S));
+    flow f[2] = {flow_open(&w, SIM_A, 0), flow_open(&w, SIM_B, 0)};
+    flows_run(&w, f, 2, AQ_S, 100);
+    sim_ok(aq_sim_kill(w.s, w.host[SIM_C], 1));
+    happen(&w, SHIFT, WHO_BOTH, 0);
+    flows_run(&w, f, 2, 10 * AQ_S, 100);
+    if (restarted) {
+      aq_sim_endpoint_del(w.e[SIM_C]);
+    }
+    sim_ok(aq_sim_kill(w.s, w.host[SIM_C], 0));
+    if (restarted) {
+      sim_ok(sim_pair_add(&w, SIM_C));
+    }
+    f[0].gap = f[1].gap = 0;
+    f[0].last = f[1].last = aq_sim_now(w.s);
+    flows_run(&w, f, 2, 6 * AQ_S, 100);
+    assert_true(!ended(&w) && flows_gap(&w, f, 2) < 3 * AQ_S);
+    sim_pair_end(&w);
+  }
+}
+
 /* ---- measuring ------------------------------------------------------------
  */
 
@@ -439,6 +505,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(all_kinds_of_nats_live_on),
       cmocka_unit_test(what_failed_once),
       cmocka_unit_test(a_restarted_peer_is_noticed),
+      cmocka_unit_test(a_dead_coordinator_costs_little),
+      cmocka_unit_test(it_waits_for_its_coordinator),
       cmocka_unit_test(who_does_not_accept_takes_part),
   };
   if (argc > 2 && strcmp(argv[1], "sweep") == 0) {

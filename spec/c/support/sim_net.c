@@ -72,7 +72,7 @@ int sim_pair_add(sim_pair *w, int i) {
 /* Has the coordinator told it how it looks from there? */
 static int is_known(sim_pair *w, int i) {
   aq_bootstrap_info b;
-  return aq_endpoint_get_bootstrap(sim_core(w, i), &b, 1) == 1 &&
+  return aq_endpoint_get_bootstrap(sim_core(w, i), &b, 1) >= 1 &&
          b.observed.family != 0;
 }
 
@@ -91,6 +91,7 @@ void sim_pair_end(sim_pair *w) {
   for (int i = 0; i < SIM_PEERS; i++) {
     aq_sim_endpoint_del(w->e[i]);
   }
+  aq_sim_endpoint_del(w->other);
   aq_sim_del(w->s);
 }
 
@@ -100,6 +101,9 @@ aq_endpoint *sim_core(sim_pair *w, int i) {
 
 static void drain(sim_pair *w) {
   aq_event ev;
+  while (w->other != NULL &&
+         aq_endpoint_poll_event(aq_sim_endpoint_core(w->other), &ev)) {
+  }
   for (int i = 0; i < SIM_PEERS; i++) {
     while (w->e[i] != NULL && aq_endpoint_poll_event(sim_core(w, i), &ev)) {
       w->count[i][ev.kind]++;

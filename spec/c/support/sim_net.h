@@ -14,6 +14,7 @@ typedef struct sim_pair {
   aq_sim *s;
   aq_sim_node nat[2], host[SIM_PEERS];
   aq_sim_endpoint *e[SIM_PEERS];
+  aq_sim_endpoint *other; /* one more, whose events don't matter; or NULL */
   aq_peer_id id[SIM_PEERS];
   aq_addr coordinator;
   aq_endpoint_params params[SIM_PEERS]; /* before sim_pair_start */
