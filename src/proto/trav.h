@@ -34,7 +34,7 @@ typedef struct aq_trav_params {
   uint8_t allow_private; /* private targets although not the same NAT */
   uint8_t repair;  /* there is a connection: a dial moves it to another path */
   uint8_t mover;   /* ... which is ours to do, whoever asked: its client */
-  uint8_t patient; /* new sockets: the peer may be a round trip late to open */
+  uint8_t patient; /* attempts before this one that came to nothing */
   uint8_t relay;   /* the C strategy may use one, see aq_trav_set_relay */
   uint8_t allow_loopback, allow_reserved;
   uint32_t max_attempts;            /* of the C strategy, default 3 */

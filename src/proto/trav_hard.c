@@ -23,12 +23,15 @@ void aq_hard_step_init(aq_hard_step *s) {
 static void go(aq_trav *t);
 
 /* Somebody waits for the connection: an attempt to repair it that comes to
- * nothing makes room for the next one, with other sockets. */
+ * nothing makes room for the next one, with other sockets. But each has more
+ * time than the one before: one of the hosts may be slow. */
 static aq_duration bounded(const aq_trav *t, aq_duration wait,
                            aq_duration least) {
-  return t->p.repair
-             ? aq_time_min(wait, aq_time_add(least, aq_time_mul(t->rtt, 2)))
-             : wait;
+  if (!t->p.repair) {
+    return wait;
+  }
+  least = aq_time_add(least << (t->p.patient & 7), aq_time_mul(t->rtt, 2));
+  return aq_time_min(wait, least);
 }
 
 int aq_trav_hard_guesses(const aq_trav *t) {

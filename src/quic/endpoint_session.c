@@ -114,7 +114,7 @@ static void fill_repair(aq_session *s, aq_trav_params *p, const aq_link *l) {
   p->strategy = AQ_STRATEGY_STEPS;
   p->repair = 1;
   p->mover = l->client;
-  p->patient = l->repair.failures > 0;
+  p->patient = l->repair.failures;
   p->timeout = AQ_REPAIR_TIMEOUT;
 }
 
