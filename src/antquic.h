@@ -415,7 +415,7 @@ int aq_endpoint_params_check(const aq_endpoint_params *p, char *why,
                              size_t whylen);
 
 typedef enum aq_strategy {
-  AQ_STRATEGY_AUTO, /* C runs the default: dial, coordinate, punch */
+  AQ_STRATEGY_AUTO, /* C runs the default, as balanced.lua does */
   AQ_STRATEGY_STEPS /* the caller starts each step (aq_session_*) */
 } aq_strategy;
 

@@ -387,13 +387,13 @@ static void test_answer_of_lies(void **state) {
     world *w = trio_with(5, k & 2 ? AQ_PQC_HYBRID : AQ_PQC_OFF);
     uint64_t initials, bytes;
     uint64_t attempts = lies(w, 32, same, 0);
-    assert_in_range(attempts, 1, 3);
+    assert_in_range(attempts, 1, 16);
     sum_seen(w, &initials, &bytes);
     print_message("answer of lies: %llu attempts, %llu Initials, %llu bytes\n",
                   (unsigned long long)attempts, (unsigned long long)initials,
                   (unsigned long long)bytes);
-    /* One verified address an attempt, and 8 Initials in 10 s; the three
-     * attempts take less than 30. */
+    /* One verified address an attempt, and 8 Initials in 10 s; all attempts
+     * together take 30. */
     assert_in_range(initials, 1, 24);
     world_del(w);
   }

@@ -123,10 +123,12 @@ static const struct row {
           "control_messages_received=1 datagrams_repeated"},
     {"punched in vain", story_punched_in_vain, A,
      BOTH "connections_dialed=3 connections_failed=2 total_attempts=1 "
-          "failed_attempts=1 coordinations_requested=3 "
+          "failed_attempts=1 coordinations_requested=4 "
           "coordinations_completed=3 coordination_time_total_ns=60000000 "
           "punches_sent punches_received punches_answered openers_sent=3 "
-          "control_messages_sent=4 control_messages_received=3 "
+          "control_messages_sent=7 control_messages_received=5 "
+          "extra_sockets_opened=1 observes_sent=1 observes_received=1 "
+          "hints_sent=1 hints_received=1 datagrams_dropped_unknown=1 "
           "datagrams_repeated"},
     {"an unknown target", story_unknown_target, A,
      BOTH

@@ -521,7 +521,7 @@ static void back_off_doubles_from_one_to_thirty_seconds(void **state) {
   aq_duration least = AQ_S, most = 0;
   for (uint32_t n = 1; n <= 8; n++) {
     for (P.seed = 0; P.seed < 400; P.seed++) {
-      aq_duration d = pause_after(n, AQ_ERR_UNKNOWN_TARGET, 0);
+      aq_duration d = pause_after(n, AQ_ERR_OVERLOADED, 0);
       aq_duration jitter = d - (aq_duration)base[n - 1] * AQ_S;
       assert_in_range(jitter, 0, 199 * AQ_MS);
       least = jitter < least ? jitter : least;
@@ -530,6 +530,10 @@ static void back_off_doubles_from_one_to_thirty_seconds(void **state) {
   }
   assert_int_equal(least, 0);
   assert_int_equal(most, 199 * AQ_MS);
+  /* A target that is not known yet may be registering. */
+  assert_int_equal(pause_after(1, AQ_ERR_UNKNOWN_TARGET, 0), 400 * AQ_MS);
+  assert_int_equal(pause_after(2, AQ_ERR_UNKNOWN_TARGET, 0), 800 * AQ_MS);
+  assert_true(pause_after(3, AQ_ERR_UNKNOWN_TARGET, 0) > 3600 * AQ_S);
   /* A coordinator may ask for more. */
   assert_in_range(pause_after(1, AQ_ERR_RATE_LIMITED, 5 * AQ_S), 5 * AQ_S,
                   5 * AQ_S + 199 * AQ_MS);

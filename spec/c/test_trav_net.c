@@ -338,7 +338,8 @@ static void a_target_that_thinks_is_still_met(void **state) {
     w->peer[1].think = (aq_duration)think[i] * AQ_MS;
     fake_world_run(w, AQ_NEVER);
     assert_int_equal(w->peer[0].error, AQ_OK);
-    assert_int_equal(w->peer[0].trav.attempt, 1);
+    /* A punch between NATs that nobody knows lasts a second. */
+    assert_int_equal(w->peer[0].trav.attempt, think[i] < 1000 ? 1 : 2);
     fake_world_del(w);
   }
 }
@@ -350,9 +351,8 @@ static void an_unknown_target_is_asked_for_three_times(void **state) {
   fake_world_run(w, AQ_NEVER);
   assert_int_equal(w->peer[0].error, AQ_ERR_UNKNOWN_TARGET);
   assert_int_equal(w->peer[0].trav.attempt, 3);
-  /* Back-off 1 s and 2 s, jitter up to 0.2 s each, three round trips. */
-  assert_true(w->peer[0].over_at >= 3150 * AQ_MS);
-  assert_true(w->peer[0].over_at <= 3550 * AQ_MS);
+  /* It may be registering: 0.4 s and 0.8 s, and three round trips. */
+  assert_int_equal(w->peer[0].over_at, 1350 * AQ_MS);
   fake_world_del(w);
 }
 
@@ -391,9 +391,9 @@ static void an_unpunchable_pair_says_so(void **state) {
   fake_world_run(w, AQ_NEVER);
   assert_int_equal(w->peer[0].error, AQ_ERR_PUNCHING_FAILED);
   assert_int_equal(w->peer[0].trav.attempt, 3);
-  /* Each round takes 3.6 s; pauses of 0.1 to 0.3 s between them. */
-  assert_true(w->peer[0].over_at > 11 * AQ_S);
-  assert_true(w->peer[0].over_at < 13 * AQ_S);
+  /* Each round takes a second; pauses of 1 s and 2 s, and up to 0.2 s more. */
+  assert_true(w->peer[0].over_at > 6 * AQ_S);
+  assert_true(w->peer[0].over_at < 7 * AQ_S);
   /* The target ends as well, and only once per offer. */
   assert_int_equal(w->peer[1].alive, 0);
   fake_world_del(w);

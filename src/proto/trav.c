@@ -66,7 +66,7 @@ static void interleave(aq_dial_step *s) {
   memcpy(s->addrs, out, n * sizeof(out[0]));
 }
 
-static void dial_known(aq_trav *t, const aq_dial_step *s,
+void aq_trav_dial_step(aq_trav *t, const aq_dial_step *s,
                        aq_duration headstart) {
   t->known = *s;
   interleave(&t->known);
@@ -83,19 +83,8 @@ static void dial_known(aq_trav *t, const aq_dial_step *s,
 void aq_trav_init(aq_trav *t, aq_tstamp now, const aq_trav_params *p) {
   init(t, now, p);
   t->initiator = t->originator = t->decided = 1;
-  if (p->strategy != AQ_STRATEGY_AUTO) {
-    return;
-  }
-  if (t->p.nknown) {
-    aq_dial_step s;
-    memset(&s, 0, sizeof(s));
-    s.count = t->p.nknown;
-    memcpy(s.addrs, t->p.known, s.count * sizeof(s.addrs[0]));
-    s.spacing = AQ_TRAV_KNOWN_SPACING;
-    s.timeout = AQ_TRAV_DIAL_TIMEOUT;
-    dial_known(t, &s, AQ_TRAV_KNOWN_HEADSTART);
-  } else {
-    aq_trav_request(t, NULL);
+  if (p->strategy == AQ_STRATEGY_AUTO) {
+    aq_trav_auto_start(t);
   }
 }
 
@@ -126,7 +115,7 @@ int aq_trav_step_dial(aq_trav *t, aq_tstamp now, const aq_dial_step *s) {
   if (d.keep) {
     d.timeout = aq_time_max(timeout, AQ_TRAV_DIAL_TIMEOUT);
   }
-  dial_known(t, &d, timeout);
+  aq_trav_dial_step(t, &d, timeout);
   return 0;
 }
 
@@ -173,6 +162,18 @@ int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s) {
   return 0;
 }
 
+void aq_trav_hard_request(aq_trav *t, aq_plan plan, const aq_hard_step *s) {
+  aq_coordinate_step c;
+  t->hard.wanted = (uint8_t)plan;
+  t->hard.step = *s;
+  aq_trav_clamp_punch(&t->hard.step.punch);
+  aq_coordinate_step_init(&c);
+  c.count = s->via != 0;
+  c.via[0] = s->via;
+  aq_trav_request(t, &c);
+  t->step = (uint8_t)(AQ_TRAV_STEP_PUNCH + plan);
+}
+
 int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
                       const aq_hard_step *s) {
   aq_trav_clock(t, now);
@@ -186,15 +187,7 @@ int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
   if (!is_between(t)) {
     return AQ_ERR_INVAL;
   }
-  t->hard.wanted = (uint8_t)plan;
-  t->hard.step = *s;
-  aq_trav_clamp_punch(&t->hard.step.punch);
-  aq_coordinate_step c;
-  aq_coordinate_step_init(&c);
-  c.count = s->via != 0;
-  c.via[0] = s->via;
-  aq_trav_request(t, &c);
-  t->step = (uint8_t)(AQ_TRAV_STEP_PUNCH + plan);
+  aq_trav_hard_request(t, plan, s);
   return 0;
 }
 
@@ -250,53 +243,6 @@ static int is_final(int error) {
          error == AQ_ERR_INVAL || error == AQ_ERR_UNSUPPORTED;
 }
 
-/* Coordination backs off, min(30 s, 1 s * 2^(n-1)) and 0..199 ms, since many
- * askers may wait for one coordinator. A failed punch costs nobody else
- * anything and a user waits: n * 100 ms and 0..99 ms. */
-static aq_duration backoff(aq_trav *t, int coordination) {
-  t->rng = aq_mix64(t->rng + t->attempt);
-  if (!coordination) {
-    return t->attempt * 100 * AQ_MS + t->rng % 100 * AQ_MS;
-  }
-  uint32_t n = t->attempt < 6 ? t->attempt : 6;
-  aq_duration d = aq_time_clamp(AQ_S << (n - 1), AQ_S, 30 * AQ_S);
-  return aq_time_max(d, t->retry_after) + t->rng % 200 * AQ_MS;
-}
-
-static void give_up(aq_trav *t) {
-  if (aq_trav_dials(t, 1) || t->timer[AQ_TRAV_TIMER_KNOWN] != AQ_NEVER) {
-    t->waiting = 1; /* for the end of the last known dial */
-    aq_trav_move(t, AQ_PHASE_DISCOVERY, "only known addresses are left");
-    return;
-  }
-  aq_trav_fail(t, t->error, t->why);
-}
-
-static void next_attempt(aq_trav *t, int coordination, int error,
-                         const char *why) {
-  aq_duration pause = backoff(t, coordination);
-  aq_tstamp at = aq_time_add(t->now, pause);
-  t->initiator = 1;
-  t->synced = 0;
-  t->hard.wanted = AQ_PLAN_PUNCH;
-  if (t->p.relay && t->relays == 0 && !coordination && !is_final(error)) {
-    t->relays++;
-    aq_trav_move(t, AQ_PHASE_DISCOVERY, why);
-    aq_trav_relay_request(t, 0);
-    return;
-  }
-  if (is_final(error) || t->attempt >= t->p.max_attempts + t->relays ||
-      at >= t->timer[AQ_TRAV_TIMER_SESSION]) {
-    give_up(t);
-    return;
-  }
-  char text[120];
-  snprintf(text, sizeof(text), "%s; another try in %.1f s", why,
-           (double)pause / AQ_S);
-  aq_trav_move(t, AQ_PHASE_DISCOVERY, text);
-  t->timer[AQ_TRAV_TIMER_RETRY] = at;
-}
-
 static void step_failed(aq_trav *t, uint8_t step, int error, const char *why) {
   if (step == AQ_TRAV_STEP_DIAL && !is_final(error)) {
     aq_trav_step_done(t, error, why);
@@ -339,16 +285,8 @@ void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
     aq_trav_fail(t, error, why);
   } else if (t->p.strategy == AQ_STRATEGY_STEPS) {
     step_failed(t, step, error, why);
-  } else if (step == AQ_TRAV_STEP_DIAL) {
-    aq_trav_request(t, NULL);
   } else {
-    t->step = AQ_TRAV_STEP_NONE;
-    if (relay) {
-      aq_trav_cancel(t, AQ_ERR_CANCELLED); /* nobody need wait */
-    }
-    /* Without a relay the punching goes on. */
-    next_attempt(t, step == AQ_TRAV_STEP_COORDINATE,
-                 relay ? AQ_ERR_PUNCHING_FAILED : error, why);
+    aq_trav_auto_failed(t, step, error, why);
   }
   t->move_error = AQ_OK;
 }

@@ -37,7 +37,8 @@ typedef struct aq_trav_params {
   uint8_t patient; /* attempts before this one that came to nothing */
   uint8_t relay;   /* the C strategy may use one, see aq_trav_set_relay */
   uint8_t allow_loopback, allow_reserved;
-  uint32_t max_attempts;            /* of the C strategy, default 3 */
+  uint8_t plans;                    /* ... and follow these: 1 << aq_plan */
+  uint32_t max_attempts;            /* ... so often; default 3 */
   aq_duration timeout;              /* of the whole session */
   aq_duration coordination_timeout; /* of one request */
   size_t nlocal;
@@ -150,6 +151,8 @@ void aq_trav_set_profile(aq_trav *t, const aq_nat_profile *p);
 void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, uint32_t ask,
                               aq_id conn, const aq_addr *coordinator,
                               aq_duration rtt, uint64_t request);
+/* It has to wait until other sessions are done. */
+void aq_trav_handle_queued(aq_trav *t, aq_tstamp now, uint32_t ask);
 /* It can't be: nobody is there to be asked, or not the one that is wanted. */
 void aq_trav_handle_unasked(aq_trav *t, aq_tstamp now, uint32_t ask, int error);
 /* The connection to a coordinator is gone; or it answers nothing (WATCH), and

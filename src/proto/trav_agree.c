@@ -110,9 +110,7 @@ void aq_trav_take_answer(aq_trav *t, const aq_ctl *m, aq_id coordinator,
   }
   aq_trav_step_done(t, AQ_OK, "");
   if (t->p.strategy == AQ_STRATEGY_AUTO) {
-    t->step = AQ_TRAV_STEP_PUNCH;
-    aq_trav_arm(t, &t->schedule);
-    aq_trav_kick(t);
+    aq_trav_auto_answered(t);
   }
 }
 

@@ -110,7 +110,8 @@ static void ask_next(aq_trav *t, int wait) {
   for (size_t i = 0; i < AQ_MAX_ASKED && !a; i++) {
     a = t->ask[i].id ? NULL : &t->ask[i];
   }
-  if (s->count && t->via_next == s->count && one_at_a_time(t)) {
+  if (s->count && t->via_next == s->count &&
+      (one_at_a_time(t) || t->p.strategy == AQ_STRATEGY_AUTO)) {
     s->count = 0; /* any other one will do */
     wait = 0;
   }
@@ -164,6 +165,7 @@ void aq_trav_request(aq_trav *t, const aq_coordinate_step *s) {
   t->synced = 0;
   t->sync_error = t->ask_error = AQ_OK;
   t->retry_after = 0;
+  t->asked = 0;
   t->via_next = 0;
   if (t->nagreed) {
     t->agreed[0].request = 0; /* of an attempt that is over */
@@ -171,6 +173,22 @@ void aq_trav_request(aq_trav *t, const aq_coordinate_step *s) {
   aq_trav_move(t, AQ_PHASE_COORDINATION, "a request is sent");
   t->timer[AQ_TRAV_TIMER_REQUEST] = aq_time_add(t->now, t->coordinate.timeout);
   ask_next(t, 1);
+}
+
+/* It was, or will be: the step has all its time. */
+static void reached(aq_trav *t) {
+  if (!t->asked) {
+    t->asked = 1;
+    t->timer[AQ_TRAV_TIMER_REQUEST] =
+        aq_time_add(t->phase_since, t->coordinate.timeout);
+  }
+}
+
+void aq_trav_handle_queued(aq_trav *t, aq_tstamp now, uint32_t ask) {
+  aq_trav_clock(t, now);
+  if (!t->over && aq_trav_wants(t, ask)) {
+    reached(t);
+  }
 }
 
 void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, uint32_t ask,
@@ -183,6 +201,7 @@ void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, uint32_t ask,
   }
   aq_trav_ask *a = &t->ask[i];
   a->sent = 1;
+  reached(t);
   a->conn = conn;
   a->request = request;
   a->at = t->now;

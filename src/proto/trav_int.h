@@ -21,9 +21,8 @@
 #define AQ_TRAV_PUNCH_TIMEOUT (5 * AQ_S)
 #define AQ_TRAV_VALIDATION_TIMEOUT (5 * AQ_S)
 
-/* Of the C strategy: how long known addresses get before the coordinator is
- * asked as well, and the life of one dial. */
-#define AQ_TRAV_KNOWN_HEADSTART (300 * AQ_MS)
+/* Between two known addresses, where no dial is free; and the life of one dial.
+ */
 #define AQ_TRAV_KNOWN_SPACING (100 * AQ_MS)
 #define AQ_TRAV_DIAL_TIMEOUT (3 * AQ_S)
 
@@ -140,8 +139,30 @@ typedef struct aq_trav_agreed {
   uint8_t key[AQ_PUNCH_KEY_LEN];
 } aq_trav_agreed;
 
+/* aq_trav_auto: where the strategy in C stands, and what it waits for. */
+typedef enum aq_auto_stage {
+  AQ_AUTO_DIAL,   /* known addresses */
+  AQ_AUTO_ASK,    /* a coordinator */
+  AQ_AUTO_PLAN,   /* the plan that the profiles are sure of */
+  AQ_AUTO_PUNCH,  /* a punch */
+  AQ_AUTO_FOLLOW, /* the plan that they advise, after it */
+  AQ_AUTO_AGAIN,  /* the coordinator, once more */
+  AQ_AUTO_LAST,   /* new sockets */
+  AQ_AUTO_RELAY
+} aq_auto_stage;
+
+typedef struct aq_trav_auto {
+  uint8_t stage; /* aq_auto_stage */
+  uint8_t how;   /* aq_plan that the profiles advise */
+  uint8_t taken; /* it was tried, or it is the punch */
+  uint8_t plan;  /* aq_plan of the running step */
+  uint8_t final; /* what is said when the relay fails, too */
+  uint32_t unknown, failures;
+} aq_trav_auto;
+
 struct aq_trav {
   aq_trav_params p;
+  aq_trav_auto automatic;
   aq_punch_step schedule; /* default of this session, clamped */
   aq_punch_step punch;    /* of the running punch step */
 
@@ -168,6 +189,7 @@ struct aq_trav {
   aq_coordinate_step coordinate; /* clamped */
   size_t via_next;               /* of its list */
   uint32_t next_ask;
+  uint8_t asked; /* a request of this attempt was sent, or waits for its turn */
   aq_trav_ask ask[AQ_MAX_ASKED];
   int ask_error; /* the most telling one of this step */
   char ask_why[80];
@@ -379,10 +401,23 @@ void aq_trav_relay_request(aq_trav *t, aq_id via);
 /* The plan that was agreed on, RELAY; consent is there. */
 void aq_trav_relay_begin(aq_trav *t);
 
+/* ---- trav_auto.c -----------------------------------------------------------
+ */
+
+void aq_trav_auto_start(aq_trav *t);
+void aq_trav_auto_retry(aq_trav *t);    /* RETRY is due */
+void aq_trav_auto_answered(aq_trav *t); /* a coordinator was */
+/* What the strategy does when |step| came to nothing. */
+void aq_trav_auto_failed(aq_trav *t, uint8_t step, int error, const char *why);
+
 /* ---- trav.c, trav_timeout.c -----------------------------------------------
  */
 
 void aq_trav_clock(aq_trav *t, aq_tstamp now);
+/* What a dial step and one with new sockets do. */
+void aq_trav_dial_step(aq_trav *t, const aq_dial_step *s,
+                       aq_duration headstart);
+void aq_trav_hard_request(aq_trav *t, aq_plan plan, const aq_hard_step *s);
 /* aq_trav_attempt_failed: the running step or attempt came to nothing; what
  * is next depends on the strategy. */
 void aq_trav_attempt_failed(aq_trav *t, int error, const char *why);

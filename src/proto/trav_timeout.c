@@ -66,6 +66,12 @@ static void step_due(aq_trav *t) {
 
 static void request_due(aq_trav *t) {
   int none = t->ask_error == AQ_OK;
+  if (none && !t->asked && t->p.strategy == AQ_STRATEGY_AUTO) {
+    aq_trav_asks_end(t, 0, AQ_ERR_NO_BOOTSTRAP_NODES, "nobody was reached");
+    aq_trav_attempt_failed(t, AQ_ERR_NO_BOOTSTRAP_NODES,
+                           "no bootstrap node answered; is UDP blocked?");
+    return;
+  }
   int error = aq_trav_worse(AQ_ERR_TIMEOUT, t->ask_error);
   const char *why = none ? "the coordinator did not answer" : t->ask_why;
   aq_trav_asks_end(t, 1, AQ_ERR_TIMEOUT, "no answer");
@@ -91,7 +97,7 @@ static void fire(aq_trav *t, aq_trav_timer timer) {
     aq_trav_ask_more(t);
     break;
   case AQ_TRAV_TIMER_RETRY:
-    aq_trav_request(t, NULL);
+    aq_trav_auto_retry(t);
     break;
   case AQ_TRAV_TIMER_DECISION:
     aq_trav_decide(t, t->now, 1);

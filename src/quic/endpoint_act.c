@@ -84,6 +84,7 @@ static int try_request(aq_session *s, size_t i) {
   }
   if (!s->active && !s->repair &&
       ep->nactive >= ep->shared.params.max_concurrent_attempts) {
+    aq_trav_handle_queued(s->trav, ep->now, ask);
     return 0; /* woken when another session is done */
   }
   aq_link *l = choose_coordinator(s, s->want[i].via);

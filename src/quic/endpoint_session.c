@@ -75,6 +75,10 @@ static void fill_params(aq_session *s, aq_trav_params *p) {
   memcpy(p->sock, ep->sock, ep->nsock * sizeof(ep->sock[0]));
   p->profile = ep->profile;
   p->relay = (uint8_t)aq_session_may_relay(ep);
+  p->max_attempts = UINT32_MAX; /* as long as there is time */
+  for (int plan = AQ_PLAN_PUNCH; plan < AQ_PLAN__COUNT; plan++) {
+    p->plans |= (uint8_t)(aq_hard_allowed(ep, (uint64_t)plan) << plan);
+  }
   p->seed = aq_rand_u64(&ep->rand);
 }
 

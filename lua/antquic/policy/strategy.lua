@@ -10,6 +10,8 @@ local strategy = {}
 
 -- Back-off between attempts: 1 s, doubled, and 0..199 ms more.
 local BACKOFF, JITTER = 1, 0.199
+-- Between known addresses.
+local SPACING = 0.1
 
 local DEFAULT = {
   -- A known address answers within this, or the coordinator is asked meanwhile.
@@ -182,6 +184,9 @@ local PASSING = {
   PEER_NOT_CONNECTED = true,
   TIMEOUT = true,
   VALIDATION_TIMEOUT = true,
+  VALIDATION_FAILED = true,
+  COORDINATION_FAILED = true,
+  CANCELLED = true, -- by the peer, whose attempt it was
 }
 
 -- What a relay can help out of.
@@ -207,7 +212,12 @@ local function connect(s, c)
   if #s.known > 0 then
     -- With nobody to ask, the known addresses have all the time.
     local alone = #s.endpoint:bootstrap_nodes() == 0
-    local ok, message, code = s:dial({ s.known, timeout = alone and s:remaining() or c.known })
+    local ok, message, code = s:dial({
+      s.known,
+      timeout = alone and s:remaining() or c.known,
+      spacing = SPACING,
+      keep = true, -- beside the rest
+    })
     if ok then
       return true
     elseif alone then

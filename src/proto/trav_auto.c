@@ -1,0 +1,327 @@
+/* trav_auto.c - the default strategy in C: what lua/antquic/policy/balanced.lua
+ * does, for those who have no Lua. spec/sim/auto_spec.lua compares the two.
+ *
+ * Known addresses; a coordinator and the plan that both NATs call for; again
+ * after a pause.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "proto/trav_int.h"
+
+#include "base/hash.h"
+#include "base/time.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* As in strategy.lua. */
+#define KNOWN_HEADSTART (300 * AQ_MS)
+#define KNOWN_SPACING (100 * AQ_MS)
+#define REACH (3 * AQ_S)
+#define UNKNOWN_PAUSE (400 * AQ_MS)
+#define UNKNOWN_TRIES 3
+#define BACKOFF_MAX (30 * AQ_S)
+#define HOPELESS_ROUNDS 4
+#define HOPELESS_TIMEOUT (700 * AQ_MS)
+#define UNMEASURED_TIMEOUT AQ_S
+#define SOCKETS 8
+
+/* ---- which plan brings two NATs together (policy/plan.lua) ----------------
+ */
+
+/* In place of an aq_plan: nothing can help. */
+#define HOPELESS AQ_PLAN__COUNT
+
+static int varies(const aq_nat_profile *p) {
+  return p->mapping == AQ_NAT_ADDRESS_DEPENDENT ||
+         p->mapping == AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
+}
+
+static int is_pool(const aq_nat_profile *p) {
+  return p->external_count > 1 && p->allocation == AQ_NAT_ALLOC_PRESERVING;
+}
+
+static int lets_in(const aq_nat_profile *p) {
+  return p->filtering == AQ_NAT_ENDPOINT_INDEPENDENT;
+}
+
+static int in_sequence(const aq_nat_profile *p) {
+  return p->allocation == AQ_NAT_ALLOC_SEQUENTIAL;
+}
+
+static uint8_t choose(const aq_trav *t, int *sure) {
+  const aq_nat_profile *hard = &t->p.profile, *easy = &t->remote_profile;
+  int pool = is_pool(hard) || is_pool(easy);
+  int known =
+      hard->mapping != AQ_NAT_UNKNOWN && easy->mapping != AQ_NAT_UNKNOWN;
+  *sure = known;
+  if (!varies(hard) || is_pool(hard)) {
+    hard = easy;
+    easy = &t->p.profile;
+  }
+  if (lets_in(hard) || lets_in(easy)) {
+    return AQ_PLAN_PUNCH;
+  }
+  if (!varies(hard) || is_pool(hard)) {
+    return pool ? AQ_PLAN_FRESH : AQ_PLAN_PUNCH;
+  }
+  if (pool || varies(easy)) {
+    *sure = in_sequence(hard) && in_sequence(easy);
+    return *sure ? AQ_PLAN_PREDICT
+           : hard->allocation == AQ_NAT_ALLOC_UNKNOWN ||
+                   easy->allocation == AQ_NAT_ALLOC_UNKNOWN
+               ? AQ_PLAN_PUNCH
+               : HOPELESS;
+  }
+  if (easy->filtering == AQ_NAT_ADDRESS_DEPENDENT) {
+    return AQ_PLAN_PUNCH;
+  }
+  *sure = known && easy->filtering != AQ_NAT_UNKNOWN &&
+          hard->filtering != AQ_NAT_UNKNOWN;
+  return in_sequence(hard) || hard->allocation == AQ_NAT_ALLOC_BLOCK
+             ? AQ_PLAN_PREDICT
+             : AQ_PLAN_BIRTHDAY;
+}
+
+/* ---- steps -----------------------------------------------------------------
+ */
+
+static void ask(aq_trav *t) {
+  t->automatic.stage = AQ_AUTO_ASK;
+  t->hard.wanted = AQ_PLAN_PUNCH;
+  aq_trav_request(t, NULL);
+  aq_tstamp *due = &t->timer[AQ_TRAV_TIMER_REQUEST];
+  *due = aq_time_min(*due, aq_time_add(t->now, REACH));
+}
+
+void aq_trav_auto_start(aq_trav *t) {
+  if (!t->p.nknown) {
+    ask(t);
+    return;
+  }
+  aq_dial_step s;
+  memset(&s, 0, sizeof(s));
+  s.count = t->p.nknown;
+  memcpy(s.addrs, t->p.known, s.count * sizeof(s.addrs[0]));
+  s.spacing = KNOWN_SPACING;
+  s.timeout = AQ_TRAV_DIAL_TIMEOUT;
+  t->automatic.stage = AQ_AUTO_DIAL;
+  aq_trav_dial_step(t, &s, KNOWN_HEADSTART);
+}
+
+/* 0: it is not allowed here. */
+static int follow(aq_trav *t, uint8_t plan, aq_auto_stage stage) {
+  aq_hard_step s;
+  if (!(t->p.plans >> plan & 1)) {
+    return 0;
+  }
+  aq_hard_step_init(&s);
+  s.via = t->nagreed ? t->agreed[0].coordinator : 0;
+  s.punch = t->schedule;
+  if (plan == AQ_PLAN_FRESH && t->p.profile.external_count > 1) {
+    s.sockets = SOCKETS;
+  }
+  t->automatic.stage = stage;
+  t->automatic.plan = plan;
+  aq_trav_hard_request(t, (aq_plan)plan, &s);
+  return 1;
+}
+
+void aq_trav_auto_answered(aq_trav *t) {
+  aq_trav_auto *a = &t->automatic;
+  int sure;
+  uint8_t how = choose(t, &sure);
+  if (a->stage == AQ_AUTO_AGAIN) {
+    if (how == HOPELESS ||
+        (!follow(t, how == AQ_PLAN_PUNCH ? AQ_PLAN_FRESH : how, AQ_AUTO_LAST) &&
+         !follow(t, AQ_PLAN_FRESH, AQ_AUTO_LAST))) {
+      aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED, t->why);
+    }
+    return;
+  }
+  a->how = how;
+  a->taken = how == AQ_PLAN_PUNCH;
+  if (sure && how != AQ_PLAN_PUNCH && how != HOPELESS) {
+    a->taken = 1;
+    if (follow(t, how, AQ_AUTO_PLAN)) {
+      return;
+    }
+  }
+  aq_punch_step s = t->schedule;
+  if (how != AQ_PLAN_PUNCH) {
+    s.rounds = HOPELESS_ROUNDS;
+    s.timeout = HOPELESS_TIMEOUT;
+  } else if (t->p.profile.mapping == AQ_NAT_UNKNOWN ||
+             t->remote_profile.mapping == AQ_NAT_UNKNOWN) {
+    s.timeout = UNMEASURED_TIMEOUT;
+  }
+  a->stage = AQ_AUTO_PUNCH;
+  t->step = AQ_TRAV_STEP_PUNCH;
+  aq_trav_arm(t, &s);
+  aq_trav_kick(t);
+}
+
+/* ---- what follows a failure ------------------------------------------------
+ */
+
+static void give_up(aq_trav *t) {
+  if (aq_trav_dials(t, 1) || t->timer[AQ_TRAV_TIMER_KNOWN] != AQ_NEVER) {
+    t->waiting = 1; /* for the end of the last known dial */
+    aq_trav_move(t, AQ_PHASE_DISCOVERY, "only known addresses are left");
+    return;
+  }
+  aq_trav_fail(t, t->error, t->why);
+}
+
+/* What a moment's patience may mend. */
+static int is_passing(int error) {
+  switch (error) {
+  case AQ_ERR_PUNCHING_FAILED:
+  case AQ_ERR_RATE_LIMITED:
+  case AQ_ERR_EXPIRED:
+  case AQ_ERR_OVERLOADED:
+  case AQ_ERR_PEER_NOT_CONNECTED:
+  case AQ_ERR_TIMEOUT:
+  case AQ_ERR_VALIDATION_TIMEOUT:
+  case AQ_ERR_VALIDATION_FAILED:
+  case AQ_ERR_COORDINATION_FAILED:
+  case AQ_ERR_CANCELLED: /* by the peer */
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* How long until another attempt may do better; AQ_NEVER: it won't. */
+static aq_duration pause_of(aq_trav *t, int error) {
+  aq_trav_auto *a = &t->automatic;
+  if (error == AQ_ERR_UNKNOWN_TARGET && a->unknown + 1 < UNKNOWN_TRIES) {
+    return UNKNOWN_PAUSE * ++a->unknown;
+  }
+  if (!is_passing(error) || a->failures + 1 >= t->p.max_attempts) {
+    return AQ_NEVER;
+  }
+  uint32_t n = a->failures++;
+  aq_duration d = n < 5 ? AQ_S << n : BACKOFF_MAX;
+  t->rng = aq_mix64(t->rng + t->attempt);
+  return aq_time_max(d, t->retry_after) + t->rng % 200 * AQ_MS;
+}
+
+static void attempt_over(aq_trav *t, int error, int final, const char *why) {
+  aq_trav_auto *a = &t->automatic;
+  t->initiator = 1;
+  t->synced = 0;
+  t->hard.wanted = AQ_PLAN_PUNCH;
+  if (t->p.relay && t->relays == 0 && error == AQ_ERR_PUNCHING_FAILED) {
+    t->relays++;
+    a->stage = AQ_AUTO_RELAY;
+    a->final = (uint8_t) final;
+    aq_trav_move(t, AQ_PHASE_DISCOVERY, why);
+    aq_trav_relay_request(t, 0);
+    return;
+  }
+  aq_duration pause = final ? AQ_NEVER : pause_of(t, error);
+  aq_tstamp at = aq_time_add(t->now, pause);
+  if (at >= t->timer[AQ_TRAV_TIMER_SESSION]) {
+    give_up(t);
+    return;
+  }
+  char text[120];
+  snprintf(text, sizeof(text), "%s; another try in %.1f s", why,
+           (double)pause / AQ_S);
+  aq_trav_move(t, AQ_PHASE_DISCOVERY, text);
+  t->timer[AQ_TRAV_TIMER_RETRY] = at;
+}
+
+/* What has been learnt of the NATs meanwhile, or new sockets. */
+static void insist(aq_trav *t, const char *why) {
+  if (!(t->p.plans >> AQ_PLAN_FRESH & 1) || !t->nagreed) {
+    attempt_over(t, AQ_ERR_PUNCHING_FAILED, 0, why);
+    return;
+  }
+  aq_coordinate_step s;
+  aq_coordinate_step_init(&s);
+  s.count = 1;
+  s.via[0] = t->agreed[0].coordinator;
+  t->automatic.stage = AQ_AUTO_AGAIN;
+  t->hard.wanted = AQ_PLAN_PUNCH;
+  aq_trav_request(t, &s);
+}
+
+static int has_failed(int error) {
+  return error == AQ_ERR_PUNCHING_FAILED || error == AQ_ERR_UNSUPPORTED ||
+         error == AQ_ERR_LIMIT;
+}
+
+static void punch_failed(aq_trav *t, int error, const char *why) {
+  aq_trav_auto *a = &t->automatic;
+  if (!has_failed(error)) {
+    attempt_over(t, error, 0, why);
+  } else if (a->how == HOPELESS) {
+    aq_trav_blame(t, AQ_ERR_PUNCHING_FAILED,
+                  "both NATs give ports by destination, and not in sequence");
+    attempt_over(t, AQ_ERR_PUNCHING_FAILED, 1, t->why);
+  } else if (a->taken || !follow(t, a->how, AQ_AUTO_FOLLOW)) {
+    insist(t, why);
+  }
+}
+
+static void resume(aq_trav *t, int error, const char *why) {
+  aq_trav_auto *a = &t->automatic;
+  switch ((aq_auto_stage)a->stage) {
+  case AQ_AUTO_DIAL:
+    ask(t);
+    return;
+  case AQ_AUTO_ASK:
+  case AQ_AUTO_PLAN:
+    attempt_over(t, error, 0, why);
+    return;
+  case AQ_AUTO_PUNCH:
+    punch_failed(t, error, why);
+    return;
+  case AQ_AUTO_FOLLOW:
+    if (error == AQ_ERR_NOT_ALLOWED) {
+      insist(t, why);
+    } else {
+      attempt_over(t, error, 0, why);
+    }
+    return;
+  case AQ_AUTO_LAST:
+    if (error == AQ_ERR_NOT_ALLOWED && a->plan != AQ_PLAN_FRESH &&
+        follow(t, AQ_PLAN_FRESH, AQ_AUTO_LAST)) {
+      return;
+    }
+    /* fall through */
+  case AQ_AUTO_AGAIN:
+    attempt_over(t, has_failed(error) ? AQ_ERR_PUNCHING_FAILED : error, 0, why);
+    return;
+  case AQ_AUTO_RELAY:
+    attempt_over(t, AQ_ERR_PUNCHING_FAILED, a->final, why);
+    return;
+  }
+}
+
+void aq_trav_auto_failed(aq_trav *t, uint8_t step, int error, const char *why) {
+  if (step > AQ_TRAV_STEP_PUNCH && step != AQ_TRAV_STEP_NONE && t->initiator) {
+    aq_trav_cancel(t, AQ_ERR_CANCELLED); /* nobody need wait */
+  }
+  t->step = AQ_TRAV_STEP_NONE;
+  t->timer[AQ_TRAV_TIMER_STEP] = AQ_NEVER;
+  if (!t->initiator) { /* the peer's attempt, which may do for ours */
+    int sure;
+    t->automatic.stage = AQ_AUTO_PUNCH;
+    t->automatic.how = choose(t, &sure);
+    t->automatic.taken = 1;
+    t->initiator = 1;
+    t->synced = 0;
+  }
+  if (t->phase == AQ_PHASE_PUNCHING || t->phase == AQ_PHASE_VALIDATION) {
+    aq_trav_move(t, AQ_PHASE_SYNCHRONIZATION, why);
+  }
+  t->timer[AQ_TRAV_TIMER_START] = AQ_NEVER;
+  t->timer[AQ_TRAV_TIMER_PHASE] = AQ_NEVER;
+  resume(t, error, why);
+}
+
+void aq_trav_auto_retry(aq_trav *t) {
+  ask(t);
+}
