@@ -553,6 +553,12 @@ static void operate(world *w) {
   case 19:
     aq_trav_handle_lost(t, w->now, some_conn(w));
     break;
+  case 25:
+    aq_trav_handle_silent(t, w->now, some_conn(w));
+    break;
+  case 26:
+    aq_trav_handle_queued(t, w->now, t->next_ask);
+    break;
   default:
     some_time(w);
     break;
@@ -590,6 +596,8 @@ static void begin(void) {
   uint8_t kind = u8();
   p.repair = kind & 1;
   p.mover = kind >> 1 & 1;
+  p.relay = kind >> 2 & 1;
+  p.plans = kind >> 3;
   p.profile = some_profile();
   p.seed = b;
   memset(&W, 0, sizeof(W));
