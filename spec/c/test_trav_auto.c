@@ -121,6 +121,23 @@ static void two_hard_ones_get_one_punch_and_the_reason(void **state) {
   assert_true(now <= AQ_S);
   assert_non_null(strstr(T.why, "both NATs"));
   assert_int_equal(T.attempt, 1);
+  /* A filter that nobody knows gets a second one. */
+  now = 0;
+  aq_nat_profile wild = hard(AQ_NAT_ALLOC_RANDOM);
+  wild.filtering = AQ_NAT_UNKNOWN;
+  start(wild, hard(AQ_NAT_ALLOC_RANDOM));
+  until(AQ_TRAV_REQUEST);
+  answered(AQ_PLAN_PUNCH, hard(AQ_NAT_ALLOC_RANDOM));
+  assert_int_equal(until(AQ_TRAV_DONE)->error, AQ_ERR_PUNCHING_FAILED);
+  assert_int_equal(T.attempt, 2);
+  /* That there is nothing to be done may show later. */
+  now = 0;
+  start(UNKNOWN, UNKNOWN);
+  until(AQ_TRAV_REQUEST);
+  wild = hard(AQ_NAT_ALLOC_RANDOM);
+  aq_trav_set_profile(&T, &wild);
+  answered(AQ_PLAN_PUNCH, wild);
+  assert_int_equal(alone_action(AQ_TRAV_DONE)->error, AQ_ERR_PUNCHING_FAILED);
 }
 
 static void unknown_ones_are_looked_at_again_and_get_new_sockets(void **state) {

@@ -22,6 +22,7 @@
 #define BACKOFF_MAX (30 * AQ_S)
 #define HOPELESS_ROUNDS 4
 #define HOPELESS_TIMEOUT (700 * AQ_MS)
+#define DOUBT_TRIES 2
 #define UNMEASURED_TIMEOUT AQ_S
 #define SOCKETS 8
 
@@ -131,6 +132,7 @@ void aq_trav_auto_answered(aq_trav *t) {
   int sure;
   uint8_t how = choose(t, &sure);
   if (a->stage == AQ_AUTO_AGAIN) {
+    a->how = how;
     if (how == HOPELESS ||
         (!follow(t, how == AQ_PLAN_PUNCH ? AQ_PLAN_FRESH : how, AQ_AUTO_LAST) &&
          !follow(t, AQ_PLAN_FRESH, AQ_AUTO_LAST))) {
@@ -252,14 +254,24 @@ static int has_failed(int error) {
          error == AQ_ERR_LIMIT;
 }
 
+/* Nothing can help; but a filter that isn't known may let somebody in, when no
+ * datagram is lost. */
+static void hopeless(aq_trav *t) {
+  int doubt = t->p.profile.filtering == AQ_NAT_UNKNOWN ||
+              t->remote_profile.filtering == AQ_NAT_UNKNOWN;
+  uint32_t enough = doubt ? DOUBT_TRIES : 1;
+  aq_trav_blame(t, AQ_ERR_PUNCHING_FAILED,
+                "both NATs give ports by destination, and not in sequence");
+  attempt_over(t, AQ_ERR_PUNCHING_FAILED, ++t->automatic.hopeless >= enough,
+               t->why);
+}
+
 static void punch_failed(aq_trav *t, int error, const char *why) {
   aq_trav_auto *a = &t->automatic;
   if (!has_failed(error)) {
     attempt_over(t, error, 0, why);
   } else if (a->how == HOPELESS) {
-    aq_trav_blame(t, AQ_ERR_PUNCHING_FAILED,
-                  "both NATs give ports by destination, and not in sequence");
-    attempt_over(t, AQ_ERR_PUNCHING_FAILED, 1, t->why);
+    hopeless(t);
   } else if (a->taken || !follow(t, a->how, AQ_AUTO_FOLLOW)) {
     insist(t, why);
   }
@@ -292,6 +304,10 @@ static void resume(aq_trav *t, int error, const char *why) {
     }
     /* fall through */
   case AQ_AUTO_AGAIN:
+    if (a->how == HOPELESS) {
+      hopeless(t);
+      return;
+    }
     attempt_over(t, has_failed(error) ? AQ_ERR_PUNCHING_FAILED : error, 0, why);
     return;
   case AQ_AUTO_RELAY:

@@ -157,7 +157,7 @@ typedef struct aq_trav_auto {
   uint8_t taken; /* it was tried, or it is the punch */
   uint8_t plan;  /* aq_plan of the running step */
   uint8_t final; /* what is said when the relay fails, too */
-  uint32_t unknown, failures;
+  uint32_t unknown, failures, hopeless; /* attempts that ended so */
 } aq_trav_auto;
 
 struct aq_trav {
