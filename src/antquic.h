@@ -700,6 +700,7 @@ typedef struct aq_session_info {
   aq_id coordinator; /* connection, 0: none */
   aq_addr coordinator_addr;
   aq_duration coordination_time; /* request to answer; 0: none */
+  aq_tstamp retry_at; /* sooner what was refused last is refused again; 0 */
   uint32_t punches_sent, punches_received, initials_sent;
   uint32_t same_nat; /* both share the public address */
   aq_plan plan;      /* of the agreement in force */

@@ -9,6 +9,7 @@
 --   nodes             { address, connected, can_coordinate, last_seen, failures }
 --   sockets           local addresses
 --   same_nat          both have one public address
+--   retry_after       seconds until a budget that was used up is full again
 --   mine, theirs      NAT profiles: mapping, filtering ("none", "endpoint_independent",
 --                     "address_dependent", "address_and_port_dependent"; mapping "none": no NAT,
 --                     filtering "none": nothing ever came in), allocation ("preserving",
@@ -505,6 +506,21 @@ local RULES = {
 
 -- What holds besides, however the attempt failed.
 local REMARKS = {
+  {
+    "guess_again",
+    function(f)
+      local guessed = false
+      for _, step in ipairs(f.steps) do
+        guessed = guessed or step.step == "birthday" or step.step == "predict"
+      end
+      if guessed and (f.retry_after or 0) > 1 then
+        return (
+          "Ports are guessed once in 20 s at most: in %.0f s it can be tried again. An attempt "
+          .. "that has more time waits for that by itself."
+        ):format(math.ceil(f.retry_after))
+      end
+    end,
+  },
   {
     "relay_failed",
     function(f)

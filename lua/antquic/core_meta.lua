@@ -570,6 +570,7 @@ function Endpoint:session_cancel(session) end
 ---@field coordinator? antquic.Id
 ---@field coordinator_addr? string
 ---@field coordination_time? number
+---@field retry_at? number sooner what was refused last is refused again
 ---@field punches_sent integer
 ---@field punches_received integer
 ---@field initials_sent integer

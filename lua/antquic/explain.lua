@@ -245,6 +245,7 @@ function explain.remember(s)
     remote = info and present.candidates(info.remote or {}) or {},
     attempt = info and info.attempt,
     same_nat = info and info.same_nat,
+    retry_after = info and info.retry_at and math.max(0, info.retry_at - ep._sched.now()),
     steps_lost = info and info.steps_lost,
     mine = info and info.local_profile,
     theirs = info and info.remote_profile,

@@ -475,6 +475,14 @@ function methods:remaining()
   return math.max(0, self._deadline - self._ep._sched.now())
 end
 
+--- Seconds until what a coordinator or a budget refused last has a chance again; 0
+--- where nobody said so.
+---@return number
+function methods:retry_after()
+  local i = info(self)
+  return math.max(0, (i and i.retry_at or 0) - self._ep._sched.now())
+end
+
 -- Any session is over by then.
 local LONGEST_PAUSE = 86400
 

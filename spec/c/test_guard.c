@@ -390,8 +390,16 @@ static void test_guesses(void **state) {
   /* Whoever begins needs half of it. */
   assert_int_equal(aq_guard_begin_guess(&guard, 19 * AQ_S, &r, 1024),
                    AQ_GUARD_GUESS_TARGET);
+  aq_tstamp at = aq_guard_guess_at(&guard, 19 * AQ_S, &r, 1024);
+  assert_in_range(at, 20 * AQ_S, 40 * AQ_S);
+  assert_int_not_equal(aq_guard_begin_guess(&guard, at - 1, &r, 1024), 0);
+  assert_int_equal(aq_guard_begin_guess(&guard, at, &r, 1024), 0);
+  aq_guard_end_guess(&guard, r.session_key);
   assert_int_equal(aq_guard_begin_guess(&guard, 60 * AQ_S, &r, 1024), 0);
+  assert_int_equal(aq_guard_guess_at(&guard, 60 * AQ_S, &r, 1024), 60 * AQ_S);
   r.session_key = 2;
+  assert_int_equal(aq_guard_guess_at(&guard, 60 * AQ_S, &r, 1024), 70 * AQ_S);
+  assert_int_equal(aq_guard_guess_at(&guard, 60 * AQ_S, &r, 64), 60 * AQ_S);
   assert_int_equal(aq_guard_begin_guess(&guard, 60 * AQ_S, &r, 1024),
                    AQ_GUARD_GUESS_BUSY);
   assert_int_equal(aq_guard_begin_guess(&guard, 60 * AQ_S, &r, 64), 0);

@@ -146,3 +146,59 @@ describe("a policy", function()
     assert.equal(3, asked)
   end)
 end)
+
+describe("the budget of guesses", function()
+  -- The first guessing is in vain: nothing comes through while it runs.
+  local function attempt(a, b, policy, timeout)
+    local sim <close> = antquic.sim({ delay = 0.02, seed = 3 })
+    sim:coordinator("carol", { can_relay = false })
+    sim:coordinator("dave", { can_relay = false })
+    local alice = sim:peer("alice", { nat = a, policy = policy })
+    local bob = sim:peer("bob", { nat = b, policy = policy }):echo()
+    local result = {}
+    sim:run(function()
+      sim:ready()
+      sim:settle(3)
+      local start = sim:now()
+      local hard = a == "sym_rand" and alice or bob
+      sim:at(start + 0.45, function()
+        hard.nat:block()
+      end)
+      sim:at(start + 3, function()
+        hard.nat:block(false)
+      end)
+      local conn, message, code = alice.ep:connect(bob.id, { timeout = timeout })
+      result.took = sim:now() - start
+      result.message, result.code = message, code
+      result.explanation = conn and conn:explain() or alice.ep:explain(bob.id)
+      result.ok = conn ~= nil
+    end)
+    result.asked = select(2, sim:trace({ datagrams = "none" }):gsub("alice asks", ""))
+    return result
+  end
+
+  for _, pair in ipairs({ { "sym_rand", "port_restr" }, { "port_restr", "sym_rand" } }) do
+    local what = pair[1] .. " to " .. pair[2]
+
+    it("is waited for where there is time: " .. what, function()
+      for _, policy in ipairs({ antquic.policy.balanced, antquic.policy.patient }) do
+        local r = attempt(pair[1], pair[2], policy, 60)
+        assert.is_true(r.ok, r.message)
+        assert.is_true(r.took > 20 and r.took < 26, ("%.1f s"):format(r.took))
+        assert.is_true(r.asked < 12, r.asked .. " requests")
+      end
+    end)
+
+    it("is the reason that is told where there is none: " .. what, function()
+      local r = attempt(pair[1], pair[2], antquic.policy.balanced, 10)
+      assert.is_true(r.code == "PUNCHING_FAILED" or r.code == "OVERLOADED", r.code)
+      assert.is_true(r.took < 10)
+      local said
+      for _, entry in ipairs(r.explanation.advice) do
+        said = said or entry.code == "guess_again" and entry.text
+      end
+      local when = said and said:match("in (%d+) s it can be tried again")
+      assert.is_true((tonumber(when) or 0) > 10, tostring(r.explanation))
+    end)
+  end
+end)

@@ -266,6 +266,18 @@ local CASES = {
     },
     text = "7 datagrams were not sent: the budget for one network",
   },
+  guess_again = {
+    yes = {
+      punched({ retry_after = 17.2, steps = { step("birthday", "PUNCHING_FAILED") } }),
+      punched({ retry_after = 17.2, steps = { step("predict", "RATE_LIMITED") } }),
+    },
+    no = {
+      punched({ retry_after = 17.2 }),
+      punched({ retry_after = 0, steps = { step("birthday", "PUNCHING_FAILED") } }),
+      punched({ steps = { step("birthday", "PUNCHING_FAILED") } }),
+    },
+    text = "in 18 s it can be tried again",
+  },
   forbidden = {
     yes = { punched({ pairs = { { remote = "198.18.0.9:53", limit = "punch_forbidden" } } }) },
     no = { punched({ pairs = { { remote = "198.18.0.9:53", limit = "punch_target" } } }) },

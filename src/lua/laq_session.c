@@ -256,6 +256,9 @@ static int session_info(lua_State *L) {
   if (s.coordination_time != 0) {
     laq_set_time(L, "coordination_time", s.coordination_time);
   }
+  if (s.retry_at != 0) {
+    laq_set_time(L, "retry_at", s.retry_at);
+  }
   laq_set_int(L, "punches_sent", s.punches_sent);
   laq_set_int(L, "punches_received", s.punches_received);
   laq_set_int(L, "initials_sent", s.initials_sent);

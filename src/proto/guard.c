@@ -45,7 +45,8 @@ static const guard_limit limit_initial = {8, 0, 10 * AQ_S};
 
 /* Guessed ports: 1024 against 256 sockets hit with 98 %, and may cost a NAT
  * that shares its IP as many entries. */
-static const guard_limit limit_guess = {AQ_GUARD_GUESSES, 0, 20 * AQ_S};
+static const guard_limit limit_guess = {AQ_GUARD_GUESSES, 0,
+                                        AQ_GUARD_GUESS_PAUSE};
 static const guard_limit limit_guess_rate = {40, 1000, 0};
 #define GUARD_GUESS_LEASE (10 * AQ_S)
 
@@ -279,6 +280,24 @@ aq_guard_verdict aq_guard_begin_guess(aq_guard *g, aq_tstamp now,
     g->guess_until = aq_time_add(now, GUARD_GUESS_LEASE);
   }
   return verdict;
+}
+
+aq_tstamp aq_guard_guess_at(aq_guard *g, aq_tstamp now,
+                            const aq_guard_request *r, uint32_t count) {
+  guard_due due[3];
+  size_t n = guess_dues(g, r, (double)(count + 1) / 2, due);
+  aq_tstamp at = now;
+  if (count > AQ_GUARD_GUESS_FEW && g->guess_holder != 0 &&
+      g->guess_holder != r->session_key) {
+    at = aq_time_max(at, g->guess_until);
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (guard_fits(&due[i], 1, now) != AQ_GUARD_OK) {
+      at = aq_time_max(at,
+                       aq_time_add(due[i].bucket->last, due[i].limit->pause));
+    }
+  }
+  return at;
 }
 
 void aq_guard_end_guess(aq_guard *g, uint32_t session_key) {

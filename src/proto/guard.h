@@ -94,10 +94,14 @@ int aq_guard_take_initial(aq_guard *g, aq_tstamp now, const aq_addr *target,
  * AQ_GUARD_GUESS_FEW are allowed to one session at a time, until
  * aq_guard_end_guess or 10 s have passed. */
 #define AQ_GUARD_GUESSES 1024
+#define AQ_GUARD_GUESS_PAUSE (20 * AQ_S)
 #define AQ_GUARD_GUESS_FEW 64
 aq_guard_verdict aq_guard_begin_guess(aq_guard *g, aq_tstamp now,
                                       const aq_guard_request *r,
                                       uint32_t count);
+/* When it would allow them, should nothing be sent until then. */
+aq_tstamp aq_guard_guess_at(aq_guard *g, aq_tstamp now,
+                            const aq_guard_request *r, uint32_t count);
 void aq_guard_end_guess(aq_guard *g, uint32_t session_key);
 aq_guard_verdict aq_guard_take_guess(aq_guard *g, aq_tstamp now,
                                      const aq_guard_request *r);

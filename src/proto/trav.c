@@ -275,6 +275,10 @@ void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
   if (!relay || t->error == AQ_OK) { /* why it isn't direct tells more */
     aq_trav_blame(t, error, why);
   }
+  if (!t->rec_punch && step > AQ_TRAV_STEP_PUNCH && step != AQ_TRAV_STEP_NONE &&
+      t->synced) { /* in its preparations */
+    t->rec_punch = aq_trav_record_open(t, (aq_trav_step)step, NULL);
+  }
   aq_trav_record_close(t, t->rec_punch, error, why);
   t->rec_punch = 0;
   if (relay) {
@@ -325,6 +329,7 @@ void aq_trav_get_info(const aq_trav *t, aq_session_info *out) {
   out->started = t->started;
   out->coordinator = t->nagreed ? t->agreed[0].coordinator : 0;
   out->coordination_time = t->coordination_time;
+  out->retry_at = t->retry_at;
   out->punches_sent = t->punches_sent;
   out->punches_received = t->punches_received;
   out->initials_sent = t->initials_sent;

@@ -193,6 +193,8 @@ void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now, const aq_candidate *c);
  * for each socket: |bound| is NULL when it can't be had. Of OBSERVE: where the
  * coordinator sees |socket|, as the answer to |cookie|; or that it can't be
  * asked. */
+/* A refusal that comes now holds until |at|. */
+void aq_trav_retry_at(aq_trav *t, aq_tstamp at);
 void aq_trav_handle_allowed(aq_trav *t, aq_tstamp now, const char *limit);
 void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
                            const aq_addr *bound);

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The peer's last guess may have been later than ours. */
+#define GUESS_SLACK (500 * AQ_MS)
+
 void aq_coordinate_step_init(aq_coordinate_step *s) {
   memset(s, 0, sizeof(*s));
   s->hedge = AQ_HEDGE_AUTO;
@@ -164,7 +167,9 @@ void aq_trav_request(aq_trav *t, const aq_coordinate_step *s) {
   t->timer[AQ_TRAV_TIMER_RETRY] = AQ_NEVER;
   t->synced = 0;
   t->sync_error = t->ask_error = AQ_OK;
-  t->retry_after = 0;
+  if (t->hard.wanted != AQ_PLAN_RELAY) { /* of what that stands in for */
+    t->retry_at = 0;
+  }
   t->asked = 0;
   t->via_next = 0;
   if (t->nagreed) {
@@ -296,13 +301,19 @@ void aq_trav_handle_error(aq_trav *t, aq_tstamp now, aq_id conn,
   }
   char text[80];
   snprintf(text, sizeof(text), "coordinator: %s", aq_error_text(error));
-  t->retry_after =
-      aq_time_max(t->retry_after, aq_time_clamp(retry_after, 0, 60 * AQ_S));
+  if (retry_after) {
+    aq_trav_retry_at(t, t->now + aq_time_clamp(retry_after, 0, 60 * AQ_S));
+  }
+  if (error == AQ_ERR_OVERLOADED && t->guessed_at) {
+    /* The target's budget for guesses is no larger than ours. */
+    aq_trav_retry_at(t, t->guessed_at + AQ_GUARD_GUESS_PAUSE + GUESS_SLACK);
+  }
   size_t asked = find_sent(t, conn, request);
   if (asked == AQ_MAX_ASKED) { /* the target's veto, after the answer */
     t->agreed[0].request = 0;
     if (t->synced) {
-      if (!t->rec_punch) { /* nothing else would tell of it */
+      if (!t->rec_punch &&
+          t->step <= AQ_TRAV_STEP_PUNCH) { /* or nothing tells */
         uint32_t r = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, NULL);
         aq_trav_record_close(t, r, error, text);
       }
@@ -331,6 +342,10 @@ void aq_trav_handle_answer(aq_trav *t, aq_tstamp now, aq_id conn,
   ask_end(t, &t->ask[i], 0, AQ_OK, "answered");
   aq_trav_asks_end(t, 1, AQ_ERR_CANCELLED, "another one answered first");
   aq_trav_take_answer(t, answer, conn, answer->request);
+}
+
+void aq_trav_retry_at(aq_trav *t, aq_tstamp at) {
+  t->retry_at = aq_time_max(t->retry_at, at);
 }
 
 void aq_trav_cancel(aq_trav *t, int error) {

@@ -205,7 +205,8 @@ static aq_duration pause_of(aq_trav *t, int error) {
   uint32_t n = a->failures++;
   aq_duration d = n < 5 ? AQ_S << n : BACKOFF_MAX;
   t->rng = aq_mix64(t->rng + t->attempt);
-  return aq_time_max(d, t->retry_after) + t->rng % 200 * AQ_MS;
+  return aq_time_max(d, aq_time_until(t->now, t->retry_at)) +
+         t->rng % 200 * AQ_MS;
 }
 
 static void attempt_over(aq_trav *t, int error, int final, const char *why) {

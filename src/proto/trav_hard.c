@@ -120,6 +120,9 @@ void aq_trav_handle_allowed(aq_trav *t, aq_tstamp now, const char *limit) {
 
 void aq_trav_hard_end(aq_trav *t) {
   aq_trav_hard *h = &t->hard;
+  if (h->stage == AQ_HARD_RUNNING && aq_trav_hard_guesses(t)) {
+    t->guessed_at = t->now;
+  }
   t->timer[AQ_TRAV_TIMER_LOOK] = t->timer[AQ_TRAV_TIMER_GUESS] = AQ_NEVER;
   aq_trav_drop(t, AQ_TRAV_OBSERVE, 0);
   aq_trav_drop(t, AQ_TRAV_HINT, 0);

@@ -182,7 +182,8 @@ struct aq_trav {
   int step_error; /* of the running dial step */
   int move_error; /* the failure that the next moves come of, 0: none */
   int sync_error; /* what ended a coordination that had worked, 0: nothing */
-  aq_duration retry_after; /* the coordinator's wish */
+  aq_tstamp retry_at; /* sooner the same is refused again; 0: nobody said so */
+  aq_tstamp guessed_at; /* the last guessing ended; 0: there was none */
   uint64_t rng;
 
   /* Coordination: asking. */

@@ -23,6 +23,10 @@ void aq_hard_open(aq_session *s, const aq_trav_action *a) {
     aq_session_guard(s, a, &r);
     v = aq_guard_begin_guess(&ep->guard, ep->now, &r, a->guesses);
     aq_session_limited(ep, v);
+    if (v != AQ_GUARD_OK) {
+      aq_trav_retry_at(s->trav,
+                       aq_guard_guess_at(&ep->guard, ep->now, &r, a->guesses));
+    }
   }
   aq_trav_handle_allowed(s->trav, ep->now,
                          v != AQ_GUARD_OK ? aq_guard_name(v) : NULL);

@@ -249,7 +249,8 @@ local function connect(s, c)
       pause = c.unknown_pause * unknown
     elseif PASSING[code] and failures + 1 < c.attempts then
       failures = failures + 1
-      pause = math.min(BACKOFF * 2 ^ (failures - 1), c.backoff_max) + JITTER * s:random()
+      pause = math.min(BACKOFF * 2 ^ (failures - 1), c.backoff_max)
+      pause = math.max(pause, s:retry_after()) + JITTER * s:random()
     end
     if not pause or s:remaining() <= pause or not s:sleep(pause) then
       return nil, message, code
