@@ -22,6 +22,7 @@ local idle = antquic.policy.extend(antquic.policy.balanced, {
 
 local read = config.read
 local in_c
+local relays = false
 
 -- All that was asked of a coordinator, dialed and punched, with times.
 local function steps_of(entries)
@@ -45,8 +46,8 @@ end
 local function attempt(c, a, b, seed, before, timeout, options)
   in_c = c
   local sim <close> = antquic.sim({ delay = 0.02, seed = seed })
-  sim:coordinator("carol", { can_relay = false })
-  sim:coordinator("dave", { can_relay = false })
+  sim:coordinator("carol", { can_relay = relays })
+  sim:coordinator("dave", { can_relay = relays })
   local function peer(name, nat)
     local all = { nat = nat, policy = c and idle or nil }
     for key, value in pairs(options or {}) do
@@ -169,6 +170,14 @@ describe("the strategy in C", function()
     -- Nobody may guess.
     c = agree("sym_rand", "port_restr", 4, nil, 12, { enable_symmetric_nat = false })
     assert.equal("PUNCHING_FAILED", c.code)
+  end)
+
+  it("asks for a relay at the same time", function()
+    relays = true
+    local c = agree("sym_rand", "sym_rand", 6)
+    relays = false
+    assert.equal("connected", c.code)
+    assert.matches("relay", table.concat(c.steps, ";"))
   end)
 
   it("dials the known addresses in the same way", function()

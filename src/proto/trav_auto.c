@@ -22,7 +22,8 @@
 #define BACKOFF_MAX (30 * AQ_S)
 #define HOPELESS_ROUNDS 4
 #define HOPELESS_TIMEOUT (700 * AQ_MS)
-#define DOUBT_TRIES 2
+#define DOUBT_TRIES 3
+#define DOUBT_PAUSE (300 * AQ_MS)
 #define UNMEASURED_TIMEOUT AQ_S
 #define SOCKETS 8
 
@@ -88,6 +89,7 @@ static uint8_t choose(const aq_trav *t, int *sure) {
 
 static void ask(aq_trav *t) {
   t->automatic.stage = AQ_AUTO_ASK;
+  t->automatic.how = AQ_PLAN_PUNCH;
   t->hard.wanted = AQ_PLAN_PUNCH;
   aq_trav_request(t, NULL);
   aq_tstamp *due = &t->timer[AQ_TRAV_TIMER_REQUEST];
@@ -193,9 +195,18 @@ static int is_passing(int error) {
   }
 }
 
+static int relay_may_help(int error) {
+  return error == AQ_ERR_PUNCHING_FAILED || error == AQ_ERR_NO_CANDIDATES ||
+         error == AQ_ERR_VALIDATION_TIMEOUT ||
+         error == AQ_ERR_VALIDATION_FAILED;
+}
+
 /* How long until another attempt may do better; AQ_NEVER: it won't. */
 static aq_duration pause_of(aq_trav *t, int error) {
   aq_trav_auto *a = &t->automatic;
+  if (a->how == HOPELESS) {
+    return DOUBT_PAUSE;
+  }
   if (error == AQ_ERR_UNKNOWN_TARGET && a->unknown + 1 < UNKNOWN_TRIES) {
     return UNKNOWN_PAUSE * ++a->unknown;
   }
@@ -214,10 +225,11 @@ static void attempt_over(aq_trav *t, int error, int final, const char *why) {
   t->initiator = 1;
   t->synced = 0;
   t->hard.wanted = AQ_PLAN_PUNCH;
-  if (t->p.relay && t->relays == 0 && error == AQ_ERR_PUNCHING_FAILED) {
-    t->relays++;
+  if (t->p.relay && !a->relayed && relay_may_help(error)) {
+    a->relayed = 1;
     a->stage = AQ_AUTO_RELAY;
     a->final = (uint8_t) final;
+    a->error = error;
     aq_trav_move(t, AQ_PHASE_DISCOVERY, why);
     aq_trav_relay_request(t, 0);
     return;
@@ -311,9 +323,13 @@ static void resume(aq_trav *t, int error, const char *why) {
     }
     attempt_over(t, has_failed(error) ? AQ_ERR_PUNCHING_FAILED : error, 0, why);
     return;
-  case AQ_AUTO_RELAY:
-    attempt_over(t, AQ_ERR_PUNCHING_FAILED, a->final, why);
+  case AQ_AUTO_RELAY: {
+    int again = error == AQ_ERR_OVERLOADED || error == AQ_ERR_RATE_LIMITED ||
+                error == AQ_ERR_TIMEOUT;
+    attempt_over(t, a->error, a->final, why);
+    a->relayed = (uint8_t)!again;
     return;
+  }
   }
 }
 

@@ -152,11 +152,13 @@ typedef enum aq_auto_stage {
 } aq_auto_stage;
 
 typedef struct aq_trav_auto {
-  uint8_t stage; /* aq_auto_stage */
-  uint8_t how;   /* aq_plan that the profiles advise */
-  uint8_t taken; /* it was tried, or it is the punch */
-  uint8_t plan;  /* aq_plan of the running step */
-  uint8_t final; /* what is said when the relay fails, too */
+  uint8_t stage;   /* aq_auto_stage */
+  uint8_t how;     /* aq_plan that the profiles advise */
+  uint8_t taken;   /* it was tried, or it is the punch */
+  uint8_t plan;    /* aq_plan of the running step */
+  uint8_t final;   /* what is said when the relay fails, too */
+  int error;       /* ... and why */
+  uint8_t relayed; /* a relay was asked for, in vain */
   uint32_t unknown, failures, hopeless; /* attempts that ended so */
 } aq_trav_auto;
 
@@ -222,7 +224,6 @@ struct aq_trav {
   aq_trav_probe probe[AQ_TRAV_PROBE_LOG];
   uint64_t replays;
   uint32_t dials_used; /* in this attempt */
-  uint32_t relays;     /* attempts that asked for a relay, of the C strategy */
   aq_tstamp punch_until;
   uint32_t punches_sent, punches_received, initials_sent;
   aq_trav_hard hard;
