@@ -139,20 +139,14 @@ static void golden_port_restricted(void **state) {
                  "   55.0 I dials 198.51.100.2:21000\n"
                  "   55.0 I probe to 198.51.100.2:21000\n"
                  "   65.0 T probe to 198.51.100.1:20000\n"
-                 "   75.0 I probe to 198.51.100.2:21000\n"
                  "   80.0 T hears a probe from 198.51.100.1:20000\n"
                  "   80.0 T -> validation: an authentic punch came\n"
                  "   80.0 T answer to 198.51.100.1:20000\n"
-                 "   85.0 T probe to 198.51.100.1:20000\n"
                  "   90.0 I hears a probe from 198.51.100.2:21000\n"
                  "   90.0 I -> validation: an authentic punch came\n"
                  "   90.0 I answer to 198.51.100.2:21000\n"
-                 "   95.0 I probe to 198.51.100.2:21000\n"
-                 "  100.0 T hears a probe from 198.51.100.1:20000\n"
-                 "  100.0 T answer to 198.51.100.1:20000\n"
                  "  105.0 I -> connected: a handshake finished\n"
-                 "  105.0 I is done: ok\n"
-                 "  105.0 T probe to 198.51.100.1:20000\n");
+                 "  105.0 I is done: ok\n");
   fake_world_del(w);
 }
 

@@ -15,7 +15,7 @@
 /* ---- roles -----------------------------------------------------------------
  */
 
-static int is_hard(const aq_nat_profile *p) {
+int aq_trav_is_hard(const aq_nat_profile *p) {
   return p->mapping == AQ_NAT_ADDRESS_DEPENDENT ||
          p->mapping == AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
 }
@@ -24,13 +24,13 @@ static int is_hard(const aq_nat_profile *p) {
 static const char *role_of(aq_trav *t) {
   const aq_nat_profile *me = &t->p.profile, *you = &t->remote_profile;
   aq_trav_hard *h = &t->hard;
-  if (!is_hard(me) && !is_hard(you)) {
+  if (!aq_trav_is_hard(me) && !aq_trav_is_hard(you)) {
     return "no NAT is known to give ports by destination: there is nothing to "
            "guess";
   }
-  if (!is_hard(you)) {
+  if (!aq_trav_is_hard(you)) {
     h->role = AQ_HARD_OPENER;
-  } else if (!is_hard(me)) {
+  } else if (!aq_trav_is_hard(me)) {
     h->role = AQ_HARD_SPRAYER;
   } else if (t->plan == AQ_PLAN_PREDICT &&
              me->allocation == AQ_NAT_ALLOC_SEQUENTIAL &&

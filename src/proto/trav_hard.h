@@ -128,6 +128,8 @@ void aq_trav_hard_tell(struct aq_trav *t);
 /* ---- trav_guess.c ---------------------------------------------------------
  */
 
+/* aq_trav_is_hard: each destination gets another port, as far as is known. */
+int aq_trav_is_hard(const aq_nat_profile *p);
 /* aq_trav_guess_plan finds the role of |plan|, how many sockets and how many
  * guesses it takes. Returns NULL, or why nothing can come of it. */
 const char *aq_trav_guess_plan(struct aq_trav *t, uint32_t *sockets,

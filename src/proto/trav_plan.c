@@ -22,6 +22,8 @@
 /* The target's first full datagram is later by this, so that the initiator's
  * dial meets an opened NAT even when the initiator is the late one. */
 #define TARGET_DELAY (10 * AQ_MS)
+/* A round trip that is only estimated holds no probe back for longer. */
+#define MAX_GAP (500 * AQ_MS)
 /* After the last probe, the answer may still be on its way. */
 #define GRACE (500 * AQ_MS)
 
@@ -496,6 +498,18 @@ static void rearm_probes(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_PROBE] = next;
 }
 
+/* The next probe of |p| goes when an answer to the last one could have come. To
+ * a way inside one network that says nothing; and where a port must be learnt
+ * from a probe or guessed, all waits for one. */
+static aq_duration gap_of(const aq_trav *t, const aq_trav_pair *p) {
+  aq_duration gap = aq_trav_gap(&t->punch, p->round);
+  if (p->is_private || t->plan != AQ_PLAN_PUNCH ||
+      aq_trav_is_hard(&t->p.profile) || aq_trav_is_hard(&t->remote_profile)) {
+    return gap;
+  }
+  return aq_time_max(gap, aq_time_min(t->rtt, MAX_GAP));
+}
+
 void aq_trav_send_probes(aq_trav *t) {
   for (size_t i = 0; i < t->npair; i++) {
     aq_trav_pair *p = &t->pair[i];
@@ -504,8 +518,7 @@ void aq_trav_send_probes(aq_trav *t) {
     }
     probe(t, p, AQ_PUNCH_PROBE, 0);
     p->left--;
-    p->next = p->left ? aq_time_add(t->now, aq_trav_gap(&t->punch, p->round))
-                      : AQ_NEVER;
+    p->next = p->left ? t->now + gap_of(t, p) : AQ_NEVER;
     p->round++;
   }
   rearm_probes(t);
@@ -517,7 +530,8 @@ void aq_trav_pair_soon(aq_trav *t, aq_trav_pair *p) {
     p->left = AQ_TRAV_PROBES_AFTER_HIT;
   }
   p->round = 0;
-  p->next = aq_time_min(p->next, t->now + t->punch.spacing);
+  aq_duration gap = p->sent > 0 ? gap_of(t, p) : t->punch.spacing;
+  p->next = aq_time_min(p->next, t->now + gap);
   rearm_probes(t);
 }
 

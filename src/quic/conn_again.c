@@ -81,7 +81,10 @@ void aq_conn_again_keep(aq_conn *c, const aq_transmit *t,
   a->sent = c->now;
   a->wait = a->gap = wait_of(c);
   a->upto = is_handshake(bytes) ? 0 : c->control_tx->tx_sent;
-  a->at = aq_time_add(c->now, a->upto > 0 ? WAIT_CONTROL : a->wait);
+  if (a->upto > 0) {
+    a->gap = WAIT_CONTROL;
+  }
+  a->at = aq_time_add(c->now, a->gap);
   a->finished = c->client && c->answered && is_handshake(bytes);
   a->left = c->client && !c->answered ? COPIES_CLIENT : COPIES;
   memcpy(a->bytes, bytes, t->len);
