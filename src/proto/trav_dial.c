@@ -13,8 +13,10 @@
 #define WHICH_PAIR 2u
 
 /* How often the way to one address is validated to move a connection; each time
- * costs connection IDs. */
+ * costs connection IDs. The first is given up after this and two round trips.
+ */
 #define MOVES 2
+#define VALIDATION (300 * AQ_MS)
 
 static unsigned which_of(const aq_trav_dial *d) {
   return d->known ? WHICH_KNOWN : WHICH_PAIR;
@@ -116,8 +118,13 @@ void aq_trav_dial_pair(aq_trav *t, aq_trav_pair *pair) {
       t->dials_used >= AQ_TRAV_MAX_DIALS) {
     return;
   }
-  aq_trav_dial *d = start(t, &pair->remote, pair->socket, pair->verified,
-                          aq_trav_patience(t, AQ_TRAV_DIAL_TIMEOUT));
+  aq_duration timeout = aq_trav_patience(t, AQ_TRAV_DIAL_TIMEOUT);
+  if (t->p.repair && t->dials_used + 1 < MOVES) {
+    /* QUIC would repeat a lost challenge a second later. */
+    timeout = aq_time_min(timeout, VALIDATION + 2 * t->rtt);
+  }
+  aq_trav_dial *d =
+      start(t, &pair->remote, pair->socket, pair->verified, timeout);
   if (!d) {
     return;
   }

@@ -464,7 +464,11 @@ void aq_conn_handle_timeout(aq_conn *c, aq_tstamp now) {
   }
   int rv = ngtcp2_conn_handle_expiry(c->q, c->now);
   c->dirty = 1;
-  aq_conn_allow(c, c->moving);
+  /* The challenge is repeated after a probe time-out or later; what goes before
+   * would go to the old path. */
+  if (aq_time_since(c->now, c->strayed_at) >= aq_conn_pto(c)) {
+    aq_conn_allow(c, c->moving);
+  }
   if (rv != 0) {
     aq_conn_on_liberr(c, rv);
   }

@@ -136,6 +136,7 @@ struct aq_conn {
   aq_tstamp probe_at; /* the next packet for the path in use */
   uint8_t moving; /* client: the path that it wants to move to is validated */
   uint8_t strays; /* the packet just written validates another path */
+  aq_tstamp strayed_at;
   uint32_t socket;
   ngtcp2_cid odcid; /* server: what the client made up for us */
 

@@ -248,6 +248,7 @@ int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
     c->dirty = 0;
     return 0;
   }
+  c->strayed_at = c->strays ? c->now : c->strayed_at;
   uint64_t after = in_flight(c);
   aq_conn_note_due(c, after, 0);
   aq_conn_note_written(c, (size_t)n);

@@ -161,6 +161,9 @@ typedef struct aq_repair {
   aq_tstamp pinged;  /* because of that */
   aq_tstamp next_at; /* no attempt before */
   aq_tstamp check_at;
+  uint8_t nudges;     /* left, see NUDGES */
+  aq_tstamp moved_at; /* to the path in use, by us */
+  aq_tstamp nudge_at;
   aq_rate rate;
   uint32_t home_socket; /* the path when the attempt began */
   aq_addr home;

@@ -31,6 +31,9 @@
 #define BACKOFF_MAX (16 * AQ_S)
 /* A peer that says that it has no such connection is not believed before. */
 #define GONE_AFTER (2 * AQ_S)
+/* The peer follows to the new path when a packet comes over it that is more
+ * than a validation. We may have none but a PING; and one may be lost. */
+#define NUDGES 3
 /* Questions of a receiver stop when they would be this far apart. */
 #define ASK_MAX (8 * AQ_S)
 
@@ -269,6 +272,10 @@ static void follow(aq_link *l) {
   }
   uint32_t dial = r->dial;
   r->dial = 0;
+  if (!is_home(l) && l->client) {
+    r->nudges = NUDGES;
+    r->moved_at = r->nudge_at = l->ep->now;
+  }
   if (!is_home(l) && dial != 0) {
     aq_trav_handle_dial(s->trav, l->ep->now, dial, 0, aq_link_rtt(l));
   } else if (!is_home(l)) {
@@ -415,15 +422,20 @@ void aq_repair_look(aq_link *l) {
   if (!r->suspected && r->session == 0) {
     r->told = 0;
   }
+  if (aq_conn_heard_at(l->c) > r->moved_at) {
+    r->nudges = 0;
+  }
   aq_tstamp at = r->suspected ? 0 : wary_at(l);
   int wary = at <= l->ep->now;
   aq_conn_spare(l->c, wary);
+  aq_tstamp nudge_at = r->nudges > 0 ? r->nudge_at : AQ_NEVER;
   if (!r->suspected) {
     r->check_at = aq_time_min(wary ? suspect_at(l) : at, ask_at(l));
     r->check_at = aq_time_min(r->check_at, upgrade_at(l));
+    r->check_at = aq_time_min(r->check_at, nudge_at);
     return;
   }
-  r->check_at = aq_time_add(r->pinged, tick_of(l));
+  r->check_at = aq_time_min(nudge_at, aq_time_add(r->pinged, tick_of(l)));
   if (may_begin(l) && l->ep->nrepairs < AQ_MAX_REPAIRS) {
     r->check_at = l->ep->now;
   } else if (r->session == 0 && r->next_at > l->ep->now) {
@@ -431,9 +443,20 @@ void aq_repair_look(aq_link *l) {
   }
 }
 
+static void nudge(aq_link *l) {
+  aq_repair *r = &l->repair;
+  r->nudges--;
+  r->nudge_at = aq_time_add(
+      l->ep->now, aq_time_clamp(aq_link_rtt(l), 50 * AQ_MS, 150 * AQ_MS));
+  aq_link_ping(l);
+}
+
 void aq_repair_due(aq_link *l) {
   if (!is_watched(l)) {
     return;
+  }
+  if (l->repair.nudges > 0 && l->repair.nudge_at <= l->ep->now) {
+    nudge(l);
   }
   if (l->repair.suspected || suspect_at(l) <= l->ep->now) {
     suspect(l);
