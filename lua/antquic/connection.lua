@@ -391,7 +391,7 @@ end
 
 -- The explanation outlives the connection.
 function methods:_remember()
-  if not self._explained then
+  if not self._explained and not self._session then
     local core = self._ep._core
     self._explained = core:explain(self.id)
   end

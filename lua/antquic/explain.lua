@@ -232,10 +232,12 @@ function explain.of(facts)
   return list
 end
 
---- Everything about a session that is forgotten or changes after its end.
+--- Everything about a session that is forgotten or changes after its end. Of one
+--- that |worked| nobody is told what could help.
 ---@param s antquic.Session
+---@param worked boolean?
 ---@return table
-function explain.remember(s)
+function explain.remember(s, worked)
   local ep = s._ep
   local core = ep._core
   local info = core:session_info(s.id)
@@ -249,8 +251,8 @@ function explain.remember(s)
     steps_lost = info and info.steps_lost,
     mine = info and info.local_profile,
     theirs = info and info.remote_profile,
-    sockets = ep:local_addresses() or {},
-    nodes = present.nodes(core:bootstrap_list() or {}),
+    sockets = not worked and ep:local_addresses() or nil,
+    nodes = not worked and present.nodes(core:bootstrap_list() or {}) or nil,
   }
 end
 

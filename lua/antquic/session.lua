@@ -580,8 +580,8 @@ function methods:explain()
 end
 
 -- The core forgets it soon after its end.
-function methods:_remember()
-  self._facts = explain.remember(self)
+function methods:_remember(worked)
+  self._facts = explain.remember(self, worked)
   self._attempt = self._facts.attempt or self._attempt
 end
 
@@ -605,7 +605,7 @@ function session.finish(self, connection, message, code)
   self._over = true
   session.step_ended(self, self._ep._sched.now(), code, message)
   if not self._facts then
-    self:_remember()
+    self:_remember(connection ~= nil)
   end
   self._ended = self._ep._sched.now()
   self.connection = connection

@@ -39,7 +39,8 @@ static int session_new(aq_endpoint *ep, aq_contact *k, aq_session **out) {
   s->peer = k->id;
   aq_list_init(&s->dirty_node);
   aq_list_init(&s->node);
-  s->trav = aq_mem_alloc(&ep->mem, sizeof(*s->trav));
+  /* Not zeroed: aq_trav_init does. */
+  s->trav = aq_mem_resize(&ep->mem, NULL, sizeof(*s->trav));
   if (s->trav == NULL ||
       aq_timer_heap_reserve(&ep->session_timers, ep->nsessions + 1) != 0 ||
       aq_idmap_add(&ep->ids, AQ_KIND_SESSION, s, &s->id) != 0) {
