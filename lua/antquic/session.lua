@@ -21,6 +21,7 @@ local session = {}
 ---@field phase string
 ---@field state string
 ---@field coordinators table[] reachable coordinators, best first
+---@field won string? the plan that connected the last time, of the endpoint's store
 ---@field connection antquic.Connection? once connected
 local methods = {}
 
@@ -53,6 +54,12 @@ end
 
 function fields.coordinators(self)
   return self._ep:_coordinators(self._policy, self.peer_id)
+end
+
+-- What brought us to the peer the last time, where the endpoint has a store.
+function fields.won(self)
+  local kept = self._ep._store
+  return kept and kept:plan(self.peer_id)
 end
 
 local Session = {

@@ -2,7 +2,7 @@
 -- nodes that introduced them. A text file, one record a line, each with a checksum:
 --
 --   antquic-store 1
---   peer ID LAST_SEEN MILLISECONDS COORDINATOR|- ADDRESS,ADDRESS... CHECKSUM
+--   peer ID LAST_SEEN MILLISECONDS COORDINATOR|- PLAN ADDRESS,ADDRESS... CHECKSUM
 --   node ADDRESS ID|- LAST_SEEN RTT_MICROSECONDS COUNT CHECKSUM
 --
 -- Times of day are seconds of os.time. Everything in it is checked like any input;
@@ -22,6 +22,9 @@ local MAX_KNOWN = 8 -- that a session dials first
 local MAX_BYTES = 256 * 1024
 local SAVE_EVERY = 5
 local NO_FILE = 2 -- ENOENT
+-- What brought two peers together. NATs stay, but not for ever.
+local PLANS = { dial = true, punch = true, fresh = true, predict = true, birthday = true }
+local PLAN_AGE = 7 * 86400
 
 ---@class antquic.Store
 local Store = {}
@@ -56,15 +59,22 @@ local function read_peer(words)
   local took = whole(words[4] or "", 1e9)
   local via = words[5] == "-" and "-" or address(words[5] or "")
   local list = {}
-  for text in (words[6] or ""):gmatch("[^,]+") do
+  local plan = PLANS[words[6]] and words[6]
+  for text in (words[7] or ""):gmatch("[^,]+") do
     list[#list + 1] = address(text)
     if not list[#list] or #list > MAX_ADDRESSES then
       return nil
     end
   end
-  if id and seen and took and via and #list > 0 and #words == 6 then
+  if id and seen and took and via and plan and #list > 0 and #words == 7 then
     return id,
-      { addresses = list, last_seen = seen, took = took, coordinator = via ~= "-" and via or nil }
+      {
+        addresses = list,
+        last_seen = seen,
+        took = took,
+        coordinator = via ~= "-" and via or nil,
+        plan = plan,
+      }
   end
 end
 
@@ -127,7 +137,8 @@ local function format(self)
   for _, id in ipairs(newest(self.peers, MAX_PEERS)) do
     local p = self.peers[id]
     local list = table.concat(p.addresses, ",")
-    add(("peer %s %d %d %s %s"):format(id, p.last_seen, p.took, p.coordinator or "-", list))
+    local via = p.coordinator or "-"
+    add(("peer %s %d %d %s %s %s"):format(id, p.last_seen, p.took, via, p.plan, list))
   end
   for _, at in ipairs(newest(self.nodes, MAX_NODES)) do
     local n = self.nodes[at]
@@ -217,6 +228,16 @@ function Store:known(id, given)
   return list
 end
 
+--- What brought us to a peer the last time: "dial", "punch", "fresh", "predict" or
+--- "birthday"; nil where that is not known, or too long ago.
+---@param id antquic.PeerIdObject
+---@return string?
+function Store:plan(id)
+  local p = self.peers[id:hex()]
+  local age = p and os.time() - p.last_seen
+  return p and age >= 0 and age <= PLAN_AGE and p.plan or nil
+end
+
 -- ---- of an endpoint -------------------------------------------------------------------
 
 local function emit(ep, event)
@@ -266,6 +287,17 @@ function Store:flush(ep)
   self.saved_at = ep._sched.now()
 end
 
+-- The step that won; a dial alone, where no punching led to it, says nothing new.
+local function plan_of(ep, s, before)
+  local plan = before and before.plan or "dial"
+  for _, r in ipairs(ep._core:explain(s.id) or {}) do
+    if r.won and PLANS[r.step] and r.step ~= "dial" then
+      plan = r.step
+    end
+  end
+  return plan
+end
+
 --- A session has reached its peer.
 ---@param ep antquic.Endpoint
 ---@param s antquic.Session
@@ -289,6 +321,7 @@ function Store:learn(ep, s, conn)
       math.max(0, ep._sched.now() - (info and info.started or ep._sched.now())) * 1e3
     ),
     coordinator = info and info.coordinator_addr,
+    plan = plan_of(ep, s, self.peers[id]),
   }
   self.dirty = true
 end

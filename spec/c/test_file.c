@@ -4,13 +4,39 @@
  * SPDX-License-Identifier: MIT */
 #include "support/util.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static char path[64];
+
+/* These two stand before the C library's: a child dies before or after one of
+ * its calls, by a signal that nothing can be done about. */
+static int moment, die_at;
+
+static void pass(void) {
+  if (++moment == die_at) {
+    kill(getpid(), SIGKILL);
+  }
+}
+
+int fsync(int fd) {
+  pass();
+  long rv = syscall(SYS_fsync, fd);
+  pass();
+  return (int)rv;
+}
+
+int rename(const char *from, const char *to) {
+  pass();
+  long rv = syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+  pass();
+  return (int)rv;
+}
 
 static int setup(void **state) {
   (void)state;
@@ -89,10 +115,44 @@ static void a_folder_that_is_not_there_is_told(void **state) {
   assert_non_null(strstr(why, "/nonexistent/x"));
 }
 
+/* Killed around its fsync, its rename, and the fsync of the folder: what is
+ * there is whole, either the old or the new, and the next writer isn't in the
+ * way of what is left over. */
+static void a_writer_that_is_killed_between_two_calls(void **state) {
+  (void)state;
+  static const char old[] = "what was there\n",
+                    new[] = "what should be there\n";
+  char part[80];
+  snprintf(part, sizeof(part), "%s.part", path);
+  for (int at = 1; at <= 6; at++) {
+    replace(old);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+      moment = 0;
+      die_at = at;
+      char why[256];
+      (void)aq_file_replace(path, (const uint8_t *)new, strlen(new), why,
+                            sizeof(why));
+      _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    holds(at <= 3 ? old : new);
+    assert_int_equal(access(part, F_OK), at <= 3 ? 0 : -1);
+    replace(new);
+    holds(new);
+    assert_int_equal(access(part, F_OK), -1);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(
           a_writer_that_is_killed_leaves_the_old_file, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_writer_that_is_killed_between_two_calls,
+                                      setup, teardown),
       cmocka_unit_test(a_folder_that_is_not_there_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

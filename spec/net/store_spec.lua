@@ -37,7 +37,7 @@ describe("a store", function()
     local text = f:read("a")
     f:close()
     os.remove(path)
-    assert.matches("\npeer %x+ %d+ %d+ %S+ 127%.0%.0%.1:%d+ %x+\n", text)
+    assert.matches("\npeer %x+ %d+ %d+ %S+ punch 127%.0%.0%.1:%d+ %x+\n", text)
     assert.matches("\nnode 127%.0%.0%.1:%d+ %x+ %d+ %d+ 1 %x+\n", text)
   end)
 

@@ -155,7 +155,7 @@ describe("policies", function()
 
   -- What balanced does between two NATs: the steps, the punches' rounds and
   -- time-outs, and how it ends.
-  local function between(mine, theirs, script)
+  local function between(mine, theirs, script, won)
     local did = {}
     local function note(answer)
       return function(self, name, more)
@@ -176,6 +176,19 @@ describe("policies", function()
       punch = note(script.punch or fails),
       hard = note(script.hard or fails),
     })
+    local function nothing() end
+    ep._store = won
+      and {
+        known = function(_, _, given)
+          return given
+        end,
+        plan = function()
+          return won
+        end,
+        learn = nothing,
+        turn = nothing,
+        flush = nothing,
+      }
     local message, code, seconds
     antquic.run(function()
       local begun = antquic.now()
@@ -282,6 +295,30 @@ describe("policies", function()
       hard = works,
     })
     assert.same({ "punch 6 1", "birthday" }, did)
+  end)
+
+  it("balanced: what won the last time comes before a punch that isn't sure", function()
+    local wild, cone = nat(APD, nil, "random"), nat(EI, APD)
+    assert.same({ "punch 4 0.7", "birthday" }, (between(wild, cone, { hard = works })))
+    assert.same({ "birthday" }, (between(wild, cone, { hard = works }, "birthday")))
+    assert.same({ "fresh" }, (between({}, {}, { hard = works }, "fresh")))
+    -- It isn't tried twice.
+    assert.same({ "birthday", "punch 4 0.7", "birthday" }, (between(wild, cone, nil, "birthday")))
+    assert.same({ "fresh", "punch 6 1", "fresh" }, (between({}, {}, nil, "fresh")))
+    -- A punch or a dial says nothing, nor does what these NATs don't call for.
+    assert.same({ "punch 6 1", "fresh" }, (between({}, {}, nil, "punch")))
+    assert.same({ "punch 6 1", "fresh" }, (between({}, {}, nil, "dial")))
+    assert.same({ "punch 6 1", "fresh" }, (between({}, {}, nil, "birthday")))
+    -- Nor where the profiles are sure.
+    assert.same({ "punch 6 nil", "fresh" }, (between(nat(EI, APD), cone, nil, "fresh")))
+    assert.same({ "birthday" }, (between(nat(APD, APD, "random"), cone, { hard = works }, "fresh")))
+    -- Not allowed: nothing was asked.
+    local did = between(wild, cone, {
+      hard = function(_, name)
+        return name == "birthday" and "NOT_ALLOWED" or nil
+      end,
+    }, "birthday")
+    assert.same({ "birthday", "punch 4 0.7", "birthday", "fresh" }, did)
   end)
 
   it("balanced: a NAT with several addresses gets several sockets", function()

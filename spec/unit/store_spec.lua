@@ -61,12 +61,31 @@ describe("the store", function()
         last_seen = 1000 + n,
         took = 12,
         coordinator = "198.18.9.9:9000",
+        plan = "fresh",
       }
     end
     s.nodes["198.18.9.9:9000"] = { id = hex(9), last_seen = 7, rtt = 25000, count = 3 }
     assert(s:save())
     return s
   end
+
+  it("knows what won the last time, for a week", function()
+    local s = filled(2)
+    local function id(n)
+      return {
+        hex = function()
+          return hex(n)
+        end,
+      }
+    end
+    s.peers[hex(1)].last_seen = os.time() - 6 * 86400
+    assert.equal("fresh", s:plan(id(1)))
+    s.peers[hex(1)].last_seen = os.time() - 8 * 86400
+    assert.is_nil(s:plan(id(1)))
+    s.peers[hex(1)].last_seen = os.time() + 3600 -- a clock was wrong
+    assert.is_nil(s:plan(id(1)))
+    assert.is_nil(s:plan(id(9)))
+  end)
 
   it("gives back what was kept", function()
     local before = filled(3)
@@ -138,15 +157,17 @@ describe("the store", function()
     end
     local id = hex(1)
     local bad = {
-      "peer " .. id .. " 1 1 - 1.2.3.4:99999",
-      "peer " .. id .. " 1 1 - example.com:80",
-      "peer " .. id .. " -1 1 - 1.2.3.4:5",
-      "peer " .. id .. " 1e999 1 - 1.2.3.4:5",
-      "peer " .. id .. " 1 1 - 1.2.3.4:5 more",
-      "peer " .. id .. " 1 1 nobody 1.2.3.4:5",
-      "peer " .. id .. " 1 1 - 1.2.3.4:1,1.2.3.4:2,1.2.3.4:3,1.2.3.4:4,1.2.3.4:5",
-      "peer " .. id:upper():gsub("0", "G") .. " 1 1 - 1.2.3.4:5",
-      "peer " .. id:sub(2) .. " 1 1 - 1.2.3.4:5",
+      "peer " .. id .. " 1 1 - punch 1.2.3.4:99999",
+      "peer " .. id .. " 1 1 - punch example.com:80",
+      "peer " .. id .. " -1 1 - punch 1.2.3.4:5",
+      "peer " .. id .. " 1e999 1 - punch 1.2.3.4:5",
+      "peer " .. id .. " 1 1 - punch 1.2.3.4:5 more",
+      "peer " .. id .. " 1 1 - magic 1.2.3.4:5",
+      "peer " .. id .. " 1 1 - 1.2.3.4:5",
+      "peer " .. id .. " 1 1 nobody punch 1.2.3.4:5",
+      "peer " .. id .. " 1 1 - punch 1.2.3.4:1,1.2.3.4:2,1.2.3.4:3,1.2.3.4:4,1.2.3.4:5",
+      "peer " .. id:upper():gsub("0", "G") .. " 1 1 - punch 1.2.3.4:5",
+      "peer " .. id:sub(2) .. " 1 1 - punch 1.2.3.4:5",
       "node 1.2.3.4 - 1 1 1",
       "node 1.2.3.4:5 - 1 1 99999999999999999999",
       "else 1.2.3.4:5 - 1 1 1",
@@ -204,7 +225,7 @@ describe("the store", function()
     }
     local s = ep._store
     s:attach(ep)
-    s.peers[hex(2)] = { addresses = { "1.2.3.4:5" }, last_seen = 1, took = 1 }
+    s.peers[hex(2)] = { addresses = { "1.2.3.4:5" }, last_seen = 1, took = 1, plan = "dial" }
     s.dirty = true
     now = 104
     s:turn(ep)
@@ -233,7 +254,7 @@ describe("the store", function()
     local s = filled(0)
     for n = 1, 400 do
       local id = ("%064x"):format(n)
-      s.peers[id] = { addresses = { "1.2.3.4:5" }, last_seen = n, took = 1 }
+      s.peers[id] = { addresses = { "1.2.3.4:5" }, last_seen = n, took = 1, plan = "dial" }
       s.nodes["1.2.3.4:" .. n] = { last_seen = n, rtt = 1, count = 1 }
     end
     assert(s:save())

@@ -124,11 +124,14 @@ local function insist(s, plan, c)
 end
 
 -- What the profiles advise. Returns true, or nil, message, code; and where nothing
--- can help, after how many attempts there is no sense in another one.
-local function reach(s, plan, c)
+-- can help, after how many attempts there is no sense in another one. |tried| is a
+-- step that was taken before.
+local function reach(s, plan, c, tried)
   local how, sure, doubt = plans.choose(plan["local"], plan.remote)
   local ok, message, code, taken, why
-  if sure == true then
+  if tried and how == tried then
+    taken = true
+  elseif sure == true then
     taken, ok, message, code = follow(s, how, plan)
     if taken then
       return ok, message, code
@@ -158,6 +161,24 @@ local function reach(s, plan, c)
   return ok, why, code, final
 end
 
+-- The plan that won the last time comes first, where the profiles aren't sure of
+-- another one. Guessing needs a NAT that is known to call for it. Gives what was
+-- tried and whether it worked, and the plan to go on with.
+local function as_before(s, plan)
+  local won = s.won
+  local how, sure = plans.choose(plan["local"], plan.remote)
+  local varies = plans.varies(plan["local"]) or plans.varies(plan.remote)
+  local fits = won == "fresh" or (won == "predict" or won == "birthday") and varies
+  if not fits or not how or sure == true then
+    return nil, nil, plan
+  end
+  local taken, ok = follow(s, won, plan)
+  if ok or not taken then
+    return won, ok, plan
+  end
+  return won, nil, s:coordinate({ via = its_own_first(s.coordinators, plan) })
+end
+
 -- One attempt: ask, and go there. Returns as reach.
 local function attempt(s, used, c)
   local via = fresh_first(s.coordinators, used)
@@ -165,10 +186,17 @@ local function attempt(s, used, c)
   -- Without one the core waits for the first that is reached.
   local plan, message, code = s:coordinate({ via = via, timeout = nobody and c.reach or nil })
   if plan then
+    local tried, ok
+    if next(used) == nil then
+      tried, ok, plan, message, code = as_before(s, plan)
+    end
+    if ok or not plan then
+      return ok, message, code
+    end
     if plan.coordinator then
       used[plan.coordinator] = true
     end
-    return reach(s, plan, c)
+    return reach(s, plan, c, tried)
   elseif nobody and (code == "TIMEOUT" or code == "NO_BOOTSTRAP_NODES") then
     return nil, unreached(s), "NO_BOOTSTRAP_NODES"
   end
