@@ -10,6 +10,8 @@
  * SPDX-License-Identifier: MIT */
 #include "quic/conn_int.h"
 
+#include "base/addr.h"
+
 #include <string.h>
 
 /* The wait before a copy: this, or a quarter of a round trip. */
@@ -110,6 +112,14 @@ uint64_t aq_conn_unproven_room(const aq_conn *c) {
   return c->taken * 3 > c->given ? c->taken * 3 - c->given : 0;
 }
 
+/* Where the peer has not proven to be, the transport sends little; copies would
+ * make it much. */
+static int may_go(const aq_conn *c, const aq_again *a) {
+  return aq_conn_unproven_room(c) >= a->t.len &&
+         (c->phase == AQ_CONN_HANDSHAKE ||
+          aq_addr_equal(&a->t.remote, &c->proven));
+}
+
 int aq_conn_again_poll(aq_conn *c, aq_transmit *t, uint8_t *buf) {
   if (aq_conn_again_next(c) > c->now) {
     return 0;
@@ -123,7 +133,7 @@ int aq_conn_again_poll(aq_conn *c, aq_transmit *t, uint8_t *buf) {
     a->gap = a->gap + (a->copies++ > 0 ? a->wait : 0);
     a->at = a->left > 0 ? aq_time_add(c->now, a->gap) : AQ_NEVER;
     a->sent = c->now;
-    if (aq_conn_unproven_room(c) < a->t.len) {
+    if (!may_go(c, a)) {
       continue;
     }
     c->given += a->t.len;
