@@ -327,6 +327,81 @@ static void nobody_is_relayed_unasked(void **state) {
   world_del(w);
 }
 
+/* One coordinator offers to take the connection to another one over itself, or
+ * elsewhere: then it could end it, and tunnels would lead through tunnels. */
+static void no_coordinator_moves_another(void **state) {
+  (void)state;
+  world *w = stage(2);
+  aq_plan plans[] = {AQ_PLAN_RELAY, AQ_PLAN_REPAIR};
+  for (int i = 0; i < 2; i++) {
+    aq_ctl m = {.type = AQ_CTL_OFFER, .plan = plans[i], .expiry_ms = 9000};
+    aq_statistics b = world_stats(w, B);
+    m.peer = w->node[D]->id;
+    m.observed = w->node[B]->bound;
+    memset(m.session, 7 + i, sizeof(m.session));
+    say(w, B, &m);
+    world_run(w, AQ_S);
+    assert_int_equal(world_stats(w, B).offers_refused, b.offers_refused + 1);
+    assert_int_equal(world_stats(w, B).repairs_started, 0);
+    assert_int_equal(w->node[B]->ep->ntunnel, 0);
+    assert_int_equal(w->node[B]->ep->nsessions, 0);
+  }
+  world_del(w);
+}
+
+/* A is registered with D, and moves that connection into a tunnel that D is an
+ * end of: D vouches for no address that exists in itself alone, and relays
+ * nothing to it. */
+static void who_hides_is_not_coordinated(void **state) {
+  (void)state;
+  world *w = stage(2);
+  const uint8_t id[AQ_TUNNEL_ID_LEN] = {1, 2, 3},
+                second[AQ_TUNNEL_ID_LEN] = {4};
+  aq_endpoint *a = w->node[A]->ep, *c = w->node[C]->ep, *d = w->node[D]->ep;
+  aq_tunnel *of_a, *of_d;
+  world_dial(w, D, C, 1);
+  world_run(w, AQ_S);
+  aq_link *l = world_link(w, A, D);
+  assert_int_equal(aq_relay_open(c->relay, w->now, id, world_link(w, C, A)->id,
+                                 world_link(w, C, D)->id),
+                   0);
+  assert_int_equal(aq_relay_open(d->relay, w->now, second,
+                                 world_link(w, D, B)->id,
+                                 world_link(w, D, A)->id),
+                   0);
+  assert_int_equal(aq_tunnel_open(a, world_link(w, A, C)->id, id, 5, &of_a), 0);
+  assert_int_equal(aq_tunnel_open(d, world_link(w, D, C)->id, id, 5, &of_d), 0);
+  assert_int_equal(aq_conn_migrate(l->c, w->now, of_a->sock.index,
+                                   &of_a->sock.bound, &of_a->peer),
+                   0);
+  aq_link_touch(l);
+  aq_ep_settle(a);
+  world_run(w, AQ_S);
+  assert_true(aq_tunnel_is_socket(world_link(w, D, A)->socket));
+  aq_statistics before = world_stats(w, D);
+  uint8_t data[1500];
+  size_t len = forge(data, second, 0x40);
+  world_inject(w, &w->node[B]->bound, &w->node[D]->bound, data, len);
+  aq_id s, conn;
+  aq_coordinate_step step;
+  aq_coordinate_step_init(&step);
+  step.count = 1;
+  step.via[0] = world_link(w, B, D)->id;
+  aq_endpoint *b = w->node[B]->ep;
+  assert_int_equal(aq_session_start(b, w->now, &w->node[A]->id, NULL, 0,
+                                    5 * AQ_S, &s, &conn),
+                   0);
+  assert_int_equal(aq_session_coordinate(b, w->now, s, &step), 0);
+  const aq_event *e = world_wait(w, w->node[B], AQ_EVENT_STEP_DONE, 4 * AQ_S);
+  assert_non_null(e);
+  assert_int_equal(e->error, AQ_ERR_UNKNOWN_TARGET);
+  assert_int_equal(world_stats(w, D).coordinator_offers,
+                   before.coordinator_offers);
+  assert_int_equal(world_stats(w, D).relay_dropped, before.relay_dropped + 1);
+  assert_int_equal(world_stats(w, D).relay_datagrams, before.relay_datagrams);
+  world_del(w);
+}
+
 /* B says no. */
 static void the_target_decides(void **state) {
   (void)state;
@@ -524,6 +599,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(nobody_aims_the_relay),
       cmocka_unit_test(another_key_is_refused),
       cmocka_unit_test(nobody_is_relayed_unasked),
+      cmocka_unit_test(no_coordinator_moves_another),
+      cmocka_unit_test(who_hides_is_not_coordinated),
       cmocka_unit_test(the_target_decides),
       cmocka_unit_test(two_at_once),
       cmocka_unit_test(more_than_the_rate),

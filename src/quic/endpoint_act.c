@@ -729,6 +729,12 @@ static int has_link(const aq_contact *k) {
   return k->exposed != NULL || !aq_list_is_empty(&k->members);
 }
 
+/* Whoever coordinates is not reached through others: neither a coordinator of
+ * ours, nor a peer that we are one of, over a relay. */
+static int may_move(const aq_link *l, uint64_t plan) {
+  return l->boot == NULL && !(plan == AQ_PLAN_RELAY && l->is_registrant);
+}
+
 void aq_session_offer(aq_link *l, const aq_ctl *m) {
   aq_endpoint *ep = l->ep;
   ep->stats.offers_received++;
@@ -758,9 +764,9 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
   }
   k = aq_contact_make(ep, &m->peer);
   aq_session *s = k != NULL ? k->session : NULL;
-  if (k == NULL) {
-    refuse(l, m, AQ_ERR_OVERLOADED);
-  } else if (moves && !aq_repair_wanted(k->exposed)) {
+  if (moves && !may_move(k->exposed, m->plan)) {
+    refuse(l, m, AQ_ERR_NOT_ALLOWED);
+  } else if (k == NULL || (moves && !aq_repair_wanted(k->exposed))) {
     refuse(l, m, AQ_ERR_OVERLOADED);
   } else if (s != NULL && !s->over) {
     aq_trav_handle_offer(s->trav, ep->now, m, l->id);

@@ -73,6 +73,11 @@ static void fill_peer(aq_coord_peer *p, aq_link *l) {
   p->rtt = aq_link_rtt(l);
 }
 
+/* We vouch for where a peer is, so it must be connected itself. */
+static int coordinates_for(const aq_link *l) {
+  return l->ep->coord != NULL && !aq_tunnel_is_socket(l->socket);
+}
+
 /* A tunnel from |l| is wanted. Returns 1 when |m| was answered. */
 static int refuse_tunnel(aq_link *l, const aq_ctl *m, const aq_link *to) {
   uint64_t error = aq_relay_asked(l->ep, l, to);
@@ -102,7 +107,8 @@ static void coordinate(aq_link *l, const aq_ctl *m) {
   fill_peer(&from, l);
   if (m->type == AQ_CTL_REQUEST) {
     aq_link *t = aq_link_get(ep, aq_coord_lookup(ep->coord, &m->peer));
-    if (t != NULL && t->c != NULL && !aq_conn_is_closed(t->c)) {
+    if (t != NULL && t->c != NULL && !aq_conn_is_closed(t->c) &&
+        coordinates_for(t)) {
       if (m->plan == AQ_PLAN_RELAY && refuse_tunnel(l, m, t)) {
         return;
       }
@@ -178,11 +184,6 @@ static void registered(aq_link *l, const aq_ctl *m) {
     (void)aq_link_observed(l, &m->observed, l->obs_seen);
   }
   aq_boot_registered(ep, l->boot, m);
-}
-
-/* We vouch for where a peer is, so it must be connected itself. */
-static int coordinates_for(const aq_link *l) {
-  return l->ep->coord != NULL && !aq_tunnel_is_socket(l->socket);
 }
 
 static void message(aq_link *l, const aq_ctl *m) {

@@ -113,7 +113,7 @@ void aq_relay_datagram(aq_endpoint *ep, const aq_datagram *d,
   int from = is_from(l[1], d);
   const aq_link *to = l[!from];
   if ((!from && !is_from(l[0], d)) || to == NULL || to->c == NULL ||
-      to->doomed) {
+      to->doomed || aq_tunnel_is_socket(to->socket)) {
     ep->stats.relay_dropped++;
     return;
   }

@@ -172,7 +172,7 @@ int aq_repair_move(aq_session *s, const aq_trav_action *a) {
   aq_link *l = aq_link_get(ep, s->conn);
   const aq_local_socket *sock = aq_ep_socket(ep, a->socket);
   if (l == NULL || sock == NULL || l->repair.session != s->id ||
-      !is_watched(l)) {
+      l->boot != NULL || !is_watched(l)) {
     return AQ_ERR_CLOSED;
   }
   int rv = aq_conn_migrate(l->c, ep->now, sock->index, &sock->bound, &a->addr);

@@ -188,7 +188,8 @@ void aq_tunnel_lost(aq_endpoint *ep, const aq_link *via) {
 int aq_tunnel_send(aq_endpoint *ep, aq_transmit *t, uint8_t *buf) {
   aq_tunnel *tun = aq_tunnel_get(ep, t->socket);
   const aq_link *l = tun != NULL ? aq_link_get(ep, tun->via) : NULL;
-  if (l == NULL || l->c == NULL || l->doomed) {
+  if (l == NULL || l->c == NULL || l->doomed ||
+      aq_tunnel_is_socket(l->socket)) {
     return 0;
   }
   tun->relay = l->remote;
