@@ -349,6 +349,35 @@ static void no_coordinator_moves_another(void **state) {
   world_del(w);
 }
 
+/* The relay offers itself to both ends of a direct connection that lives: then
+ * it would go on as long as the relay likes. */
+static void a_live_path_stays_direct(void **state) {
+  (void)state;
+  world *w = stage(1);
+  is_blocked = 0;
+  world_dial(w, A, B, 1);
+  world_run(w, AQ_S);
+  flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+  flow_run(w, f, 2, AQ_S, 1000);
+  aq_ctl m = {.type = AQ_CTL_OFFER, .plan = AQ_PLAN_RELAY, .expiry_ms = 9000};
+  memset(m.session, 7, sizeof(m.session));
+  assert_int_equal(aq_relay_open(w->node[C]->ep->relay, w->now, m.session,
+                                 world_link(w, C, A)->id,
+                                 world_link(w, C, B)->id),
+                   0);
+  for (int i = A; i <= B; i++) {
+    m.peer = w->node[i == A ? B : A]->id;
+    m.observed = w->node[i]->bound;
+    say(w, i, &m);
+  }
+  flow_run(w, f, 2, AQ_S, 1000);
+  assert_false(info_of(w, A, B).relayed || info_of(w, B, A).relayed);
+  assert_int_equal(world_stats(w, A).offers_refused, 1);
+  assert_int_equal(w->node[A]->ep->ntunnel, 0);
+  flow_settles(w, f, 2, AQ_S);
+  world_del(w);
+}
+
 /* A is registered with D, and moves that connection into a tunnel that D is an
  * end of: D vouches for no address that exists in itself alone, and relays
  * nothing to it. */
@@ -600,6 +629,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(another_key_is_refused),
       cmocka_unit_test(nobody_is_relayed_unasked),
       cmocka_unit_test(no_coordinator_moves_another),
+      cmocka_unit_test(a_live_path_stays_direct),
       cmocka_unit_test(who_hides_is_not_coordinated),
       cmocka_unit_test(the_target_decides),
       cmocka_unit_test(two_at_once),

@@ -730,9 +730,23 @@ static int has_link(const aq_contact *k) {
 }
 
 /* Whoever coordinates is not reached through others: neither a coordinator of
- * ours, nor a peer that we are one of, over a relay. */
+ * ours, nor a peer that we are one of, over a relay. And a relay's word is not
+ * enough to leave a direct path for it. */
 static int may_move(const aq_link *l, uint64_t plan) {
-  return l->boot == NULL && !(plan == AQ_PLAN_RELAY && l->is_registrant);
+  int stays = l->is_registrant || (l->client && !l->repair.suspected &&
+                                   !aq_tunnel_is_socket(l->socket));
+  return l->boot == NULL && !(plan == AQ_PLAN_RELAY && stays);
+}
+
+/* An offer of |plan| is about the connection |l|. Returns 0, or why not. */
+static int moving(aq_link *l, uint64_t plan) {
+  if (!aq_repair_wanted(l)) {
+    return AQ_ERR_OVERLOADED;
+  }
+  if (l->client && !l->repair.suspected) {
+    aq_link_ping(l); /* is it so? */
+  }
+  return may_move(l, plan) ? 0 : AQ_ERR_NOT_ALLOWED;
 }
 
 void aq_session_offer(aq_link *l, const aq_ctl *m) {
@@ -764,10 +778,11 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
   }
   k = aq_contact_make(ep, &m->peer);
   aq_session *s = k != NULL ? k->session : NULL;
-  if (moves && !may_move(k->exposed, m->plan)) {
-    refuse(l, m, AQ_ERR_NOT_ALLOWED);
-  } else if (k == NULL || (moves && !aq_repair_wanted(k->exposed))) {
-    refuse(l, m, AQ_ERR_OVERLOADED);
+  int error = k == NULL ? AQ_ERR_OVERLOADED
+              : moves   ? moving(k->exposed, m->plan)
+                        : 0;
+  if (error != 0) {
+    refuse(l, m, error);
   } else if (s != NULL && !s->over) {
     aq_trav_handle_offer(s->trav, ep->now, m, l->id);
     rehash(s);
