@@ -227,6 +227,7 @@ describe("the reader of records", function()
       ["hello\nworld\n"] = "FORMAT",
       ['{"antquic_record":"x"}\n'] = "FORMAT",
       ['{"antquic_record":2}\n'] = "UNSUPPORTED",
+      ['{"antquic_record":1e300}\n'] = "UNSUPPORTED",
     }) do
       local r, message, got = reader.parse(text)
       assert.is_nil(r)

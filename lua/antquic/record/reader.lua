@@ -46,7 +46,7 @@ local function check_header(header)
     return nil, "not a record of antquic", "FORMAT"
   elseif version > reader.VERSION then
     return nil,
-      ("written in format %d, this reads up to %d: a newer antquic can"):format(
+      ("written in format %.0f, this reads up to %d: a newer antquic can"):format(
         version,
         reader.VERSION
       ),
