@@ -431,6 +431,38 @@ static void who_hides_is_not_coordinated(void **state) {
   world_del(w);
 }
 
+/* Whoever is at the other end of one tunnel takes nothing away from others. */
+static void each_tunnel_has_its_bounds(void **state) {
+  (void)state;
+  world *w = stage(1);
+  aq_limits *l = &w->node[B]->ep->limits;
+  const aq_addr a = util_addr("[100::102:304:506:708]:1"),
+                b = util_addr("[100::102:304:506:709]:1");
+  for (int i = 0; i < AQ_LIMIT_TUNNEL; i++) {
+    assert_int_equal(aq_limits_admit(l, &a, 0, 1024), AQ_ADMIT_YES);
+    aq_limits_open(l, &a);
+  }
+  assert_int_equal(aq_limits_admit(l, &a, 1, 1024), AQ_ADMIT_PREFIX);
+  assert_int_equal(aq_limits_admit(l, &b, 0, 1024), AQ_ADMIT_YES);
+  for (int i = 0; i < AQ_LIMIT_RESET_PER_IP; i++) {
+    assert_true(aq_limits_reset(l, w->now, &a));
+    assert_true(aq_limits_version(l, w->now, &a));
+  }
+  assert_false(aq_limits_reset(l, w->now, &a));
+  assert_false(aq_limits_version(l, w->now, &a));
+  assert_true(aq_limits_reset(l, w->now, &b));
+  assert_true(aq_limits_version(l, w->now, &b));
+  for (int i = 0; i < AQ_LIMIT_TUNNEL; i++) {
+    aq_limits_done(l, &a);
+  }
+  assert_int_equal(aq_limits_admit(l, &a, 0, 1024), AQ_ADMIT_YES);
+  /* It is what a tunnel's packets come from. */
+  over_relay(w, B, AQ_NEVER);
+  assert_int_equal(
+      memcmp(&world_link(w, B, A)->remote.ip, a.ip, sizeof(a.ip) / 2), 0);
+  world_del(w);
+}
+
 /* B says no. */
 static void the_target_decides(void **state) {
   (void)state;
@@ -631,6 +663,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(no_coordinator_moves_another),
       cmocka_unit_test(a_live_path_stays_direct),
       cmocka_unit_test(who_hides_is_not_coordinated),
+      cmocka_unit_test(each_tunnel_has_its_bounds),
       cmocka_unit_test(the_target_decides),
       cmocka_unit_test(two_at_once),
       cmocka_unit_test(more_than_the_rate),

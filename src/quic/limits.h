@@ -19,6 +19,8 @@
  * asked for, above the second nothing is accepted. */
 #define AQ_LIMIT_PREFIX_UNPROVEN 32
 #define AQ_LIMIT_PREFIX 512
+/* ... and over one tunnel, at whose other end is one peer. */
+#define AQ_LIMIT_TUNNEL 8
 /* RFC 9000 21.11: answers without state, per second. */
 #define AQ_LIMIT_RESET_PER_IP 10
 #define AQ_LIMIT_RESET_ALL 100
