@@ -157,6 +157,41 @@ static void test_unreachable(void **state) {
   conn_pair_free(&p);
 }
 
+/* ---- what goes out again ------------------------------------------------ */
+
+/* A client that sends its two Initials and is not heard of again may be
+ * somebody else: three times what it sent is all that it is answered with. */
+static void test_copies_do_not_amplify(void **state) {
+  conn_pair p;
+  (void)state;
+  conn_pair_init(&p, NULL);
+  p.initial_rtt = 20 * AQ_MS;
+  p.pass_to[SERVER] = 3;
+  p.drop_to[CLIENT] = 1000;
+  assert_int_equal(conn_pair_dial(&p), 0);
+  conn_pair_run(&p, 5 * AQ_S, NULL);
+  uint64_t copies = aq_conn_take_repeated(p.side[SERVER].conn);
+  assert_true(copies > 0);
+  assert_in_range(p.side[SERVER].bytes, 2 * 1200, 3 * 2 * 1200);
+  conn_pair_free(&p);
+}
+
+/* Each lost once, and nobody waits for a probe time-out. */
+static void test_a_lost_flight_comes_again(void **state) {
+  for (int to = 0; to < 2; to++) {
+    conn_pair p;
+    (void)state;
+    conn_pair_init(&p, NULL);
+    p.initial_rtt = AQ_S; /* so the first time-out would be after 3 s */
+    p.drop_to[to] = 2;
+    aq_tstamp start = p.now;
+    assert_int_equal(conn_pair_dial(&p), 0);
+    assert_true(conn_pair_run(&p, 10 * AQ_S, conn_pair_both_confirmed));
+    assert_true(p.now - start < AQ_S);
+    conn_pair_free(&p);
+  }
+}
+
 /* ---- bulk data ---------------------------------------------------------- */
 
 typedef struct bulk {
@@ -320,6 +355,8 @@ int main(void) {
       cmocka_unit_test(test_not_allowed),
       cmocka_unit_test(test_alpn_mismatch),
       cmocka_unit_test(test_unreachable),
+      cmocka_unit_test(test_copies_do_not_amplify),
+      cmocka_unit_test(test_a_lost_flight_comes_again),
       cmocka_unit_test(test_bulk),
       cmocka_unit_test(test_bulk_bad_link),
       cmocka_unit_test(test_back_pressure),

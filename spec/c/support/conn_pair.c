@@ -76,6 +76,7 @@ int conn_pair_dial(conn_pair *p) {
                       .local = s->bound,
                       .remote = p->side[PAIR_SERVER].addr,
                       .expect = p->expect,
+                      .initial_rtt = p->initial_rtt,
                       .handshake_timeout = p->handshake_timeout};
   int err = aq_conn_new_client(&s->conn, &s->shared, p->now, &q);
   if (err == 0) {
@@ -189,7 +190,11 @@ static void accept_first(conn_pair *p, const pair_packet *k) {
   if (ngtcp2_accept(&hd, k->data, k->len) != 0) {
     return;
   }
-  aq_conn_params q = {.id = 1, .local = s->bound, .remote = k->src, .hd = &hd};
+  aq_conn_params q = {.id = 1,
+                      .local = s->bound,
+                      .remote = k->src,
+                      .initial_rtt = p->initial_rtt,
+                      .hd = &hd};
   if (aq_conn_new_server(&s->conn, &s->shared, p->now, &q) != 0) {
     s->conn = NULL;
   }

@@ -55,11 +55,12 @@ struct conn_pair {
   aq_env env;
   const aq_peer_id *expect;
   aq_duration handshake_timeout;
-  size_t mtu;     /* larger UDP payloads are lost; 0: none is */
-  int replay;     /* deliver every packet twice more, later */
-  int cut;        /* lose everything */
-  int drop_to[2]; /* lose the next n to that side */
-  int pass_to[2]; /* not 0: after n - 1 more to that side lose all */
+  aq_duration initial_rtt; /* not 0: the handshake is expected, on both sides */
+  size_t mtu;              /* larger UDP payloads are lost; 0: none is */
+  int replay;              /* deliver every packet twice more, later */
+  int cut;                 /* lose everything */
+  int drop_to[2];          /* lose the next n to that side */
+  int pass_to[2];          /* not 0: after n - 1 more to that side lose all */
   /* called once per turn, may be NULL */
   void (*app)(conn_pair *p, void *user);
   void *user;
