@@ -101,7 +101,12 @@ return function(check, need)
           end
         end
       end
+      local began = lab.agent:now()
       lab.agent:all(jobs)
+      local took = lab.agent:now() - began
+      if took > 1 then -- which is no time of the peers'
+        print(("  the lab needed %.2f s to %s %s"):format(took, kind, who))
+      end
     end
   end
 
