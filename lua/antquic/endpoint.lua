@@ -139,7 +139,7 @@ function methods:_choose(p, which, peer, arg)
 end
 
 function methods:_policy_failed(p, which, text)
-  policy.report(self, p.name or "(unnamed)", which, text)
+  policy.report(self, p, which, text)
 end
 
 function methods:_apply_policy()

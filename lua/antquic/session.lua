@@ -133,6 +133,15 @@ function session.step_ended(self, time, error, text)
   end
 end
 
+-- Why the core takes no such step now.
+local function not_now(self, name)
+  if name == "punch" then
+    return "session:punch: nothing is agreed on: s:coordinate comes first, and again after "
+      .. "fresh, predict, birthday and relay"
+  end
+  return ("session:%s: it can't be taken in phase %s"):format(name, tostring(self.phase))
+end
+
 -- Starts a step, asked for |what|, and waits for its end: the step_done event, or
 -- a failure.
 local function step(self, name, what, verb, a, b, c)
@@ -149,7 +158,7 @@ local function step(self, name, what, verb, a, b, c)
   local now = ep._sched.now()
   local ok, message, code = core[verb](core, self.id, a, b, c)
   if not ok then
-    return nil, message, code
+    return nil, code == "INVAL" and not_now(self, name) or message, code
   end
   self._running = { step = name, time = now }
   emit(self, "step_started", { time = now, step = name, what = what })
@@ -653,6 +662,9 @@ local TOO_LONG = ("the strategy took more than %d instructions without waiting")
 )
 
 local function strategy(self, connect)
+  while self._running and not self._over do -- of a strategy that failed beside it
+    self._step:wait()
+  end
   limit.between(coroutine.running(), limit.STRATEGY, function()
     return self._waits
   end, TOO_LONG)
@@ -671,6 +683,9 @@ local function strategy(self, connect)
   -- return false, code   or   return nil, message, code
   if code == nil and type(why) == "string" and rawget(errors, why) then
     why, code = nil, why
+  end
+  if not why and not code then
+    why = "the strategy gave up and said no reason"
   end
   give_up(self, why, code)
 end

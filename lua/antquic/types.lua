@@ -102,6 +102,7 @@
 ---@field duration? number
 ---@field policy? string policy_error
 ---@field choice? string policy_error
+---@field source? string policy_error: where that function is written, file:line
 ---@field where? string handler_error
 ---@field step? "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay" step_started, step_ended
 ---@field what? table step_started: what was asked

@@ -202,3 +202,83 @@ describe("the budget of guesses", function()
     end)
   end
 end)
+
+describe("what somebody who writes a policy gets wrong", function()
+  -- By mistake: the strategy, a word of the event's text or of the failure's message.
+  local MISTAKES = {
+    {
+      "a step that is none",
+      function(s)
+        return s:punsh({})
+      end,
+      event = "method 'punsh'",
+    },
+    {
+      "an option that is none",
+      function(s)
+        s:coordinate()
+        return s:punch({ round = 3 })
+      end,
+      event = "unknown option 'round' %(known: .*rounds",
+    },
+    {
+      "a step too early",
+      function(s)
+        return s:punch({ rounds = 3 })
+      end,
+      message = "s:coordinate comes first",
+    },
+    {
+      "no reason",
+      function(s)
+        s:coordinate()
+      end,
+      message = "gave up and said no reason",
+    },
+    {
+      "a success that is none",
+      function()
+        return true
+      end,
+      event = "claims success but there is no connection",
+      message = "claims success but there is no connection",
+    },
+    {
+      "two steps at once",
+      function(s)
+        antquic.spawn(function()
+          s:coordinate()
+        end)
+        antquic.sleep(0)
+        return s:coordinate()
+      end,
+      event = "one step at a time; 'coordinate' runs",
+    },
+  }
+
+  for _, case in ipairs(MISTAKES) do
+    it("is told: " .. case[1], function()
+      local sim <close> = antquic.sim({ delay = 0.02 })
+      local wrong = { name = "wrong", connect = case[2] }
+      local alice, bob = couple(sim, antquic.policy.extend(antquic.policy.balanced, wrong))
+      sim:run(function()
+        local errors = alice.ep:subscribe({ "policy_error" })
+        sim:ready()
+        local conn, message = alice.ep:connect(bob.id, { timeout = 5 })
+        if case.message then
+          assert.matches(case.message, message)
+        else
+          assert.is_truthy(conn, message) -- the default decides
+        end
+        local ev = errors:next(0)
+        if case.event then
+          assert.matches(case.event, ev.text)
+          assert.equal("wrong", ev.policy)
+          assert.matches("policy_spec%.lua:%d+$", ev.source)
+        else
+          assert.is_nil(ev)
+        end
+      end)
+    end)
+  end
+end)

@@ -152,19 +152,28 @@ function policy.extend(base, changes)
   return out
 end
 
-local function report(ep, name, which, text)
+-- Where a function is written; a call in a tail ("return s:dial(...)") leaves no
+-- other trace of its line.
+local function place(fn)
+  local info = fn and debug.getinfo(fn, "S")
+  return info and ("%s:%d"):format(info.short_src, info.linedefined)
+end
+
+local function report(ep, p, which, text)
   text = compat.text(text)
+  local name, source = p.name or "(unnamed)", place(p[which])
   local taken = ep._hub:emit({
     kind = "policy_error",
     time = ep._sched.now(),
     policy = name,
     choice = which,
+    source = source,
     text = text:match("^[^\n]*"),
     traceback = text,
   })
   ep._policy_errors = ep._policy_errors + 1
   if not taken then
-    ep._sched.on_error(("policy %s, %s: %s"):format(name, which, text))
+    ep._sched.on_error(("policy %s, %s (%s): %s"):format(name, which, source or "?", text))
   end
 end
 policy.report = report
@@ -212,7 +221,7 @@ function policy.choose(ep, p, which, view, arg)
   if fn and fn ~= fallback then
     local result, wrong, extra = call_choice(fn, CHOICES[which], view, copy(arg, 2))
     if wrong then
-      report(ep, p.name or "(unnamed)", which, wrong)
+      report(ep, p, which, wrong)
     elseif result ~= nil then
       return result, extra
     end
