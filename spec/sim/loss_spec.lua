@@ -14,6 +14,7 @@ local function attempt(case)
     b = b,
     seed = seed,
     timeout = 20 + 10 * rung,
+    link = side == "all" and link or nil, -- the coordinators' as well
     link_a = link,
     link_b = side ~= "a" and link or nil,
   })
@@ -65,6 +66,7 @@ describe("a link that loses in bursts", function()
       { "adm_apdf", "sym_eif", 5, 1 },
       { "adm_apdf", "none", 5, 3 },
       { "adm_apdf", "sym_eif", 6, 1 },
+      { "adm_apdf", "none", 6, 10, "all" },
     })
   end)
 

@@ -164,7 +164,11 @@ static void look(aq_trav *t) {
     }
   }
   h->tries++;
-  t->timer[AQ_TRAV_TIMER_LOOK] = aq_time_add(t->now, AQ_HARD_LOOK_GAP);
+  /* The answer to the last one may be far away. */
+  aq_duration gap = h->tries < AQ_HARD_LOOK_TRIES
+                        ? AQ_HARD_LOOK_GAP
+                        : aq_time_max(AQ_HARD_LOOK_GAP, t->rtt);
+  t->timer[AQ_TRAV_TIMER_LOOK] = aq_time_add(t->now, gap);
 }
 
 void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
