@@ -156,10 +156,10 @@ end
 
 --- The bootstrap nodes: address, connected, can_coordinate, peer_id, rtt,
 --- last_seen, coordination_count, failures, observed (our address as it saw
---- it), conn.
+--- it), conn; error and text, why it isn't reached, where that is known.
 ---@return table[]
 function methods:bootstrap_nodes()
-  return present.nodes(self._core:bootstrap_list() or {})
+  return present.nodes(self._core:bootstrap_list() or {}, self._lost)
 end
 
 --- Adds a bootstrap node: "addr:port" or "peerid@addr:port".
@@ -197,6 +197,7 @@ function methods:remove_bootstrap_node(node)
   if not ok then
     return nil, ("bootstrap node %s: %s"):format(read.addr, message), code
   end
+  self._lost[read.addr] = nil
   self._rearm(self._handle)
   return true
 end

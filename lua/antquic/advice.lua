@@ -6,7 +6,7 @@
 --   steps             { step, error, address, sent, received, heard, unusable, refused, limit }
 --   pairs             { remote, sent, received, refused, limit, dialed, error }
 --   remote            the peer's candidates { address, source, verified }
---   nodes             { address, connected, can_coordinate, last_seen, failures }
+--   nodes             { address, connected, can_coordinate, last_seen, failures, error }
 --   sockets           local addresses
 --   same_nat          both have one public address
 --   retry_after       seconds until a budget that was used up is full again
@@ -167,6 +167,23 @@ local RULES = {
       if f.error == "NO_BOOTSTRAP_NODES" and f.nodes and #f.nodes == 0 then
         return "No coordinator is configured, so nobody can introduce the two: give "
           .. "bootstrap_nodes, or an address of the peer."
+      end
+    end,
+  },
+  {
+    "coordinator_key",
+    last = true,
+    function(f)
+      if not no_node(f, connected) then
+        return
+      end
+      for _, node in ipairs(f.nodes) do
+        if node.error == "WRONG_KEY" then
+          return (
+            "At %s is another coordinator than the one that is asked for: it has a new key, or "
+            .. "the PEERID before its address is not the right one."
+          ):format(node.address)
+        end
       end
     end,
   },

@@ -87,6 +87,7 @@ function endpoint.new(given, where)
     _attempts = {}, -- the last one of each peer
     _attempt_order = {},
     _accepted = task.queue(ACCEPT_QUEUE),
+    _lost = {}, -- of bootstrap nodes: why, by address
   }, Endpoint)
   self._hub = events.hub(self)
   if core_options.second_port then

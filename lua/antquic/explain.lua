@@ -252,7 +252,7 @@ function explain.remember(s, worked)
     mine = info and info.local_profile,
     theirs = info and info.remote_profile,
     sockets = not worked and ep:local_addresses() or nil,
-    nodes = not worked and present.nodes(core:bootstrap_list() or {}) or nil,
+    nodes = not worked and present.nodes(core:bootstrap_list() or {}, ep._lost) or nil,
   }
 end
 

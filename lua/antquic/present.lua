@@ -34,10 +34,15 @@ end
 
 --- Bootstrap nodes.
 ---@param list table[]
+---@param lost table<string, { error: string, text: string }>? why those that aren't reached aren't
 ---@return table[]
-function present.nodes(list)
+function present.nodes(list, lost)
   for _, node in ipairs(list) do
     node.address, node.addr = node.addr, nil
+    local why = not node.connected and lost and lost[node.address]
+    if why then
+      node.error, node.text = why.error, why.text
+    end
     node.peer_id, node.peer = node.peer and peer_id.intern(node.peer), nil
   end
   return list

@@ -137,6 +137,15 @@ function on.path_changed(ep, ev)
   end
 end
 
+-- Why a bootstrap node isn't reached: the core tells it once.
+function on.bootstrap_lost(ep, ev)
+  ep._lost[ev.addr] = { error = ev.error, text = ev.text }
+end
+
+function on.bootstrap_connected(ep, ev)
+  ep._lost[ev.addr] = nil
+end
+
 function on.step_done(ep, ev)
   local s = ep._sessions[ev.session]
   if s then

@@ -9,6 +9,7 @@ local NO_RELAY = { { address = "198.18.0.1:9000", connected = true, can_relay = 
 local NONE_UP = { { address = "198.18.0.1:9000", connected = false, can_relay = false } }
 local RELAY = { { address = "198.18.0.1:9000", connected = true, can_relay = true } }
 local DOWN = { { address = "198.18.0.1:9000", connected = false, failures = 3 } }
+local OTHER = { { address = "198.18.0.1:9000", connected = false, error = "WRONG_KEY" } }
 local FALLEN = { { address = "198.18.0.1:9000", connected = false, last_seen = 7 } }
 
 local function step(name, code, more)
@@ -61,6 +62,11 @@ local CASES = {
     yes = { { error = "NO_BOOTSTRAP_NODES", nodes = {} } },
     no = { { error = "NO_BOOTSTRAP_NODES", nodes = DOWN }, { error = "UNREACHABLE", nodes = {} } },
     text = "bootstrap_nodes",
+  },
+  coordinator_key = {
+    yes = { { error = "NO_BOOTSTRAP_NODES", nodes = OTHER } },
+    no = { { error = "NO_BOOTSTRAP_NODES", nodes = DOWN }, { error = "TIMEOUT", nodes = UP } },
+    text = "At 198.18.0.1:9000 is another coordinator",
   },
   udp_blocked = {
     yes = { { error = "NO_BOOTSTRAP_NODES", nodes = DOWN }, { error = "TIMEOUT", nodes = DOWN } },
@@ -299,10 +305,14 @@ local function said(facts, code)
 end
 
 describe("advice", function()
-  it("has a case here for each rule", function()
+  it("has a case here for each rule, and a word in the API", function()
+    local file = assert(io.open("docs/api.md"))
+    local told = file:read("a"):match("The codes of `advice` are (.-)\n\n")
+    file:close()
     local codes = {}
     for _, code in ipairs(advice.codes()) do
       assert.is_nil(codes[code], code)
+      assert.is_truthy(told:find("`" .. code .. "`", 1, true), code)
       codes[code] = true
       assert.is_truthy(CASES[code], code)
     end

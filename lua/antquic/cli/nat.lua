@@ -112,8 +112,9 @@ end
 
 --- The profile, a line each.
 ---@param p antquic.NatProfile
+---@param relays boolean? whether a coordinator does
 ---@return string[]
-function nat.lines(p)
+function nat.lines(p, relays)
   local out = {
     "NAT:",
     "  mapping    " .. (p.mapping == "none" and "none: no NAT" or words(p.mapping)),
@@ -126,7 +127,9 @@ function nat.lines(p)
   }
   local ways = nat.ways(p)
   for _, kind in ipairs(nat.KINDS) do
-    out[#out + 1] = ("  %-48s %s"):format(KIND_TEXT[kind], WAY_TEXT[ways[kind]])
+    local way = ways[kind]
+    way = way == "no" and relays and "over a relay" or WAY_TEXT[way]
+    out[#out + 1] = ("  %-48s %s"):format(KIND_TEXT[kind], way)
   end
   return out
 end

@@ -32,19 +32,14 @@ end
 local function wait(ep, timeout)
   local deadline = antquic.now() + timeout
   local sub = ep:subscribe({ "bootstrap_connected", "bootstrap_lost", "address_observed" })
-  local why = {}
   while not all(ep:bootstrap_nodes(), "connected") and antquic.now() < deadline do
-    local ev = sub:next(deadline - antquic.now())
-    if ev and ev.kind == "bootstrap_lost" then
-      why[ev.address] = ev.text
-    end
+    sub:next(deadline - antquic.now())
   end
   deadline = math.min(deadline, antquic.now() + SETTLE)
   while not all(ep:bootstrap_nodes(), "observed") and antquic.now() < deadline do
     sub:next(deadline - antquic.now())
   end
   sub:close()
-  return why
 end
 
 -- Waits for the end of the first run of measurements.
@@ -115,7 +110,7 @@ end
 
 local function node_line(node)
   if not node.connected then
-    return ("  %-24s not reached: %s"):format(node.address, node.error or "no answer yet")
+    return ("  %-24s not reached: %s"):format(node.address, node.text or "no answer yet")
   end
   return ("  %-24s rtt %.1f ms, %s%s, sees you as %s"):format(
     node.address,
@@ -154,7 +149,7 @@ return {
     if not ep then
       return common.fail(given, message, code)
     end
-    local why = wait(ep, timeout)
+    wait(ep, timeout)
     local profile = wait_profile(ep, any_connected(ep), given.lifetime)
     local nodes, candidates, locals = ep:bootstrap_nodes(), ep:discover_candidates() or {}, {}
     for _, candidate in ipairs(candidates) do
@@ -163,10 +158,11 @@ return {
       end
     end
     local found = judge(nodes, locals)
-    local reached = 0
+    local reached, relays, other = 0, false, false
     for _, node in ipairs(nodes) do
       reached = reached + (node.connected and 1 or 0)
-      node.error = not node.connected and why[node.address] or nil
+      relays = relays or node.can_relay
+      other = other or node.error == "WRONG_KEY"
       node.conn = nil
       node.peer_id = node.peer_id and node.peer_id:hex()
     end
@@ -194,7 +190,7 @@ return {
       for _, candidate in ipairs(candidates) do
         print(("  %-24s %s"):format(candidate.address, candidate.source))
       end
-      for _, line in ipairs(nat.lines(profile)) do
+      for _, line in ipairs(nat.lines(profile, relays)) do
         print(line)
       end
       if profile.mapping == "unknown" then
@@ -204,7 +200,8 @@ return {
     ep:shutdown(1)
     if reached == 0 then
       if not given.json then
-        io.stderr:write("antquic: no coordinator was reached: is UDP blocked?\n")
+        local hint = other and "another one is there" or "is UDP blocked?"
+        io.stderr:write("antquic: no coordinator was reached: ", hint, "\n")
       end
       return require("antquic.cli").UNREACHED
     end

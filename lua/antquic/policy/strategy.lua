@@ -42,14 +42,22 @@ local DEFAULT = {
 
 -- Why no coordinator could be asked, for the message.
 local function unreached(s)
-  local tried = {}
+  local tried, wrong = {}, false
   for i, node in ipairs(s.endpoint:bootstrap_nodes()) do
-    tried[i] = ("%s (%d failures)"):format(node.address, node.failures)
+    tried[i] = ("%s (%d failures%s)"):format(
+      node.address,
+      node.failures,
+      node.text and ": " .. node.text or ""
+    )
+    wrong = wrong or node.error == "WRONG_KEY"
   end
   if #tried == 0 then
     return "the endpoint has no bootstrap nodes"
   end
-  return ("no bootstrap node answered: %s; is UDP blocked?"):format(table.concat(tried, ", "))
+  return ("no bootstrap node answered: %s%s"):format(
+    table.concat(tried, ", "),
+    wrong and "" or "; is UDP blocked?"
+  )
 end
 
 -- Those whose plan came to nothing come last: the next attempt hears another.
