@@ -68,6 +68,23 @@ describe("the command's parts", function()
     assert.equal("12 B", output.size(12))
   end)
 
+  it("call a relay a way where a coordinator is one", function()
+    local nat = require("antquic.cli.nat")
+    local random = {
+      mapping = "address_and_port_dependent",
+      filtering = "address_and_port_dependent",
+      allocation = "random",
+      external = { "198.18.0.2" },
+    }
+    local function said(relays)
+      return table.concat(nat.lines(random, relays), "\n")
+    end
+    assert.matches("ports at random +over a relay$", said(true))
+    assert.matches("ports at random +not at all, without a relay$", said(false))
+    random.filtering = "endpoint_independent"
+    assert.is_nil(said(true):find("relay", 1, true))
+  end)
+
   it("take no file name that leads out of the folder", function()
     local hash = ("ab"):rep(32)
     local head = assert(files.header("file 12 " .. hash .. " a name.txt"))
@@ -260,6 +277,39 @@ END
     ]])
     assert.matches("No space left on device.-full 1", text)
     assert.matches('json 0\n{"pairs": %[\n  {.-"a":"none".-}\n%]}\n', text)
+  end)
+
+  it("says that a record or a pipe's output doesn't fit; an interrupt ends a record", function()
+    local text = shell([[
+      antquic listen --bind 127.0.0.1:9817 --key l --echo --record r >log &
+      while ! grep -q listening log; do sleep 0.05; done
+      echo hi | antquic connect 127.0.0.1:9817 --bind 127.0.0.1:0 --key c --record /dev/full
+      echo "record $?"
+      echo hi | antquic connect 127.0.0.1:9817 --bind 127.0.0.1:0 --key c >/dev/full
+      echo "output $?"
+      pid=$(cat /proc/$!/task/$!/children); kill -INT ${pid:-$!}
+      wait $!; echo "listen $?"
+      tail -n 1 r
+    ]])
+    assert.matches("\nhi\nantquic: /dev/full: the record: No space.-record 1\n", text)
+    assert.matches("cannot write to standard output: No space.-output 1\n", text)
+    assert.matches('listen 130\n{"e":"end".-}\n$', text)
+  end)
+
+  it("says that another coordinator is there", function()
+    local text = shell([[
+      antquic coordinator --bind 127.0.0.1:9818 --key k >log &
+      while ! grep -q listening log; do sleep 0.05; done
+      other=$(antquic id --key other)
+      antquic ping --bind 127.0.0.1:0 --key c --bootstrap $other@127.0.0.1:9818 \
+        $(antquic id --key l); echo "ping $?"
+      antquic netcheck --bind 127.0.0.1:0 --key c --bootstrap $other@127.0.0.1:9818
+    ]])
+    assert.matches("answered: 127.0.0.1:9818 %(1 failures: the peer proved another key", text)
+    assert.is_nil(text:find("UDP", 1, true))
+    assert.matches("ping 3\n", text)
+    assert.matches("127.0.0.1:9818 *not reached: the peer proved another key", text)
+    assert.matches("no coordinator was reached: another one is there", text)
   end)
 
   it("says who couldn't be reached", function()

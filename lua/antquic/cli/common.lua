@@ -166,6 +166,7 @@ function common.endpoint(given, extra)
       ep:close()
       return nil, message, code
     end
+    given.recorder = recorder
   end
   return ep
 end
@@ -240,7 +241,11 @@ local function pump_out(stream)
       end
       return true
     end
-    io.stdout:write(data)
+    local written, why = io.stdout:write(data)
+    if not written then
+      stream:stop(0)
+      return nil, "cannot write to standard output: " .. tostring(why), "INVAL"
+    end
   end
 end
 

@@ -76,6 +76,20 @@ local function trace(err)
   return debug.traceback(tostring(err), 2)
 end
 
+-- The status, once the record has its end: also after an interrupt, and a full
+-- disk is told.
+local function written(given, status)
+  if not given.recorder then
+    return status
+  end
+  local ok, why = given.recorder:close()
+  if ok then
+    return status
+  end
+  complain(("%s: %s"):format(given.record, why))
+  return status == cli.DONE and cli.FAILED or status
+end
+
 --- Runs the command line. Returns the exit status.
 ---@param argv string[]
 ---@return integer
@@ -111,12 +125,14 @@ function cli.main(argv)
     status = antquic.run(chosen.run, given)
   end, trace)
   if ok then
-    return status or cli.DONE
+    status = status or cli.DONE
   elseif is_interrupt(err) then
-    return cli.INTERRUPTED
+    status = cli.INTERRUPTED
+  else
+    complain(tostring(err))
+    status = cli.FAILED
   end
-  complain(tostring(err))
-  return cli.FAILED
+  return written(given, status)
 end
 
 return cli

@@ -23,7 +23,10 @@ function output.save(path, text)
   local written, closed, late
   written, why = file:write(text)
   closed, late = file:close()
-  return written and closed and true or nil, why or late
+  if written and closed then
+    return true
+  end
+  return nil, path .. ": " .. tostring(why or late)
 end
 
 --- Is a descriptor a terminal?
