@@ -451,7 +451,7 @@ static void test_path_mtu(void **state) {
   } row[] = {{NULL, 0, 1452},
              {NULL, 1400, 1342},
              {NULL, 1300, 1200},
-             {tune_loopback, 0, 65000},
+             {tune_loopback, 0, AQ_CONN_MAX_UDP_PAYLOAD},
              {tune_loopback, 9000, 8952},
              {tune_loopback, 1300, 1200}};
   (void)state;

@@ -69,6 +69,25 @@ describe("a relay on loopback", function()
     assert.equal(1, b:statistics().upgrades_completed)
   end)
 
+  it("leaves the connection to its coordinator at work, however large its packets are", function()
+    local a, b = support.trio({
+      policy = antquic.policy.extend(antquic.policy.balanced, {
+        connect = function(s)
+          return s:relay({ upgrade_every = 1 })
+        end,
+      }),
+    })
+    support.eventually(function()
+      local conn = a:bootstrap_nodes()[1].conn
+      return (a._core:conn_info(conn).max_udp_payload or 0) > 60000
+    end)
+    local ab = assert(a:connect(b.peer_id, { timeout = 5 }))
+    assert.equal("relayed", ab:path().kind)
+    support.eventually(function()
+      return ab:path().kind == "direct"
+    end)
+  end)
+
   it("is not there where the coordinator doesn't relay", function()
     local c = support.endpoint({ role = "bootstrap", can_relay = false })
     local a, b

@@ -13,13 +13,13 @@
 /* Long enough that nobody guesses it (RFC 9000 section 7.2 wants 8). */
 #define FIRST_DCID_LEN 16
 #define MAX_UDP_PAYLOAD 1452
-#define MAX_UDP_PAYLOAD_LOOPBACK 65000
 #define ACTIVE_CID_LIMIT 8
 #define STREAM_WINDOW_MAX (8u << 20)
 
 static const uint16_t probes[] = {1406, 1342, 1444, 1452};
 /* No device is in the way: 4096 - 48, a jumbo frame, almost the most. */
-static const uint16_t probes_loopback[] = {1452, 4048, 8952, 65000};
+static const uint16_t probes_loopback[] = {1452, 4048, 8952,
+                                           AQ_CONN_MAX_UDP_PAYLOAD};
 
 /* ---- memory for ngtcp2 -------------------------------------------------- */
 
@@ -56,7 +56,7 @@ static void make_settings(aq_conn *c, ngtcp2_settings *s, aq_tstamp now,
   s->max_window = 0;
   s->max_stream_window = 0;
   if (aq_addr_classify(&p->remote) == AQ_ADDR_LOOPBACK) {
-    s->max_tx_udp_payload_size = MAX_UDP_PAYLOAD_LOOPBACK;
+    s->max_tx_udp_payload_size = AQ_CONN_MAX_UDP_PAYLOAD;
     s->pmtud_probes = probes_loopback;
     s->pmtud_probeslen = sizeof(probes_loopback) / sizeof(*probes_loopback);
   } else {

@@ -84,7 +84,10 @@ aq_conn_verdict aq_conn_handle_packet(aq_conn *c, aq_tstamp now,
                                       const uint8_t *data, size_t len);
 void aq_conn_handle_timeout(aq_conn *c, aq_tstamp now);
 aq_tstamp aq_conn_next_timeout(const aq_conn *c);
-/* 1: |t| and |buf| hold packets to send, 0: nothing now. */
+/* The largest packet, on loopback. */
+#define AQ_CONN_MAX_UDP_PAYLOAD 64900
+/* 1: |t| and |buf| hold packets to send, 0: nothing now. |cap|: at least
+ * AQ_CONN_MAX_UDP_PAYLOAD. */
 int aq_conn_poll_transmit(aq_conn *c, aq_tstamp now, aq_transmit *t,
                           uint8_t *buf, size_t cap);
 /* 1 when poll_transmit may have something to say. */

@@ -439,6 +439,8 @@ static int may_send(aq_link *l, const aq_transmit *t, uint32_t copies) {
 /* What connections have to say; those over a tunnel to their relay. */
 static int poll_links(aq_endpoint *ep, aq_transmit *t, uint8_t *buf,
                       size_t buflen) {
+  _Static_assert(AQ_TUNNEL_ROOM >= AQ_CONN_MAX_UDP_PAYLOAD,
+                 "every connection can write while there is a tunnel");
   size_t room = ep->ntunnel > 0 ? AQ_TUNNEL_ROOM : buflen;
   aq_list *node;
   while ((node = aq_list_pop_front(&ep->ready)) != NULL) {
