@@ -163,7 +163,13 @@ function store.open(path)
   end
   local text, unread
   if f then
-    text, unread = f:read(MAX_BYTES)
+    -- In a device or a pipe there is nowhere to go.
+    local is_file = f:seek("set", MAX_BYTES) == MAX_BYTES and f:seek("set") == 0
+    if is_file then
+      text, unread = f:read(MAX_BYTES)
+    else
+      unread = "it is no file" -- and must not be replaced by one
+    end
     f:close()
   end
   if unread then

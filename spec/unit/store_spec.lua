@@ -191,6 +191,15 @@ describe("the store", function()
     assert.equal("antquic-store 1\n", read(path))
   end)
 
+  it("a device is neither set aside nor replaced", function()
+    for _, device in ipairs({ "/dev/null", "/dev/full" }) do
+      -- Through a link, so that none is lost should this fail.
+      assert.is_truthy(os.execute(("ln -sf %s %s"):format(device, path)))
+      assert.same({ nil, path .. ": it is no file", "NETWORK" }, { store.open(path) })
+      assert.is_truthy(os.execute(("test -L %s -a ! -e %s.bad"):format(path, path)))
+    end
+  end)
+
   it("what can't be set aside or read is not overwritten", function()
     write(path, "my diary\n")
     assert.is_truthy(os.execute("mkdir " .. path .. ".bad"))
