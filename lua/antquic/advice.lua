@@ -14,6 +14,7 @@
 --                     "address_dependent", "address_and_port_dependent"; mapping "none": no NAT,
 --                     filtering "none": nothing ever came in), allocation ("preserving",
 --                     "sequential", "random", "block"), hairpin; "unknown" is as if missing
+--   relay_off         enable_relay_fallback is off
 --   timeout           seconds that the attempt had
 --
 -- SPDX-License-Identifier: MIT
@@ -243,8 +244,10 @@ local RULES = {
     "refused",
     last = true,
     function(f)
-      local code = failed_with(f, "REFUSED", "NOT_ALLOWED")
-      if code == "NOT_ALLOWED" then
+      local code, step = failed_with(f, "REFUSED", "NOT_ALLOWED")
+      if step and step.step == "relay" then
+        return -- that is not the peer's last word: relay_failed
+      elseif code == "NOT_ALLOWED" then
         return "The peer takes only keys that are on its allow-list: this endpoint's peer id must "
           .. "be added there (or the peer's here)."
       elseif code then
@@ -544,13 +547,26 @@ local REMARKS = {
       for i = #f.steps, 1, -1 do
         local step = f.steps[i]
         if step.step == "relay" and step.error then
-          local hint = step.error == "NOT_ALLOWED"
-              and " The peer or the coordinator wants no relay (enable_relay_fallback, can_relay)."
-            or ""
-          return ("The relay at %s did not help either: %s.%s"):format(
+          return ("The relay at %s did not help either: %s."):format(
             step.address or "?",
-            errors.describe(step.error, step.text),
-            hint
+            step.error == "NOT_ALLOWED"
+                and "the peer or the coordinator wants none (enable_relay_fallback, can_relay)"
+              or errors.describe(step.error, step.text)
+          )
+        end
+      end
+    end,
+  },
+  {
+    "relay_off",
+    function(f)
+      if not punched_in_vain(f) or not f.relay_off then
+        return
+      end
+      for _, node in ipairs(f.nodes or {}) do
+        if node.connected and node.can_relay then
+          return ("The coordinator %s would relay, but enable_relay_fallback is off here."):format(
+            node.address
           )
         end
       end

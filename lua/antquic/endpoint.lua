@@ -87,6 +87,7 @@ function endpoint.new(given, where)
     _attempts = {}, -- the last one of each peer
     _attempt_order = {},
     _accepted = task.queue(ACCEPT_QUEUE),
+    _relay_off = core_options.enable_relay_fallback == false,
     _lost = {}, -- of bootstrap nodes: why, by address
   }, Endpoint)
   self._hub = events.hub(self)

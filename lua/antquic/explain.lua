@@ -251,6 +251,7 @@ function explain.remember(s, worked)
     steps_lost = info and info.steps_lost,
     mine = info and info.local_profile,
     theirs = info and info.remote_profile,
+    relay_off = ep._relay_off,
     sockets = not worked and ep:local_addresses() or nil,
     nodes = not worked and present.nodes(core:bootstrap_list() or {}, ep._lost) or nil,
   }

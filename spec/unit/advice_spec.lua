@@ -51,7 +51,16 @@ local CASES = {
       punched({ steps = { step("punch", "PUNCHING_FAILED"), step("relay", "NOT_ALLOWED") } }),
     },
     no = { punched(), punched({ steps = { step("relay") } }) },
-    text = "198.18.0.1:9000 did not help.*can_relay",
+    text = "198.18.0.1:9000 did not help either: the peer or the coordinator wants none",
+  },
+  relay_off = {
+    yes = { punched({ nodes = RELAY, relay_off = true }) },
+    no = {
+      punched({ nodes = RELAY }),
+      punched({ nodes = RELAY, relay_off = false }),
+      punched({ nodes = NO_RELAY, relay_off = true }),
+    },
+    text = "198.18.0.1:9000 would relay, but enable_relay_fallback is off here",
   },
   no_relay = {
     yes = { punched({ nodes = NO_RELAY }) },
@@ -102,7 +111,10 @@ local CASES = {
   },
   refused = {
     yes = { { error = "REFUSED" }, { error = "NOT_ALLOWED" } },
-    no = { { error = "UNKNOWN_TARGET" } },
+    no = {
+      { error = "UNKNOWN_TARGET" },
+      punched({ steps = { step("punch", "PUNCHING_FAILED"), step("relay", "NOT_ALLOWED") } }),
+    },
   },
   unknown_target = {
     yes = { { error = "UNKNOWN_TARGET", nodes = UP } },
