@@ -21,7 +21,7 @@ local function recorded(a, b, options)
   options = options or {}
   local sim = antquic.sim({ seed = options.seed or 11, delay = 0.015, trace = false })
   for i = 1, options.coordinators or 2 do
-    sim:coordinator("c" .. i, { link = { delay = 0.005 }, can_relay = false })
+    sim:coordinator("c" .. i, { link = { delay = 0.005 }, can_relay = options.relays or false })
   end
   local shared = options.shared and sim:nat(a)
   local alice = sim:peer("alice", { nat = shared or a, policy = options.policy })
@@ -64,6 +64,28 @@ end
 local LIKE = { linux_reject = "linux" }
 
 describe("a replay", function()
+  it("knows a relayed connection, whose target had several sessions", function()
+    local records, ok =
+      recorded("sym_rand", "sym_rand", { relays = true, coordinators = 1, wait = 0.1 })
+    assert.is_true(ok)
+    for _, order in ipairs({ records, { records[2], records[1] } }) do
+      local ladders = assert(model.ladders(order))
+      local fates = {}
+      for _, arrow in ipairs(ladders[1].arrows) do
+        if arrow.kind == "quic" and arrow.type == "1rtt" then
+          local fate = arrow.what:match("^arrived after") or arrow.fate
+          fates[fate] = (fates[fate] or 0) + 1
+        end
+      end
+      assert.is_true((fates["arrived after"] or 0) >= 8, json.encode(fates))
+      assert.is_nil(fates.lost)
+      local m = infer.of(ladders[1])
+      assert.equal("failed", m.outcome)
+      assert.is_true(m.relayed)
+      assert.equal(0, m.loss)
+    end
+  end)
+
   -- Both ends of the table: easy, hard, and not at all.
   for _, pair in ipairs({
     { "linux", "port_restr" },

@@ -115,6 +115,8 @@ local function print_outcome(out, name, other_name)
   local then_text = m.outcome
   if m.outcome == "connected" then
     then_text = ("connected after %.1f ms"):format(m.duration * 1e3)
+  elseif m.relayed then
+    then_text = ("nothing direct, connected over a relay after %.1f s"):format(m.duration)
   elseif m.error then
     then_text = ("failed after %.1f s: %s"):format(m.duration, m.error)
   end

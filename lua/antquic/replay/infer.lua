@@ -520,6 +520,7 @@ function infer.of(ladder)
   for _, step in ipairs(ladder.told) do
     if step.step == "relay" and step.won then
       out.outcome = "failed" -- nothing direct was found, and that is the question
+      out.relayed = true
     end
   end
   local one = by_itself(ladder.lanes[1].title, left.record.source, left.attempt)

@@ -583,15 +583,18 @@ function model.ladders(records)
     end
     return out
   end
+  local drawn = {}
   for _, attempt in ipairs(a.attempts) do
     local other = side.attempt_with(b, attempt.pairs)
-    if other then
-      -- The initiator is on the left.
-      if other.initiator and not attempt.initiator then
-        out[#out + 1] = build(b, other, a, attempt)
-      else
-        out[#out + 1] = build(a, attempt, b, other)
-      end
+    -- The initiator is on the left.
+    local swap = other and other.initiator and not attempt.initiator
+    if swap and not drawn[other] then
+      side.join(a, attempt, other)
+      out[#out + 1] = build(b, other, a, attempt)
+      drawn[other] = true
+    elseif other and not swap then
+      side.join(b, other, attempt)
+      out[#out + 1] = build(a, attempt, b, other)
     end
   end
   if #out == 0 then

@@ -50,6 +50,7 @@ local list = side.list
 ---@field pairs table<string, true> sessions of the punches
 ---@field conns table<string, true>
 ---@field remotes table<string, true> the peer's addresses
+---@field more table<string, true> other sessions that are part of it
 ---@field phases { name: string, from: number, to: number, text: string? }[]
 ---@field over table? the explain entry
 ---@field ended table? the event traversal_succeeded or traversal_failed
@@ -62,6 +63,7 @@ local function new_attempt(name, t)
     pairs = {},
     conns = {},
     remotes = {},
+    more = {},
     phases = {},
     entries = {},
   }
@@ -167,7 +169,7 @@ end
 -- Does an entry without a session of its own belong to the attempt?
 local function belongs(attempt, entry, nodes)
   if entry.session then
-    return entry.session == attempt.session
+    return entry.session == attempt.session or attempt.more[entry.session] == true
   elseif attempt.pairs[entry.pair or ""] then
     return true
   elseif attempt.conns[entry.conn or ""] then
@@ -182,6 +184,17 @@ local function belongs(attempt, entry, nodes)
   return entry.kind == "address_observed" or entry.kind == "limit_hit"
 end
 
+local function collect(self, attempt)
+  attempt.entries = {}
+  for _, entry in ipairs(self.source.entries) do -- in the order of time
+    if entry.t > attempt.finish + AFTER then
+      break
+    elseif entry.t >= attempt.start - BEFORE and belongs(attempt, entry, self.nodes) then
+      attempt.entries[#attempt.entries + 1] = entry
+    end
+  end
+end
+
 --- Reads one record.
 ---@param record antquic.Record
 ---@return table side
@@ -191,15 +204,50 @@ function side.read(record)
   local nodes, order = nodes_of(record)
   self.nodes, self.node_list = nodes, order
   for _, attempt in ipairs(self.attempts) do
-    for _, entry in ipairs(record.entries) do -- in the order of time
-      if entry.t > attempt.finish + AFTER then
-        break
-      elseif entry.t >= attempt.start - BEFORE and belongs(attempt, entry, nodes) then
-        attempt.entries[#attempt.entries + 1] = entry
+    collect(self, attempt)
+  end
+  return self
+end
+
+local function meets(one, other)
+  for key in pairs(one) do
+    if other[key] then
+      return true
+    end
+  end
+  return false
+end
+
+local function mark_of(entry)
+  local is_quic = entry.e == "quic_sent" or entry.e == "quic_received"
+  return is_quic and number(entry.mark)
+end
+
+--- A target has a session for each offer, and the initiator one for all of them:
+--- what belongs to |other|, the initiator's attempt, becomes part of |attempt|.
+function side.join(self, attempt, other)
+  local marks, conns = {}, {}
+  for _, entry in ipairs(other.entries) do
+    marks[mark_of(entry) or 0] = true
+  end
+  for _, entry in ipairs(self.source.entries) do
+    local mark, conn = mark_of(entry), text(entry.conn)
+    if mark and conn and marks[mark] then
+      conns[conn] = true
+    end
+  end
+  for _, a in ipairs(self.attempts) do
+    if a ~= attempt and (meets(a.pairs, other.pairs) or meets(a.conns, conns)) then
+      attempt.more[a.session] = true
+      attempt.finish = math.max(attempt.finish, a.finish)
+      for _, set in ipairs({ "pairs", "conns", "remotes" }) do
+        for key in pairs(a[set]) do
+          attempt[set][key] = true
+        end
       end
     end
   end
-  return self
+  collect(self, attempt)
 end
 
 --- The attempt of |self| with one of these sessions of punches, or nil.
