@@ -13,6 +13,7 @@ typedef struct flow {
   uint64_t written, read;
   aq_tstamp last;  /* when something came, */
   aq_duration gap; /* and the longest time without */
+  uint8_t may_end; /* the connection may: then nothing more is written */
 } flow;
 
 /* On the connection |out_conn| of |from|, which |to| calls |in_conn|. */
