@@ -163,47 +163,40 @@ int aq_trav_step_punch(aq_trav *t, aq_tstamp now, const aq_punch_step *s) {
 }
 
 void aq_trav_hard_request(aq_trav *t, aq_plan plan, const aq_hard_step *s) {
-  aq_coordinate_step c;
-  t->hard.wanted = (uint8_t)plan;
   t->hard.step = *s;
   aq_trav_clamp_punch(&t->hard.step.punch);
-  aq_coordinate_step_init(&c);
-  c.count = s->via != 0;
-  c.via[0] = s->via;
-  aq_trav_request(t, &c);
+  aq_trav_request_plan(t, plan, s->via);
   t->step = (uint8_t)(AQ_TRAV_STEP_PUNCH + plan);
+}
+
+static int may_plan(const aq_trav *t) {
+  return may_step(t) && (!t->initiator || is_between(t));
 }
 
 int aq_trav_step_hard(aq_trav *t, aq_tstamp now, aq_plan plan,
                       const aq_hard_step *s) {
   aq_trav_clock(t, now);
-  if (!may_step(t) || plan == AQ_PLAN_PUNCH || plan >= AQ_PLAN_RELAY) {
+  if (!may_plan(t) || plan == AQ_PLAN_PUNCH || plan >= AQ_PLAN_RELAY) {
     return AQ_ERR_INVAL;
   }
-  if (!t->initiator) { /* the peer's attempt runs already */
-    t->step = AQ_TRAV_STEP_PUNCH;
-    return 0;
+  if (t->initiator) {
+    aq_trav_hard_request(t, plan, s);
+  } else {
+    t->step = AQ_TRAV_STEP_PUNCH; /* the peer's attempt runs already */
   }
-  if (!is_between(t)) {
-    return AQ_ERR_INVAL;
-  }
-  aq_trav_hard_request(t, plan, s);
   return 0;
 }
 
 int aq_trav_step_relay(aq_trav *t, aq_tstamp now, aq_id via) {
   aq_trav_clock(t, now);
-  if (!may_step(t)) {
+  if (!may_plan(t)) {
     return AQ_ERR_INVAL;
   }
-  if (!t->initiator) { /* the peer's attempt runs already */
-    t->step = AQ_TRAV_STEP_PUNCH;
-    return 0;
+  if (t->initiator) {
+    aq_trav_relay_request(t, via);
+  } else {
+    t->step = AQ_TRAV_STEP_PUNCH; /* the peer's attempt runs already */
   }
-  if (!is_between(t)) {
-    return AQ_ERR_INVAL;
-  }
-  aq_trav_relay_request(t, via);
   return 0;
 }
 
@@ -275,7 +268,7 @@ void aq_trav_attempt_failed(aq_trav *t, int error, const char *why) {
   if (!relay || t->error == AQ_OK) { /* why it isn't direct tells more */
     aq_trav_blame(t, error, why);
   }
-  if (!t->rec_punch && step > AQ_TRAV_STEP_PUNCH && step != AQ_TRAV_STEP_NONE &&
+  if (!t->rec_punch && aq_trav_has_plan(step) &&
       t->synced) { /* in its preparations */
     t->rec_punch = aq_trav_record_open(t, (aq_trav_step)step, NULL);
   }

@@ -13,7 +13,7 @@
  * (what they said), trav_recv.c (other arrivals), trav_timeout.c (time),
  * trav_plan.c (steps, pairs, schedule), trav_hard.c (plans with new sockets),
  * trav_relay.c (over a relay), trav_watch.c (coordinators that die meanwhile),
- * trav.c (the rest).
+ * trav_auto.c (the strategy in C), trav.c (the rest).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef AQ_PROTO_TRAV_H
@@ -143,6 +143,8 @@ void aq_trav_set_punch(aq_trav *t, const aq_punch_step *s);
 
 /* 1: a coordinator of ours relays, and the C strategy may ask it to. */
 void aq_trav_set_relay(aq_trav *t, int on);
+/* A refusal that comes now holds until |at|. */
+void aq_trav_retry_at(aq_trav *t, aq_tstamp at);
 /* Our NAT is known better now. */
 void aq_trav_set_profile(aq_trav *t, const aq_nat_profile *p);
 
@@ -193,8 +195,6 @@ void aq_trav_handle_candidate(aq_trav *t, aq_tstamp now, const aq_candidate *c);
  * for each socket: |bound| is NULL when it can't be had. Of OBSERVE: where the
  * coordinator sees |socket|, as the answer to |cookie|; or that it can't be
  * asked. */
-/* A refusal that comes now holds until |at|. */
-void aq_trav_retry_at(aq_trav *t, aq_tstamp at);
 void aq_trav_handle_allowed(aq_trav *t, aq_tstamp now, const char *limit);
 void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
                            const aq_addr *bound);

@@ -180,6 +180,15 @@ void aq_trav_request(aq_trav *t, const aq_coordinate_step *s) {
   ask_next(t, 1);
 }
 
+void aq_trav_request_plan(aq_trav *t, aq_plan plan, aq_id via) {
+  aq_coordinate_step s;
+  aq_coordinate_step_init(&s);
+  s.count = via != 0;
+  s.via[0] = via;
+  t->hard.wanted = (uint8_t)plan;
+  aq_trav_request(t, &s);
+}
+
 /* It was, or will be: the step has all its time. */
 static void reached(aq_trav *t) {
   if (!t->asked) {
@@ -211,9 +220,9 @@ void aq_trav_handle_requested(aq_trav *t, aq_tstamp now, uint32_t ask,
   a->request = request;
   a->at = t->now;
   a->patience = aq_time_max(AQ_TRAV_PATIENCE, aq_time_mul(rtt, 3));
-  for (size_t i = 0; i < AQ_MAX_ASKED && one_at_a_time(t); i++) {
-    if (t->ask[i].sent && &t->ask[i] != a) {
-      ask_end(t, &t->ask[i], 1, AQ_ERR_TIMEOUT, "no answer so far");
+  for (size_t k = 0; k < AQ_MAX_ASKED && one_at_a_time(t); k++) {
+    if (t->ask[k].sent && k != i) {
+      ask_end(t, &t->ask[k], 1, AQ_ERR_TIMEOUT, "no answer so far");
     }
   }
   if (!a->record) {

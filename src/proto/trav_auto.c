@@ -33,11 +33,6 @@
 /* In place of an aq_plan: nothing can help. */
 #define HOPELESS AQ_PLAN__COUNT
 
-static int varies(const aq_nat_profile *p) {
-  return p->mapping == AQ_NAT_ADDRESS_DEPENDENT ||
-         p->mapping == AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
-}
-
 static int is_pool(const aq_nat_profile *p) {
   return p->external_count > 1 && p->allocation == AQ_NAT_ALLOC_PRESERVING;
 }
@@ -56,17 +51,17 @@ static uint8_t choose(const aq_trav *t, int *sure) {
   int known =
       hard->mapping != AQ_NAT_UNKNOWN && easy->mapping != AQ_NAT_UNKNOWN;
   *sure = known;
-  if (!varies(hard) || is_pool(hard)) {
+  if (!aq_trav_is_hard(hard) || is_pool(hard)) {
     hard = easy;
     easy = &t->p.profile;
   }
   if (lets_in(hard) || lets_in(easy)) {
     return AQ_PLAN_PUNCH;
   }
-  if (!varies(hard) || is_pool(hard)) {
+  if (!aq_trav_is_hard(hard) || is_pool(hard)) {
     return pool ? AQ_PLAN_FRESH : AQ_PLAN_PUNCH;
   }
-  if (pool || varies(easy)) {
+  if (pool || aq_trav_is_hard(easy)) {
     *sure = in_sequence(hard) && in_sequence(easy);
     return *sure ? AQ_PLAN_PREDICT
            : hard->allocation == AQ_NAT_ALLOC_UNKNOWN ||
@@ -253,13 +248,8 @@ static void insist(aq_trav *t, const char *why) {
     attempt_over(t, AQ_ERR_PUNCHING_FAILED, 0, why);
     return;
   }
-  aq_coordinate_step s;
-  aq_coordinate_step_init(&s);
-  s.count = 1;
-  s.via[0] = t->agreed[0].coordinator;
   t->automatic.stage = AQ_AUTO_AGAIN;
-  t->hard.wanted = AQ_PLAN_PUNCH;
-  aq_trav_request(t, &s);
+  aq_trav_request_plan(t, AQ_PLAN_PUNCH, t->agreed[0].coordinator);
 }
 
 static int has_failed(int error) {
@@ -334,7 +324,7 @@ static void resume(aq_trav *t, int error, const char *why) {
 }
 
 void aq_trav_auto_failed(aq_trav *t, uint8_t step, int error, const char *why) {
-  if (step > AQ_TRAV_STEP_PUNCH && step != AQ_TRAV_STEP_NONE && t->initiator) {
+  if (aq_trav_has_plan(step) && t->initiator) {
     aq_trav_cancel(t, AQ_ERR_CANCELLED); /* nobody need wait */
   }
   t->step = AQ_TRAV_STEP_NONE;

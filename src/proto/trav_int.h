@@ -77,6 +77,11 @@ typedef enum aq_trav_step {
   AQ_TRAV_STEP_NONE = AQ_TRAV_STEP_PUNCH + AQ_PLAN__COUNT
 } aq_trav_step;
 
+/* A step with a plan of its own, from the request to the end. */
+static inline int aq_trav_has_plan(uint8_t step) {
+  return step > AQ_TRAV_STEP_PUNCH && step < AQ_TRAV_STEP_NONE;
+}
+
 /* aq_trav_pair: one local socket and one remote address. */
 typedef struct aq_trav_pair {
   aq_addr local;
@@ -355,6 +360,8 @@ void aq_trav_dials_due(aq_trav *t); /* DIAL is due */
 /* aq_trav_request starts the requests of one attempt; NULL: the best
  * coordinators, one after the other. */
 void aq_trav_request(aq_trav *t, const aq_coordinate_step *s);
+/* The same for |plan|, at |via| first; 0: at any. */
+void aq_trav_request_plan(aq_trav *t, aq_plan plan, aq_id via);
 void aq_trav_ask_more(aq_trav *t); /* HEDGE is due */
 /* aq_trav_asks_end forgets the requests that run, with a CANCEL to who was
  * asked when |cancel|. */

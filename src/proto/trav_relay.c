@@ -17,12 +17,7 @@ void aq_trav_set_relay(aq_trav *t, int on) {
 }
 
 void aq_trav_relay_request(aq_trav *t, aq_id via) {
-  aq_coordinate_step c;
-  t->hard.wanted = AQ_PLAN_RELAY;
-  aq_coordinate_step_init(&c);
-  c.count = via != 0;
-  c.via[0] = via;
-  aq_trav_request(t, &c);
+  aq_trav_request_plan(t, AQ_PLAN_RELAY, via);
   t->step = AQ_TRAV_STEP_PUNCH + AQ_PLAN_RELAY;
 }
 

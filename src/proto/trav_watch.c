@@ -17,10 +17,6 @@
 /* How often it is looked at. */
 #define WATCH_GAP (100 * AQ_MS)
 
-static int is_hard_step(const aq_trav *t) {
-  return t->step > AQ_TRAV_STEP_PUNCH && t->step != AQ_TRAV_STEP_NONE;
-}
-
 /* Who sprays has the peer's HINT, and the peer needs none of ours. */
 static int needs_coordinator(const aq_trav *t) {
   const aq_trav_hard *h = &t->hard;
@@ -28,7 +24,7 @@ static int needs_coordinator(const aq_trav *t) {
       !t->agreed[0].request) {
     return 0;
   }
-  if (is_hard_step(t)) {
+  if (aq_trav_has_plan(t->step)) {
     return h->stage != AQ_HARD_IDLE &&
            (h->stage != AQ_HARD_RUNNING || h->role != AQ_HARD_SPRAYER);
   }
@@ -73,7 +69,7 @@ void aq_trav_coordinator_failed(aq_trav *t, aq_id conn, int error,
   if (!needs_coordinator(t) || t->agreed[0].coordinator != conn) {
     return;
   }
-  if (is_hard_step(t)) {
+  if (aq_trav_has_plan(t->step)) {
     ask_another(t, error, why);
   } else {
     aq_trav_cancel(t, error);
