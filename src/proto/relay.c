@@ -1,7 +1,8 @@
 /* relay.c - the relay's role.
  *
- * A datagram costs one look into a hash table. The tunnels stand in the order
- * of their last datagram, so that the idle ones are found at the front.
+ * A datagram costs two looks into a hash table: between whom, and how much. The
+ * tunnels stand in the order of their last datagram, so that the idle ones are
+ * found at the front.
  *
  * SPDX-License-Identifier: MIT */
 #include "proto/relay.h"

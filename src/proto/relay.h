@@ -28,8 +28,9 @@ typedef struct aq_relay aq_relay;
 int aq_relay_new(aq_relay **pr, uint64_t rate, const aq_env *env);
 void aq_relay_del(aq_relay *r);
 
-/* May there be one more tunnel between |a| and |b|? Returns 0 or an aq_ctl_err:
- * OVERLOADED (the relay is full), RATE_LIMITED (one of them has too many). */
+/* May there be one more tunnel between |a| and |b|? Returns 0 or an
+ * aq_ctl_error: OVERLOADED (the relay is full), RATE_LIMITED (one of them has
+ * too many). */
 uint64_t aq_relay_admit(const aq_relay *r, aq_id a, aq_id b);
 /* aq_relay_open: a tunnel between the connections |a| and |b|. One with that id
  * and these ends may be there already. Returns 0, AQ_ERR_LIMIT (the id is
@@ -52,7 +53,9 @@ aq_id aq_relay_close(aq_relay *r, const uint8_t id[AQ_TUNNEL_ID_LEN],
 aq_id aq_relay_forget(aq_relay *r, aq_id conn, uint8_t id[AQ_TUNNEL_ID_LEN]);
 /* Ends those that are idle. */
 void aq_relay_timeout(aq_relay *r, aq_tstamp now);
+/* When that is due; AQ_NEVER: there is none. */
 aq_tstamp aq_relay_next_timeout(const aq_relay *r);
+/* How many tunnels there are. */
 uint32_t aq_relay_count(const aq_relay *r);
 
 #endif

@@ -155,7 +155,7 @@ struct aq_conn {
   aq_duration expected_rtt; /* of a handshake whose packets go out again */
   uint8_t answered;         /* a client's ClientHello was */
   uint8_t control_written;  /* in the transmit that is being made */
-  uint64_t taken, given;    /* bytes, while the handshake runs */
+  uint64_t taken, given;    /* bytes; of use while the handshake runs */
   uint8_t copied;           /* ... copies among them, which ngtcp2 ignores */
   uint32_t repeated;        /* copies since the last look */
 

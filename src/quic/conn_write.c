@@ -130,13 +130,8 @@ static ngtcp2_ssize write_next(write_packet *w) {
                                    w->flags, -1, NULL, 0, w->ts);
 }
 
-static int same_addr(const ngtcp2_addr *a, const ngtcp2_addr *b) {
-  return a->addrlen == b->addrlen && memcmp(a->addr, b->addr, a->addrlen) == 0;
-}
-
 static int same_path(const ngtcp2_path *a, const ngtcp2_path *b) {
-  return a->user_data == b->user_data && same_addr(&a->remote, &b->remote) &&
-         same_addr(&a->local, &b->local);
+  return a->user_data == b->user_data && ngtcp2_path_eq(a, b);
 }
 
 static ngtcp2_ssize write_one(ngtcp2_conn *q, ngtcp2_path *path,

@@ -481,11 +481,14 @@ int aq_tunnel_show(const aq_link *l, aq_addr *remote, aq_addr *local);
  */
 
 int aq_relay_init(aq_endpoint *ep); /* 0 or AQ_ERR_NOMEM */
-/* May |from| have a tunnel to |to|? Returns 0 or an aq_ctl_err, counted. */
+/* May |from| have a tunnel to |to|? Returns 0 or an aq_ctl_error, counted. */
 uint64_t aq_relay_asked(aq_endpoint *ep, const aq_link *from,
                         const aq_link *to);
 void aq_relay_agreed(aq_endpoint *ep, const aq_link *from, const aq_link *to,
                      const uint8_t id[AQ_TUNNEL_ID_LEN]);
+/* As a relay or an end: |conn|, if it is there, is told that it is over. */
+void aq_relay_tell_over(aq_endpoint *ep, aq_id conn,
+                        const uint8_t id[AQ_TUNNEL_ID_LEN]);
 /* |l| wants the tunnel no longer; or is gone. The other end is told. */
 void aq_relay_over(aq_link *l, const uint8_t id[AQ_TUNNEL_ID_LEN]);
 void aq_relay_gone(aq_link *l);

@@ -43,7 +43,8 @@ void aq_relay_agreed(aq_endpoint *ep, const aq_link *from, const aq_link *to,
   }
 }
 
-static void tell_over(aq_endpoint *ep, aq_id conn, const uint8_t *id) {
+void aq_relay_tell_over(aq_endpoint *ep, aq_id conn,
+                        const uint8_t id[AQ_TUNNEL_ID_LEN]) {
   aq_ctl m;
   memset(&m, 0, sizeof(m));
   m.type = AQ_CTL_CANCEL;
@@ -55,7 +56,7 @@ void aq_relay_over(aq_link *l, const uint8_t id[AQ_TUNNEL_ID_LEN]) {
   aq_endpoint *ep = l->ep;
   aq_id other = ep->relay != NULL ? aq_relay_close(ep->relay, id, l->id) : 0;
   if (other != 0) {
-    tell_over(ep, other, id);
+    aq_relay_tell_over(ep, other, id);
   }
 }
 
@@ -65,7 +66,7 @@ void aq_relay_gone(aq_link *l) {
   aq_id other;
   while (ep->relay != NULL &&
          (other = aq_relay_forget(ep->relay, l->id, id)) != 0) {
-    tell_over(ep, other, id);
+    aq_relay_tell_over(ep, other, id);
   }
 }
 

@@ -84,16 +84,9 @@ int aq_tunnel_open(aq_endpoint *ep, aq_id via,
 }
 
 static void end(aq_endpoint *ep, aq_tunnel *t) {
-  aq_ctl m;
-  memset(&m, 0, sizeof(m));
-  m.type = AQ_CTL_CANCEL;
-  memcpy(m.session, t->id, sizeof(m.session));
-  aq_link *l = aq_link_get(ep, t->via);
   t->used = 0;
   ep->ntunnel--;
-  if (l != NULL) {
-    (void)aq_ctl_send(l, &m);
-  }
+  aq_relay_tell_over(ep, t->via, t->id);
 }
 
 /* Nobody needs it: at once when nothing ever went over it. */
