@@ -260,7 +260,7 @@ local function ports_of(list)
 end
 
 -- A filter from what came in although, or only after, the own side had spoken.
--- |mine| and |theirs| are the ladder's arrows into this side and out of it.
+-- |arrows| are the ladder's, into this side, whose name is |lane|, and out of it.
 local function filtering_of(arrows, lane)
   local spoken, spoken_ip = {}, {}
   local kept_out, let_in_same_ip, let_in = nil, nil, nil

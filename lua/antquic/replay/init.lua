@@ -86,7 +86,7 @@ function replay.candidates(side)
   end
   if #out == 0 then
     local p = made_up(side)
-    out[1] = { name = name_of(p), nat = p, made_up = true }
+    out[1] = { name = name_of(p), nat = p }
   end
   if not side.passes then -- it may as well let nothing through
     out[#out + 1] = { name = "udp_blocked", nat = "udp_blocked" }
@@ -140,11 +140,10 @@ end
 
 -- Every pair of NATs that agrees with the record, and how often it gives what
 -- happened.
-local function fitting(model, policy, seed, on_progress)
-  local list_a, list_b = replay.candidates(model.a), replay.candidates(model.b)
+local function fitting(model, candidates, policy, seed)
   local all, fit = {}, {}
-  for _, a in ipairs(list_a) do
-    for _, b in ipairs(model.shared and { a } or list_b) do
+  for _, a in ipairs(candidates.a) do
+    for _, b in ipairs(model.shared and { a } or candidates.b) do
       if #all < MAX_COMBINATIONS then
         local pair = { a = a, b = b }
         local results = run(model, pair, policy, seed, CHECKS)
@@ -152,9 +151,6 @@ local function fitting(model, policy, seed, on_progress)
         all[#all + 1] = pair
         if pair.alike >= SHARE then
           fit[#fit + 1] = pair
-        end
-        if on_progress then
-          on_progress(#all, #list_a * #list_b)
         end
       end
     end
@@ -201,7 +197,6 @@ end
 ---@field policy antquic.Policy? what is asked about; nil: the recorded one alone
 ---@field trials integer
 ---@field seed integer
----@field on_progress fun(done: integer, all: integer)?
 
 --- Replays a ladder of trace.model.
 ---@param ladder table
@@ -222,7 +217,7 @@ function replay.run(ladder, o)
     out.pairs, out.rows, out.combinations = {}, {}, 0
     return out
   end
-  local fit, all, by = fitting(model, policy, o.seed, o.on_progress)
+  local fit, all, by = fitting(model, out.candidates, policy, o.seed)
   out.pairs, out.combinations, out.fits_by = fit, #all, by
   out.rows, out.other_rows = {}, o.policy and {} or nil
   for i, pair in ipairs(fit) do
