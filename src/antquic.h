@@ -662,8 +662,8 @@ typedef struct aq_hard_step {
   aq_punch_step punch; /* openers and their TTL; of fresh the whole schedule */
 } aq_hard_step;
 void aq_hard_step_init(aq_hard_step *step);
-/* |plan| is not AQ_PLAN_PUNCH. AQ_ERR_NOT_ALLOWED: enable_symmetric_nat is off,
- * and ports would be guessed. */
+/* |plan| is neither AQ_PLAN_PUNCH nor AQ_PLAN_RELAY. AQ_ERR_NOT_ALLOWED:
+ * enable_symmetric_nat is off, and ports would be guessed. */
 int aq_session_hard(aq_endpoint *ep, aq_tstamp now, aq_id session, aq_plan plan,
                     const aq_hard_step *step);
 /* aq_relay_step: the connection goes over a coordinator that relays, still
@@ -677,7 +677,8 @@ typedef struct aq_relay_step {
                                 1 s; AQ_NEVER: not at all */
 } aq_relay_step;
 void aq_relay_step_init(aq_relay_step *step);
-/* AQ_ERR_NOT_ALLOWED: enable_relay_fallback is off. */
+/* AQ_ERR_INVAL also when |via| is no coordinator's connection.
+ * AQ_ERR_NOT_ALLOWED: enable_relay_fallback is off. */
 int aq_session_relay(aq_endpoint *ep, aq_tstamp now, aq_id session,
                      const aq_relay_step *step);
 /* aq_session_finish ends a session that no step connected. |error| is what

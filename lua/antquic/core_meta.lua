@@ -317,10 +317,10 @@ function Endpoint:poll(wanted, also) end
 ---   step_done                                 addr, step, duration, text
 ---   decision                                  decision, text
 ---   limit_hit                                 text (its name)
---- Of connection_*, path_changed and traversal_succeeded over a relay: relayed;
---- addr is the relay's.
 ---   interfaces_changed                        count
 ---   events_lost                               count
+--- Of connection_*, path_changed and traversal_succeeded over a relay: relayed;
+--- addr is the relay's.
 ---@class antquic.core.Event
 ---@field kind string one of core.names().events
 ---@field time number
