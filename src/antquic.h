@@ -457,8 +457,8 @@ typedef struct aq_event {
   uint8_t fallback_available; /* TRAVERSAL_FAILED: a coordinator of ours relays,
                                  and relay fallback is enabled */
   uint8_t outgoing;           /* CONNECTION_*: we dialed */
-  uint8_t relayed; /* CONNECTION_*, PATH_CHANGED, TRAVERSAL_SUCCEEDED: |addr| is
-                      the relay's */
+  uint8_t relayed;            /* CONNECTION_*, PATH_CHANGED, PATH_VALIDATED,
+                                 TRAVERSAL_SUCCEEDED: |addr| is the relay's */
   aq_peer_id peer;
   aq_addr addr;         /* remote, or what was observed */
   aq_addr local;        /* local side or who observed */

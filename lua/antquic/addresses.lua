@@ -154,8 +154,8 @@ end
 
 -- ---- bootstrap nodes ---------------------------------------------------------
 
---- The bootstrap nodes: address, connected, can_coordinate, peer_id, rtt,
---- last_seen, coordination_count, failures, observed (our address as it saw
+--- The bootstrap nodes: address, connected, can_coordinate, can_relay, peer_id,
+--- rtt, last_seen, coordination_count, failures, observed (our address as it saw
 --- it), conn; error and text, why it isn't reached, where that is known.
 ---@return table[]
 function methods:bootstrap_nodes()

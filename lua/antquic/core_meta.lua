@@ -319,8 +319,8 @@ function Endpoint:poll(wanted, also) end
 ---   limit_hit                                 text (its name)
 ---   interfaces_changed                        count
 ---   events_lost                               count
---- Of connection_*, path_changed and traversal_succeeded over a relay: relayed;
---- addr is the relay's.
+--- Of connection_*, path_changed, path_validated and traversal_succeeded over a
+--- relay: relayed; addr is the relay's.
 ---@class antquic.core.Event
 ---@field kind string one of core.names().events
 ---@field time number

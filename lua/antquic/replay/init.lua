@@ -39,7 +39,7 @@ local function has(values, value)
   return false
 end
 
--- Does it matter how it gives out ports? Behind none there are no ports.
+-- Behind no NAT it does not matter how ports are given out.
 local function agrees(side, p)
   return has(side.mapping.values, p.mapping)
     and has(side.filtering.values, p.filtering)
