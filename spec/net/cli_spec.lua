@@ -339,8 +339,18 @@ END
     assert.matches("127.0.0.1:9841 .-, coordinates, sees", text)
   end)
 
+  it("stops computing at an interrupt", function()
+    local text = shell([[
+      setsid lua5.4 ]] .. root .. [[/bin/antquic sim --matrix --pairs all --trials 1000 >table &
+      while ! grep -q full_cone table; do sleep 0.05; done
+      kill -INT $!; wait $!; echo "status $?"
+    ]])
+    assert.matches("status 130\n$", text)
+  end)
+
   it("ends at an interrupt, telling its peers", function()
     local text = shell([[
+      rm -f log # of the test before
       antquic coordinator --bind 127.0.0.1:9814 --key k >log &
       antquic listen --bind 127.0.0.1:0 --key l --echo --bootstrap 127.0.0.1:9814 >peer &
       while ! grep -q from log; do sleep 0.05; done

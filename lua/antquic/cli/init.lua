@@ -122,7 +122,13 @@ function cli.main(argv)
   local antquic = require("antquic")
   local status
   local ok, err = xpcall(function()
-    status = antquic.run(chosen.run, given)
+    -- Lua's interpreter interrupts its main thread alone: what computes for long
+    -- is not a task.
+    if chosen.computes then
+      status = chosen.run(given)
+    else
+      status = antquic.run(chosen.run, given)
+    end
   end, trace)
   if ok then
     status = status or cli.DONE

@@ -153,6 +153,7 @@ end
 
 return {
   name = "replay",
+  computes = true,
   summary = "try a recorded attempt again, with another policy",
   about = "Reads a record, infers what NATs the two sides were behind, and runs the attempt\n"
     .. "again in the simulator: with the policy that was recorded and, with --policy, with\n"

@@ -304,6 +304,7 @@ end
 
 return {
   name = "sim",
+  computes = true,
   summary = "try policies and networks in virtual time",
   about = "Runs whole endpoints, with the same engine and the same policies as live ones, in\n"
     .. "a network in memory and in virtual time. Nothing is sent anywhere. The same seed\n"

@@ -110,7 +110,10 @@ function trial.world(setup)
   local b = sim:peer("b", { nat = nat_b, policy = setup.policy, link = setup.link_b })
   local results = {}
   local ok, why = pcall(sim.run, sim, attempts, sim, a, b, setup, results)
-  if not ok then
+  if not ok and tostring(why):find("interrupted!", 1, true) then
+    sim:close()
+    error(why, 0)
+  elseif not ok then
     results[#results + 1] =
       { ok = false, seed = setup.seed, code = "INTERNAL", error = why, packets = 0 }
   end
