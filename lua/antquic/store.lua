@@ -2,8 +2,10 @@
 -- nodes that introduced them. A text file, one record a line, each with a checksum:
 --
 --   antquic-store 1
---   peer ID LAST_SEEN MILLISECONDS COORDINATOR|- PLAN ADDRESS,ADDRESS... CHECKSUM
+--   peer ID LAST_SEEN MILLISECONDS COORDINATOR|- PLAN|- ADDRESS,ADDRESS... CHECKSUM
 --   node ADDRESS ID|- LAST_SEEN RTT_MICROSECONDS COUNT CHECKSUM
+--
+-- A file of before plans were kept has no such word in its peers.
 --
 -- Times of day are seconds of os.time. Everything in it is checked like any input;
 -- nothing in it decides whom we trust: a peer's key does.
@@ -59,21 +61,25 @@ local function read_peer(words)
   local took = whole(words[4] or "", 1e9)
   local via = words[5] == "-" and "-" or address(words[5] or "")
   local list = {}
-  local plan = PLANS[words[6]] and words[6]
-  for text in (words[7] or ""):gmatch("[^,]+") do
+  local plan = words[6]
+  if #words == 6 then
+    plan = "-"
+  end
+  for text in (words[#words] or ""):gmatch("[^,]+") do
     list[#list + 1] = address(text)
     if not list[#list] or #list > MAX_ADDRESSES then
       return nil
     end
   end
-  if id and seen and took and via and plan and #list > 0 and #words == 7 then
+  local whole_line = (#words == 6 or #words == 7) and (plan == "-" or PLANS[plan])
+  if id and seen and took and via and whole_line and #list > 0 then
     return id,
       {
         addresses = list,
         last_seen = seen,
         took = took,
         coordinator = via ~= "-" and via or nil,
-        plan = plan,
+        plan = plan ~= "-" and plan or nil,
       }
   end
 end
@@ -138,7 +144,7 @@ local function format(self)
     local p = self.peers[id]
     local list = table.concat(p.addresses, ",")
     local via = p.coordinator or "-"
-    add(("peer %s %d %d %s %s %s"):format(id, p.last_seen, p.took, via, p.plan, list))
+    add(("peer %s %d %d %s %s %s"):format(id, p.last_seen, p.took, via, p.plan or "-", list))
   end
   for _, at in ipairs(newest(self.nodes, MAX_NODES)) do
     local n = self.nodes[at]
@@ -295,7 +301,10 @@ end
 
 -- The step that won; a dial alone, where no punching led to it, says nothing new.
 local function plan_of(ep, s, before)
-  local plan = before and before.plan or "dial"
+  local plan = "dial"
+  if before then
+    plan = before.plan
+  end
   for _, r in ipairs(ep._core:explain(s.id) or {}) do
     if r.won and PLANS[r.step] and r.step ~= "dial" then
       plan = r.step

@@ -41,6 +41,12 @@ local function count(map)
   return n
 end
 
+local function line(body)
+  local hash = core.sha256_new()
+  hash:update(body)
+  return body .. " " .. hash:hex():sub(1, 8) .. "\n"
+end
+
 describe("the store", function()
   local path
   before_each(function()
@@ -150,11 +156,6 @@ describe("the store", function()
   end)
 
   it("a right checksum makes no wrong record good", function()
-    local function line(body)
-      local hash = core.sha256_new()
-      hash:update(body)
-      return body .. " " .. hash:hex():sub(1, 8) .. "\n"
-    end
     local id = hex(1)
     local bad = {
       "peer " .. id .. " 1 1 - punch 1.2.3.4:99999",
@@ -163,7 +164,8 @@ describe("the store", function()
       "peer " .. id .. " 1e999 1 - punch 1.2.3.4:5",
       "peer " .. id .. " 1 1 - punch 1.2.3.4:5 more",
       "peer " .. id .. " 1 1 - magic 1.2.3.4:5",
-      "peer " .. id .. " 1 1 - 1.2.3.4:5",
+      "peer " .. id .. " 1 1 - punch",
+      "peer " .. id .. " 1 1 1.2.3.4:5",
       "peer " .. id .. " 1 1 nobody punch 1.2.3.4:5",
       "peer " .. id .. " 1 1 - punch 1.2.3.4:1,1.2.3.4:2,1.2.3.4:3,1.2.3.4:4,1.2.3.4:5",
       "peer " .. id:upper():gsub("0", "G") .. " 1 1 - punch 1.2.3.4:5",
@@ -181,6 +183,22 @@ describe("the store", function()
     assert.equal(#bad, s.damaged)
     assert.equal(0, count(s.peers))
     assert.equal(1, count(s.nodes))
+  end)
+
+  it("what was written before plans were kept is read, and written anew", function()
+    local peer = { addresses = { "1.2.3.4:5", "1.2.3.4:6" }, last_seen = 7, took = 8 }
+    peer.coordinator = "198.18.9.9:9000"
+    write(
+      path,
+      "antquic-store 1\n" .. line("peer " .. hex(1) .. " 7 8 198.18.9.9:9000 1.2.3.4:5,1.2.3.4:6")
+    )
+    for _ = 1, 2 do
+      local s = assert(store.open(path))
+      assert.equal(0, s.damaged)
+      assert.same({ [hex(1)] = peer }, s.peers)
+      assert.is_nil(s:plan(id_of(1)))
+    end
+    assert.matches(" 198.18.9.9:9000 %- 1.2.3.4:5,1.2.3.4:6 ", read(path))
   end)
 
   it("something else is set aside", function()
