@@ -109,12 +109,25 @@ describe("the command", function()
     os.execute("rm -rf " .. dir)
   end)
 
-  -- Runs a shell script; what it leaves behind in its process group is ended.
+  -- await WORD FILE: until the file has it, ten seconds at most.
+  local AWAIT = [[
+    await() {
+      tries=200
+      until grep -q "$1" "$2" 2>/dev/null; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || { echo "there is no '$1' in $2"; exit 1; }
+        sleep 0.05
+      done
+    }
+  ]]
+
+  -- Runs a shell script in an empty folder; what it leaves behind in its process group is ended.
   local function shell(script)
     local path = dir .. "/script"
     local f = assert(io.open(path, "w"))
-    f:write("export ", environment, " HOME=", dir, "\necho $$ >", dir, "/group\ncd ", dir, "\n")
-    f:write("antquic() { lua5.4 ", root, '/bin/antquic "$@"; }\n', script)
+    f:write("export ", environment, " HOME=", dir, "/home\necho $$ >", dir, "/group\n")
+    f:write("rm -rf ", dir, "/home; mkdir ", dir, "/home; cd ", dir, "/home\n")
+    f:write("antquic() { lua5.4 ", root, '/bin/antquic "$@"; }\n', AWAIT, script)
     f:close()
     local text = capture(
       ("timeout -k 2 30 setsid --wait sh %s >%s/out 2>&1 </dev/null; cat %s/out"):format(
@@ -191,7 +204,7 @@ END
       antquic coordinator --bind 127.0.0.1:9821 --key c >log &
       antquic listen --bind 127.0.0.1:0 --bootstrap 127.0.0.1:9821 --key l --echo \
         --record l.record >there & listener=$!
-      while ! grep -q listening there; do sleep 0.05; done
+      await listening there
       sleep 0.3
       peer=$(sed -n 's/^peer id //p' there)
       antquic ping $peer --bind 127.0.0.1:0 --bootstrap 127.0.0.1:9821 --key p --count 1 \
@@ -279,10 +292,41 @@ END
     assert.matches('json 0\n{"pairs": %[\n  {.-"a":"none".-}\n%]}\n', text)
   end)
 
+  it("says that its output doesn't fit, whatever the command", function()
+    local text = shell([[
+      printf 'print("line")\nio.write("part")' >scenario.lua
+      antquic coordinator --bind 127.0.0.1:9842 --key k >log &
+      await listening log
+      antquic ping $(antquic id --key other) --bind 127.0.0.1:0 --key c \
+        --bootstrap 127.0.0.1:9842 --record r 2>/dev/null
+      while read command; do
+        antquic $command >/dev/full; echo "status $? of $command"
+      done <<END
+--help
+--version
+trace --help
+id --key k
+id --key k --json
+ping 127.0.0.1:9842 --bind 127.0.0.1:0 --key c --count 1
+netcheck --bind 127.0.0.1:0 --key c --bootstrap 127.0.0.1:9842
+trace r
+trace --html r
+sim --matrix --pairs none:none --trials 1
+sim --trace --pairs none:none
+sim scenario.lua
+END
+      (trap '' PIPE; antquic --version; echo "pipe $?" >&2) | true
+    ]])
+    local _, said = text:gsub("cannot write to standard output: No space", "")
+    local _, failed = text:gsub("status 1 of", "")
+    assert.same({ 12, 12 }, { said, failed }, text)
+    assert.matches("cannot write to standard output: Broken pipe\npipe 1\n", text)
+  end)
+
   it("says that a record or a pipe's output doesn't fit; an interrupt ends a record", function()
     local text = shell([[
       antquic listen --bind 127.0.0.1:9817 --key l --echo --record r >log &
-      while ! grep -q listening log; do sleep 0.05; done
+      await listening log
       echo hi | antquic connect 127.0.0.1:9817 --bind 127.0.0.1:0 --key c --record /dev/full
       echo "record $?"
       echo hi | antquic connect 127.0.0.1:9817 --bind 127.0.0.1:0 --key c >/dev/full
@@ -299,7 +343,7 @@ END
   it("says that another coordinator is there", function()
     local text = shell([[
       antquic coordinator --bind 127.0.0.1:9818 --key k >log &
-      while ! grep -q listening log; do sleep 0.05; done
+      await listening log
       other=$(antquic id --key other)
       antquic ping --bind 127.0.0.1:0 --key c --bootstrap $other@127.0.0.1:9818 \
         $(antquic id --key l); echo "ping $?"
@@ -331,7 +375,7 @@ END
     local text = shell([[
       antquic coordinator --bind 127.0.0.1:9831 --key k >log &
       antquic coordinator --bind 127.0.0.1:9841 --key n --no-relay >log2 &
-      while ! grep -q listening log || ! grep -q listening log2; do sleep 0.05; done
+      await listening log; await listening log2
       antquic netcheck --bind 127.0.0.1:0 --key c --bootstrap 127.0.0.1:9831 \
         --bootstrap 127.0.0.1:9841
     ]])
@@ -342,7 +386,7 @@ END
   it("stops computing at an interrupt", function()
     local text = shell([[
       setsid lua5.4 ]] .. root .. [[/bin/antquic sim --matrix --pairs all --trials 1000 >table &
-      while ! grep -q full_cone table; do sleep 0.05; done
+      await full_cone table
       kill -INT $!; wait $!; echo "status $?"
     ]])
     assert.matches("status 130\n$", text)
@@ -350,12 +394,11 @@ END
 
   it("ends at an interrupt, telling its peers", function()
     local text = shell([[
-      rm -f log # of the test before
       antquic coordinator --bind 127.0.0.1:9814 --key k >log &
       antquic listen --bind 127.0.0.1:0 --key l --echo --bootstrap 127.0.0.1:9814 >peer &
-      while ! grep -q from log; do sleep 0.05; done
+      await from log
       pid=$(cat /proc/$!/task/$!/children); kill -INT ${pid:-$!}
-      while ! grep -q left log; do sleep 0.05; done
+      await left log
       wait $!; echo "status $?"
     ]])
     assert.matches("status 130", text)

@@ -22,8 +22,11 @@ common.EXPLAIN = { "--explain", nil, "tell what was tried to reach the peer" }
 
 -- A pipe's output is the peer's bytes and nothing else: |given.piped|.
 local function say(given, line)
-  local out = given.piped and io.stderr or io.stdout
-  out:write(line, "\n")
+  if given.piped then
+    io.stderr:write(line, "\n")
+  else
+    print(line)
+  end
 end
 
 --- Prints a failure; returns the exit status for its code.

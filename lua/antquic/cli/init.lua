@@ -3,6 +3,7 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local output = require("antquic.cli.output")
 local parse = require("antquic.cli.parse")
 
 local cli = {}
@@ -90,14 +91,11 @@ local function written(given, status)
   return status == cli.DONE and cli.FAILED or status
 end
 
---- Runs the command line. Returns the exit status.
----@param argv string[]
----@return integer
-function cli.main(argv)
+local function run(argv)
   local name = argv[1]
   if name == nil or name == "help" or name == "--help" or name == "-h" then
     local wanted = name == "help" and argv[2] and command(argv[2])
-    io.stdout:write(wanted and parse.help(wanted) or cli.help())
+    io.write(wanted and parse.help(wanted) or cli.help())
     return name == nil and cli.USAGE or cli.DONE
   elseif name == "--version" or name == "version" then
     local antquic = require("antquic")
@@ -115,10 +113,9 @@ function cli.main(argv)
     io.stderr:write(parse.usage(chosen), "\n")
     return cli.USAGE
   elseif given.help then
-    io.stdout:write(parse.help(chosen))
+    io.write(parse.help(chosen))
     return cli.DONE
   end
-  io.stdout:setvbuf("line")
   local antquic = require("antquic")
   local status
   local ok, err = xpcall(function()
@@ -139,6 +136,15 @@ function cli.main(argv)
     status = cli.FAILED
   end
   return written(given, status)
+end
+
+--- Runs the command line. Returns the exit status.
+---@param argv string[]
+---@return integer
+function cli.main(argv)
+  local is_whole = output.watch(complain)
+  local status = run(argv)
+  return not is_whole() and status == cli.DONE and cli.FAILED or status
 end
 
 return cli

@@ -29,6 +29,47 @@ function output.save(path, text)
   return nil, path .. ": " .. tostring(why or late)
 end
 
+--- Makes print() and io.write() say, once and by |complain|, that standard output
+--- takes nothing: a full disk, a closed pipe. Lua's own print() hides it, and what
+--- the system's buffer of a line tells of it too.
+---@param complain fun(text: string)
+---@return fun(): boolean whole was everything written?
+function output.watch(complain)
+  local stdout, whole = io.stdout, true
+  stdout:setvbuf("full")
+  local function write(...)
+    local ok, why = stdout:write(...)
+    if ok then
+      ok, why = stdout:flush()
+    end
+    if not ok and whole then
+      whole = false
+      complain("cannot write to standard output: " .. tostring(why))
+    end
+    return ok and stdout, why
+  end
+  -- luacheck: push ignore 121 122
+  function io.write(...)
+    local file = io.output()
+    if file ~= stdout then
+      return file:write(...)
+    end
+    return write(...)
+  end
+  function print(...)
+    local parts = { ... }
+    for i = 1, select("#", ...) do
+      parts[i] = tostring(parts[i])
+    end
+    write(table.concat(parts, "\t"), "\n")
+  end
+  -- luacheck: pop
+  return function()
+    write()
+    return whole
+  end
+end
+
 --- Is a descriptor a terminal?
 ---@param fd integer
 ---@return boolean

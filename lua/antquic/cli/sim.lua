@@ -260,7 +260,7 @@ local function run_trace(given)
     again = o.again,
     trace = true,
   })
-  io.stdout:write(sim:trace())
+  io.write(sim:trace())
   local status
   for _, r in ipairs(results) do
     print(

@@ -37,6 +37,7 @@ end
 
 return {
   name = "trace",
+  computes = true,
   summary = "show how an attempt went, from its record",
   about = "Reads a record that --record or ep:record wrote, and tells how the attempts in it\n"
     .. "went. With the records of both peers it knows what became of each datagram. --html\n"
@@ -77,7 +78,7 @@ return {
     end
     local page = require("antquic.trace.html").page(ladders, records, names)
     if not given._o then
-      io.stdout:write(page)
+      io.write(page)
       return nil
     end
     local ok, why = output.save(given._o, page)
