@@ -43,6 +43,12 @@ local function failed_with(facts, ...)
   end
 end
 
+-- If it was refused: what was asked for was (a relay, the guessing of ports), not we.
+local function way_refused(step)
+  return step.step == "relay"
+    or step.error == "NOT_ALLOWED" and tostring(step.text):find("allows us no ", 1, true) ~= nil
+end
+
 local function sum(list, key)
   local n = 0
   for _, item in ipairs(list) do
@@ -245,7 +251,7 @@ local RULES = {
     last = true,
     function(f)
       local code, step = failed_with(f, "REFUSED", "NOT_ALLOWED")
-      if step and step.step == "relay" then
+      if step and way_refused(step) then
         return -- that is not the peer's last word: relay_failed
       elseif code == "NOT_ALLOWED" then
         return "The peer takes only keys that are on its allow-list: this endpoint's peer id must "
@@ -546,7 +552,8 @@ local REMARKS = {
     function(f)
       for i = #f.steps, 1, -1 do
         local step = f.steps[i]
-        if step.step == "relay" and step.error then
+        local asked = way_refused(step) and tostring(step.text):find("no relay", 1, true)
+        if asked or (step.step == "relay" and step.error) then
           return ("The relay at %s did not help either: %s."):format(
             step.address or "?",
             step.error == "NOT_ALLOWED"

@@ -15,6 +15,9 @@ for name in pairs(core.errors()) do
   errors[name] = name
 end
 
+-- What a coordinator said is whole: one code may have several meanings there.
+local WHOLE = "^coordinator: "
+
 --- What a code means, one English clause, with |detail| where it says more.
 ---@param code string
 ---@param detail string?
@@ -23,7 +26,7 @@ local function describe(code, detail)
   local meaning = core.error_text(code) or "unknown error"
   if not detail or detail == "" then
     return meaning
-  elseif detail:find(meaning, 1, true) then
+  elseif detail:find(meaning, 1, true) or detail:find(WHOLE) then
     return detail
   end
   return meaning .. ": " .. detail

@@ -24,7 +24,7 @@ describe("over a relay", function()
       policy = options.policy,
       enable_relay_fallback = options.fallback,
     })
-    local bob = sim:peer("bob", { nat = nat_b }):echo()
+    local bob = sim:peer("bob", { nat = nat_b, enable_relay_fallback = options.theirs }):echo()
     return alice, bob, carol, dave
   end
 
@@ -121,6 +121,34 @@ describe("over a relay", function()
           codes[item.code] = item.text
         end
         assert.equal(options.relays == false, codes.no_relay ~= nil)
+      end)
+      sim:close()
+      sim = nil
+    end
+  end)
+
+  it("is refused by a coordinator or by the peer, and the step says so", function()
+    local relay_only = antquic.policy.extend(antquic.policy.balanced, {
+      name = "relay_only",
+      connect = function(s)
+        return s:relay({ via = s.coordinators[1] })
+      end,
+    })
+    for _, options in ipairs({ { relays = false }, { theirs = false } }) do
+      options.policy = relay_only
+      local alice, bob = network("sym_rand", "sym_rand", options)
+      sim:run(function()
+        sim:ready()
+        assert.is_nil((alice.ep:connect(bob.id, { timeout = 20 })))
+        local told = alice.ep:explain(bob.id)
+        local refused = told[1].error and told[1] or told[2]
+        assert.equal("NOT_ALLOWED", refused.error)
+        assert.matches(
+          "after [%d.]+ s: coordinator: it or the peer allows us no relay",
+          tostring(told)
+        )
+        assert.is_nil(tostring(told):find("allow-list", 1, true), tostring(told))
+        assert.equal("relay_failed", told.advice[1].code)
       end)
       sim:close()
       sim = nil

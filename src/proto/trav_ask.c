@@ -301,6 +301,22 @@ void aq_trav_handle_lost(aq_trav *t, aq_tstamp now, aq_id conn) {
                              "the connection to the coordinator was lost");
 }
 
+/* What |error| means here: it is told of an allow-list and of plans alike. */
+static const char *meaning_of(const aq_trav *t, int error) {
+  if (error != AQ_ERR_NOT_ALLOWED) {
+    return aq_error_text(error);
+  }
+  switch (t->hard.wanted) {
+  case AQ_PLAN_RELAY:
+    return "it or the peer allows us no relay";
+  case AQ_PLAN_PREDICT:
+  case AQ_PLAN_BIRTHDAY:
+    return "the peer allows us no guessing of ports";
+  default:
+    return aq_error_text(error);
+  }
+}
+
 void aq_trav_handle_error(aq_trav *t, aq_tstamp now, aq_id conn,
                           uint64_t request, int error,
                           aq_duration retry_after) {
@@ -309,7 +325,7 @@ void aq_trav_handle_error(aq_trav *t, aq_tstamp now, aq_id conn,
     return;
   }
   char text[80];
-  snprintf(text, sizeof(text), "coordinator: %s", aq_error_text(error));
+  snprintf(text, sizeof(text), "coordinator: %s", meaning_of(t, error));
   if (retry_after) {
     aq_trav_retry_at(t, t->now + aq_time_clamp(retry_after, 0, 60 * AQ_S));
   }
