@@ -393,15 +393,6 @@ end
 
 -- ---- the network -------------------------------------------------------------
 
-local function first(record, test)
-  for _, entry in ipairs(record.entries) do
-    local value = test(entry)
-    if value then
-      return value
-    end
-  end
-end
-
 -- The way between the peers and back, where it was measured.
 local function between(ladder)
   for _, s in ipairs({ ladder.left, ladder.right }) do
@@ -426,7 +417,7 @@ local function delays(ladder, mine, theirs)
     end
   end
   local here, there = rtt_of(mine), rtt_of(theirs)
-  local both = first({ entries = ladder.left.attempt.entries }, function(entry)
+  local both = side.first(ladder.left.attempt, function(entry)
     return entry.e == "control_received" and number(entry.rtt)
   end)
   local how = there and "measured by both" or both and "measured here, and told by the coordinator"
@@ -505,7 +496,7 @@ local function settle_of(record, attempt)
       return MAX_SETTLE -- since before the record
     end
   end
-  local since = first(record, function(entry)
+  local since = side.first(record, function(entry)
     return entry.kind == "bootstrap_connected" and entry.t
   end)
   return since and math.max(0, math.min(MAX_SETTLE, attempt.start - since)) or 0
@@ -549,7 +540,7 @@ function infer.of(ladder)
   local over = left.attempt.over
   out.shared = over ~= nil and over.same_nat == true
   out.coordinators = math.max(1, math.min(4, #left.record.node_list))
-  local begun = first(left.record.source, function(entry)
+  local begun = side.first(left.record.source, function(entry)
     return entry.e == "session" and entry.session == left.attempt.session and entry
   end)
   out.timeout = begun and number(begun.timeout)

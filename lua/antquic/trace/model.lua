@@ -420,20 +420,11 @@ end
 
 -- ---- lanes -------------------------------------------------------------------
 
-local function first_where(attempt, test)
-  for _, entry in ipairs(attempt.entries) do
-    local value = test(entry)
-    if value then
-      return value
-    end
-  end
-end
-
 local function addresses_of(s, attempt)
-  local mine = first_where(attempt, function(entry)
+  local mine = side.first(attempt, function(entry)
     return (entry.e == "punch_sent" or entry.e == "dial") and text(entry["local"])
   end) or (type(s.header.sockets) == "table" and text(s.header.sockets[1]))
-  local outside = first_where(attempt, function(entry)
+  local outside = side.first(attempt, function(entry)
     return (entry.type == "ANSWER" or entry.type == "OFFER") and text(entry.address)
   end)
   return mine, outside

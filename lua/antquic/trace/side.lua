@@ -42,6 +42,21 @@ function side.list(value)
 end
 local list = side.list
 
+--- What |test| gives for the first entry of a record or an attempt for which it
+--- gives anything.
+---@generic T
+---@param of { entries: table[] }
+---@param test fun(entry: table): T?
+---@return T?
+function side.first(of, test)
+  for _, entry in ipairs(of.entries) do
+    local value = test(entry)
+    if value then
+      return value
+    end
+  end
+end
+
 ---@class antquic.trace.Attempt what one side knows of one attempt
 ---@field session string
 ---@field start number
