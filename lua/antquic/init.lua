@@ -11,7 +11,8 @@ local core = require("antquic.core")
 ---@field errors table<string, string> every code
 ---@field identity table load(path), generate(), from_seed(seed)
 ---@field files table send(stream, path), receive(stream, dir): resumed and verified
----@field sim fun(options: table?): antquic.Sim a simulation; docs/sim.md
+---@field sim antquic.sim a call makes a simulation; docs/sim.md
+---@field sched table use(adapter), current(), within(adapter, fn, ...)
 ---@field input table line(timeout), read(timeout): standard input for tasks
 local antquic = {}
 

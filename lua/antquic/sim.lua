@@ -24,6 +24,10 @@ local options = require("antquic.options")
 local sched = require("antquic.sched")
 local story = require("antquic.sim.story")
 
+---@class antquic.sim
+---@field matrix fun(options: antquic.sim.MatrixOptions?): antquic.sim.Row[]
+---@field default_seed integer
+---@overload fun(options: table?): antquic.Sim
 local sim = {
   default_seed = 1, -- of simulations that were given none
   links = links,

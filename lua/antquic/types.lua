@@ -177,7 +177,8 @@
 ---@field seen? string
 
 ---@class antquic.Path
----@field kind "direct"
+---@field kind "direct"|"relayed"
+---@field via? string the coordinator that relays
 ---@field remote string
 ---@field local_addr string
 ---@field rtt number

@@ -17,6 +17,36 @@ local MAPPING = {
   ["arbitrary address"] = { flow = true, apd = true },
 }
 
+-- The fields of an annotated class in a file.
+local function annotated(path, class)
+  local f = assert(io.open(path))
+  local text = f:read("a")
+  f:close()
+  local fields = {}
+  local block = assert(text:match("class " .. class .. "%f[^%w.][^\n]*\n(.-)\n[^-\n]*\n"), class)
+  for name in block:gmatch("@field ([%w_]+)") do
+    fields[name] = true
+  end
+  return fields
+end
+
+describe("annotations of the matrix", function()
+  it("have its options, its rows and itself", function()
+    local sim = require("antquic.sim")
+    assert.is_true(annotated("lua/antquic/sim.lua", "antquic.sim").matrix)
+    local options = annotated("lua/antquic/sim/matrix.lua", "antquic.sim.MatrixOptions")
+    for name in pairs(require("antquic.sim.matrix").SCHEMA) do
+      assert.is_true(options[name], name)
+      options[name] = nil
+    end
+    assert.is_nil(next(options))
+    local fields = annotated("lua/antquic/sim/report.lua", "antquic.sim.Row")
+    for name in pairs(sim.matrix({ pairs = "none:linux", trials = 1 })[1]) do
+      assert.is_true(fields[name], name)
+    end
+  end)
+end)
+
 describe("types of NAT", function()
   it("are those of the lab", function()
     assert.same(lab.matrix, types.matrix)

@@ -9,7 +9,20 @@ local trial = require("antquic.sim.trial")
 
 local matrix = {}
 
-local SCHEMA = {
+---@class antquic.sim.MatrixOptions
+---@field pairs? string|string[][] "quick", "all", "cone", "a:b,c:d", or a list of { a, b }; "quick"
+---@field trials? integer worlds for each pair; 20
+---@field again? integer attempts in each world; 1
+---@field pause? number seconds between those; 35
+---@field seed? integer of the first world; 1
+---@field timeout? number seconds for an attempt; 10
+---@field policy? antquic.Policy of both peers
+---@field link? table of each host
+---@field link_a? table of the one who dials
+---@field link_b? table of the other
+---@field on_row? fun(row: antquic.sim.Row) called for each pair
+
+matrix.SCHEMA = {
   pairs = { type = "string|table", default = "quick" },
   trials = { type = "integer", default = 20, min = 1, max = 1e6 },
   again = { type = "integer", default = 1, min = 1, max = 1e6 },
@@ -25,14 +38,11 @@ local SCHEMA = {
 
 --- Runs it: |trials| worlds for each pair, the first with the seed |seed|, the
 --- next with the next one, so that each can be run again alone, and |again| attempts
---- in each. Options: pairs ("quick", "all", "cone", "a:b,c:d", or a list of { a, b }),
---- trials (20), again (1) and pause between those (35 s), seed (1), timeout (10),
---- policy of both peers, link of each host, link_a and link_b of the one who dials and
---- of the other; on_row(row) is called for each pair.
----@param given table?
----@return table[] rows of antquic.sim.report
+--- in each. No coordinator relays.
+---@param given antquic.sim.MatrixOptions?
+---@return antquic.sim.Row[]
 function matrix.run(given)
-  local o = options.check("antquic.sim.matrix", SCHEMA, given, 2)
+  local o = options.check("antquic.sim.matrix", matrix.SCHEMA, given, 2)
   local list = o.pairs
   if type(list) == "string" then
     local message

@@ -19,6 +19,27 @@ local report = {}
 ---@field code string? of a failure
 ---@field error string? its message
 
+---@class antquic.sim.Row what happened in the trials of a pair
+---@field a string type of NAT of the one who dials
+---@field b string
+---@field expected "Y"|"B"|"P"|"p"|"r"|"-"|" " by RFC 4787
+---@field trials integer
+---@field direct integer how many connected
+---@field times number[] milliseconds of those, sorted
+---@field sent integer[] datagrams of the one who dials, of those, sorted
+---@field p50_ms number?
+---@field p95_ms number?
+---@field rtt_ms number?
+---@field rtts number? the median time in round trips
+---@field packets integer? median
+---@field packets_target integer?
+---@field fail_max_ms number?
+---@field wilson_low number
+---@field wilson_high number
+---@field failures table<string, integer> by code
+---@field examples table<string, string> a message for each code
+---@field failed_seeds integer[]
+
 -- The values of |field| of the results that went well, or of the others, sorted.
 local function sorted(results, field, ok)
   local list = {}
@@ -39,7 +60,7 @@ local MAX_SEEDS = 10
 ---@param b string
 ---@param results antquic.sim.Result[]
 ---@param unmarked boolean? a and b need not be types
----@return table row
+---@return antquic.sim.Row
 function report.row(a, b, results, unmarked)
   local times = sorted(results, "ms", true)
   local failed = sorted(results, "ms", false)
