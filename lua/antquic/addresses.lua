@@ -7,6 +7,7 @@
 local config = require("antquic.config")
 local options = require("antquic.options")
 local peer_id = require("antquic.peer_id")
+local plural = require("antquic.plural")
 local policy = require("antquic.policy")
 local present = require("antquic.present")
 local task = require("antquic.task")
@@ -162,23 +163,29 @@ function methods:bootstrap_nodes()
   return present.nodes(self._core:bootstrap_list() or {}, self._lost)
 end
 
+-- Adds one or removes it, by |verb| of the core. Gives its address.
+local function change_nodes(self, verb, node)
+  local read, message, code = config.bootstrap_node(node)
+  if not read then
+    return nil, message, code
+  end
+  local ok
+  ok, message, code = self._core[verb](self._core, read.addr, read.peer)
+  if not ok then
+    return nil, ("bootstrap node %s: %s"):format(read.addr, message), code
+  end
+  self._rearm(self._handle)
+  return read.addr
+end
+
 --- Adds a bootstrap node: "addr:port" or "peerid@addr:port".
 ---@param node string
 ---@return true?
 ---@return string? message
 ---@return string? code
 function methods:add_bootstrap_node(node)
-  local read, message, code = config.bootstrap_node(node)
-  if not read then
-    return nil, message, code
-  end
-  local ok
-  ok, message, code = self._core:bootstrap_add(read.addr, read.peer)
-  if not ok then
-    return nil, ("bootstrap node %s: %s"):format(read.addr, message), code
-  end
-  self._rearm(self._handle)
-  return true
+  local addr, message, code = change_nodes(self, "bootstrap_add", node)
+  return addr and true, message, code
 end
 
 --- Removes a bootstrap node; its connection is closed unless the program
@@ -188,17 +195,11 @@ end
 ---@return string? message
 ---@return string? code
 function methods:remove_bootstrap_node(node)
-  local read, message, code = config.bootstrap_node(node)
-  if not read then
+  local addr, message, code = change_nodes(self, "bootstrap_remove", node)
+  if not addr then
     return nil, message, code
   end
-  local ok
-  ok, message, code = self._core:bootstrap_remove(read.addr)
-  if not ok then
-    return nil, ("bootstrap node %s: %s"):format(read.addr, message), code
-  end
-  self._lost[read.addr] = nil
-  self._rearm(self._handle)
+  self._lost[addr] = nil
   return true
 end
 
@@ -233,7 +234,7 @@ function methods:wait_bootstrap(timeout)
       end
       local tried = {}
       for i, node in ipairs(nodes) do
-        tried[i] = ("%s (%d failures)"):format(node.address, node.failures)
+        tried[i] = ("%s (%s)"):format(node.address, plural(node.failures, "failure"))
       end
       return nil,
         ("no bootstrap node answered within %.3g s: %s"):format(timeout, table.concat(tried, ", ")),

@@ -23,6 +23,7 @@ local errors = require("antquic.errors")
 local explain = require("antquic.explain")
 local ip_class = require("antquic.ip_class")
 local plan = require("antquic.policy.plan")
+local plural = require("antquic.plural")
 
 local advice = {}
 
@@ -501,7 +502,10 @@ local RULES = {
           "%s of the peer came through%s. Run 'antquic netcheck' with two coordinators on "
           .. "both sides: where both NATs change the port with the destination, only a relay, a "
           .. "forwarded port or IPv6 helps."
-        ):format("No datagram", sent > 0 and (" (%d were sent to it)"):format(sent) or "")
+        ):format(
+          "No datagram",
+          sent > 0 and (" (%s sent to it)"):format(plural(sent, "was", "were")) or ""
+        )
       end
     end,
   },
@@ -609,9 +613,13 @@ local REMARKS = {
       end
       if refused > 0 then
         return (
-          "%d datagrams were not sent: the budget %s was used up (limit_%s). Budgets keep "
+          "%s not sent: the budget %s was used up (limit_%s). Budgets keep "
           .. "strangers from harm; fewer candidates or attempts stay within them."
-        ):format(refused, LIMITS[limit] or "", limit)
+        ):format(
+          plural(refused, "datagram was", "datagrams were"),
+          LIMITS[limit] or "",
+          limit
+        )
       end
     end,
   },

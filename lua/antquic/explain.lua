@@ -4,6 +4,7 @@
 -- SPDX-License-Identifier: MIT
 
 local errors = require("antquic.errors")
+local plural = require("antquic.plural")
 local present = require("antquic.present")
 
 local explain = {}
@@ -165,7 +166,7 @@ function Explanation.__tostring(self)
     lines[#lines + 1] = "  " .. self.without_steps
   end
   if self.steps_lost > 0 then
-    lines[#lines + 1] = ("  and %d steps more"):format(self.steps_lost)
+    lines[#lines + 1] = ("  and %s more"):format(plural(self.steps_lost, "step"))
   end
   if #self.advice > 0 then
     lines[#lines + 1] = "what could help:"

@@ -13,6 +13,7 @@
 -- SPDX-License-Identifier: MIT
 
 local core = require("antquic.core")
+local plural = require("antquic.plural")
 
 local store = {}
 
@@ -264,7 +265,7 @@ function Store:attach(ep)
   self.saved_at = ep._sched.now()
   if self.damaged > 0 then
     ep._sched.spawn(function()
-      local text = ("%d records can't be read"):format(self.damaged)
+      local text = plural(self.damaged, "record") .. " can't be read"
       if self.set_aside then
         text = "it is no store; it is now " .. self.path .. ".bad"
       end

@@ -228,7 +228,7 @@ END
     assert.matches("what could help:.-does not know the peer.-unknown 3", text)
     assert.matches("\nsecrets 1\n", text)
     assert.matches("attempt s1: connected after.-REQUEST.-connection established.-trace 0", text)
-    assert.matches("wrote both.html: 1 attempts\npage 0\n%d+\n", text)
+    assert.matches("wrote both.html: 1 attempt\npage 0\n%d+\n", text)
     assert.matches("now, with balanced: %d+ of %d+.-now, with quick: .-replay 0\n1\n", text)
     assert.matches("there is no policy 'nonesuch'.-policy 2", text)
     assert.matches("not a record of antquic.-not a record 1", text)
@@ -349,7 +349,7 @@ END
         $(antquic id --key l); echo "ping $?"
       antquic netcheck --bind 127.0.0.1:0 --key c --bootstrap $other@127.0.0.1:9818
     ]])
-    assert.matches("answered: 127.0.0.1:9818 %(1 failures: the peer proved another key", text)
+    assert.matches("answered: 127.0.0.1:9818 %(1 failure: the peer proved another key", text)
     assert.is_nil(text:find("UDP", 1, true))
     assert.matches("ping 3\n", text)
     assert.matches("127.0.0.1:9818 *not reached: the peer proved another key", text)

@@ -54,7 +54,7 @@ describe("antquic sim", function()
     assert.equal(0, status, text)
     assert.matches("port_restr%s+linux%s+Y%s+5/5%s+57 to 100 %%%s+105%.0%s+105%.0%s+2%.10", text)
     assert.matches("sym_rand%s+sym_rand%s+%-%s+0/5%s+0 to%s+43 %%.-PUNCHING_FAILED 5, within", text)
-    assert.matches("1 of 1 pairs that must connect did each time", text)
+    assert.matches("1 of 1 pair that must connect did each time", text)
     local function table_of(all)
       return (all:gsub("[^\n]*a second\n", ""))
     end
@@ -99,6 +99,10 @@ describe("antquic sim", function()
         assert.matches("balanced%s+lazy", text)
         assert.matches("port_restr%s+linux%s+Y%s+20/20%s+20/20.-slower %(p ", text)
         assert.is_nil(text:find("less often", 1, true))
+        for _, name in ipairs({ "balanced", "lazy" }) do
+          assert.matches("\n" .. name .. ": 1 pair, 20 attempts, 20 direct;", text)
+          assert.matches("\n" .. name .. ": 1 of 1 pair that must connect", text)
+        end
         text, status =
           sim("--matrix --pairs port_restr:linux --trials 20 --jitter 5 --compare balanced")
         assert.equal(0, status, text)

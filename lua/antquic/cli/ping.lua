@@ -5,6 +5,7 @@
 local antquic = require("antquic")
 local common = require("antquic.cli.common")
 local parse = require("antquic.cli.parse")
+local plural = require("antquic.plural")
 
 return {
   name = "ping",
@@ -73,8 +74,8 @@ return {
     common.tell(
       given,
       "summary",
-      ("%d answers, rtt min %.3f avg %.3f max %.3f ms"):format(
-        done,
+      ("%s, rtt min %.3f avg %.3f max %.3f ms"):format(
+        plural(done, "answer"),
         best * 1e3,
         sum / done * 1e3,
         worst * 1e3

@@ -6,6 +6,7 @@ local common = require("antquic.cli.common")
 local load_policy = require("antquic.cli.policy")
 local output = require("antquic.cli.output")
 local parse = require("antquic.cli.parse")
+local plural = require("antquic.plural")
 
 -- Rows that are printed; --json has all.
 local MAX_ROWS = 16
@@ -126,9 +127,10 @@ local function print_outcome(out, name, other_name)
     return
   end
   print(
-    ("%d of %d combinations that agree with the record give that%s"):format(
+    ("%d of %s with the record %s that%s"):format(
       #out.pairs,
-      out.combinations,
+      plural(out.combinations, "combination that agrees", "combinations that agree"),
+      #out.pairs == 1 and "gives" or "give",
       out.fits_by == "end" and ", though not in that time" or ""
     )
   )

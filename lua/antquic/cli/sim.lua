@@ -11,6 +11,7 @@ local matrix = require("antquic.sim.matrix")
 local output = require("antquic.cli.output")
 local pairing = require("antquic.sim.pairs")
 local parse = require("antquic.cli.parse")
+local plural = require("antquic.plural")
 local report = require("antquic.sim.report")
 local trial = require("antquic.sim.trial")
 
@@ -130,8 +131,14 @@ local function run_rows(o, condition, policy, on_row)
   })
 end
 
-local function policy_name(policy, word)
-  return policy and (policy.name or word) or "balanced"
+-- What the two are called: by their files where their names don't tell them apart.
+local function policy_names(o, given)
+  local one = o.policy and (o.policy.name or given.policy) or "balanced"
+  local other = o.compare.name or given.compare
+  if one == other then
+    return given.policy or one, given.compare
+  end
+  return one, other
 end
 
 -- One policy: a line for each pair as it comes.
@@ -152,8 +159,7 @@ local function two_tables(o, condition, given)
   local left = run_rows(o, condition, o.policy)
   local right = run_rows(o, condition, o.compare)
   local differences = compare.rows(left, right)
-  local one = policy_name(o.policy, given.policy)
-  local other = policy_name(o.compare, given.compare)
+  local one, other = policy_names(o, given)
   print(compare.head(one, other))
   for i, row in ipairs(left) do
     print(compare.line(row, right[i], differences))
@@ -165,9 +171,10 @@ local function two_tables(o, condition, given)
     real = real + (d.real and 1 or 0)
   end
   print(
-    ("%d of %d differences are more than chance (5 %%, Holm's correction)"):format(
+    ("%d of %s %s more than chance (5 %%, Holm's correction)"):format(
       real,
-      #differences
+      plural(#differences, "difference"),
+      real == 1 and "is" or "are"
     )
   )
   return left, right
@@ -177,21 +184,28 @@ local function milliseconds(value)
   return value and ("%.1f ms"):format(value) or "-"
 end
 
-local function print_summary(s)
+-- With |name| where there are two policies.
+local function print_summary(s, name)
+  local head = name and name .. ": " or ""
   print(
-    ("%d pairs, %d attempts, %d direct; time to direct %s median, %s p95"):format(
-      s.pairs,
-      s.attempts,
+    ("%s%s, %s, %d direct; time to direct %s median, %s p95"):format(
+      head,
+      plural(s.pairs, "pair"),
+      plural(s.attempts, "attempt"),
       s.direct,
       milliseconds(s.median_ms),
       milliseconds(s.p95_ms)
     )
   )
   if s.must > 0 then
-    print(("%d of %d pairs that must connect did each time"):format(s.kept, s.must))
+    print(
+      ("%s%d of %s that must connect did each time"):format(head, s.kept, plural(s.must, "pair"))
+    )
   end
   if s.strangers > 0 then
-    print(("%d attempts connected where nothing but luck helps"):format(s.strangers))
+    print(
+      ("%s%s connected where nothing but luck helps"):format(head, plural(s.strangers, "attempt"))
+    )
   end
 end
 
@@ -204,7 +218,7 @@ local function run_matrix(given)
   local status, all, clock = cli.DONE, {}, os.clock()
   local function keep(rows, lossless)
     local s = report.summary(rows)
-    print_summary(s)
+    print_summary(s, rows[1] and rows[1].policy)
     if lossless and (s.strangers > 0 or s.kept < s.must) then
       status = cli.FAILED
     end
@@ -230,7 +244,7 @@ local function run_matrix(given)
     attempts = attempts + row.trials
   end
   local took = os.clock() - clock
-  print(("%d attempts in %.1f s, %.0f a second"):format(attempts, took, attempts / took))
+  print(("%s in %.1f s, %.0f a second"):format(plural(attempts, "attempt"), took, attempts / took))
   if given.json then
     local ok
     ok, why = output.save(given.json, report.text(all))
@@ -316,7 +330,8 @@ return {
     .. "RFC 4787 says of a pair: Y must connect; B, P and p need a port to be guessed;\n"
     .. "- can't be punched. With --compare two policies meet the same seeds, and the\n"
     .. "table says which of the differences are more than chance.\n"
-    .. "With --trace it tells one attempt in sentences.\n\n"
+    .. "With --trace it tells one attempt in sentences. No coordinator relays in these:\n"
+    .. "the question is what is direct.\n\n"
     .. wrap("NAT types: " .. table.concat(antquic.sim.types.names(), ", ") .. ".")
     .. "\n"
     .. wrap("Links: " .. table.concat(links.ladder, ", ") .. "; 'ladder' is all of them."),

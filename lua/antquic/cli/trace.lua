@@ -5,6 +5,7 @@
 
 local common = require("antquic.cli.common")
 local output = require("antquic.cli.output")
+local plural = require("antquic.plural")
 
 local function line_of(item, start)
   local time = ((item.t1 or item.t) - start) * 1e3
@@ -85,6 +86,6 @@ return {
     if not ok then
       return common.fail(given, tostring(why), "NETWORK")
     end
-    io.stderr:write(("wrote %s: %d attempts\n"):format(given._o, #ladders))
+    io.stderr:write(("wrote %s: %s\n"):format(given._o, plural(#ladders, "attempt")))
   end,
 }

@@ -5,6 +5,7 @@
 -- SPDX-License-Identifier: MIT
 
 local plans = require("antquic.policy.plan")
+local plural = require("antquic.plural")
 
 local strategy = {}
 
@@ -44,9 +45,9 @@ local DEFAULT = {
 local function unreached(s)
   local tried, wrong = {}, false
   for i, node in ipairs(s.endpoint:bootstrap_nodes()) do
-    tried[i] = ("%s (%d failures%s)"):format(
+    tried[i] = ("%s (%s%s)"):format(
       node.address,
-      node.failures,
+      plural(node.failures, "failure"),
       node.text and ": " .. node.text or ""
     )
     wrong = wrong or node.error == "WRONG_KEY"

@@ -6,6 +6,7 @@
 local core = require("antquic.core")
 local identity = require("antquic.identity")
 local options = require("antquic.options")
+local plural = require("antquic.plural")
 local sched = require("antquic.sched")
 local task = require("antquic.task")
 local nat_module = require("antquic.sim.nat")
@@ -187,7 +188,11 @@ function methods:must_reach(target, opts)
   elseif given.within and took > given.within then
     fail("connected after %.4f s, %.4f s are allowed", took, given.within)
   elseif given.packets and sent > given.packets then
-    fail("connected with %d datagrams, %d are allowed", sent, given.packets)
+    fail(
+      "connected with %s, %s allowed",
+      plural(sent, "datagram"),
+      plural(given.packets, "is", "are")
+    )
   end
   local echoes
   echoes, message = host.round(conn, 10)

@@ -4,6 +4,7 @@
 
 local links = require("antquic.sim.links")
 local options = require("antquic.options")
+local plural = require("antquic.plural")
 local types = require("antquic.sim.types")
 
 local nat = {}
@@ -131,7 +132,7 @@ end
 ---@param count integer
 ---@return antquic.sim.Nat
 function methods:burn(count)
-  self._sim:note(("others behind %s make %d mappings"):format(self.name, count))
+  self._sim:note(("others behind %s make %s"):format(self.name, plural(count, "mapping")))
   self._sim._core:burn(self._node, count)
   return self
 end

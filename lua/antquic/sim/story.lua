@@ -5,6 +5,7 @@
 -- SPDX-License-Identifier: MIT
 
 local options = require("antquic.options")
+local plural = require("antquic.plural")
 local stable = require("antquic.stable")
 
 local story = {}
@@ -107,12 +108,10 @@ function tell.coordination_synchronized(self, who, ev)
 end
 
 function tell.hole_punching_started(self, who, ev)
-  local count = ev.count or 0
-  return ("%s punches towards %s, %d pair%s"):format(
+  return ("%s punches towards %s, %s"):format(
     who,
     person(self, ev.peer_id),
-    count,
-    count == 1 and "" or "s"
+    plural(ev.count or 0, "pair")
   )
 end
 

@@ -6,6 +6,7 @@
 local core = require("antquic.core")
 local items = require("antquic.trace.items")
 local layout = require("antquic.trace.layout")
+local plural = require("antquic.plural")
 local model = require("antquic.trace.model")
 local style = require("antquic.trace.style")
 
@@ -270,9 +271,9 @@ local function draw(out, ladder, n)
     place.height,
     esc(
       (
-        "Ladder diagram: %d arrows, time goes down and is not to scale. Arrow keys move through "
+        "Ladder diagram: %s, time goes down and is not to scale. Arrow keys move through "
         .. "them; the table below says the same."
-      ):format(#ladder.arrows)
+      ):format(plural(#ladder.arrows, "arrow"))
     )
   )
   draw_bands(out, ladder, place)
@@ -406,7 +407,10 @@ local function write_facts(out, ladder)
   fact(out, "clocks", ladder.clock)
   out:add("</dl>\n")
   if ladder.not_drawn > 0 then
-    out:add("<p>%d datagrams more are not drawn.</p>\n", ladder.not_drawn)
+    out:add(
+      "<p>%s not drawn.</p>\n",
+      plural(ladder.not_drawn, "datagram more is", "datagrams more are")
+    )
   end
 end
 
@@ -611,7 +615,10 @@ function html.page(ladders, records, names)
     out:add("</ul></nav>\n")
   end
   if #ladders > shown then
-    out:add("<p>%d attempts more are in it; --session shows one.</p>\n", #ladders - shown)
+    out:add(
+      "<p>%s in it; --session shows one.</p>\n",
+      plural(#ladders - shown, "attempt more is", "attempts more are")
+    )
   end
   out:add("</header>\n<main>\n")
   for i = 1, shown do
