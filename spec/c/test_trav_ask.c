@@ -236,6 +236,10 @@ static void an_unknown_target_waits_for_nobody(void **state) {
   assert_int_equal(s.step_done, 0);
   aq_trav_handle_unasked(&T, 250 * AQ_MS, s.ask[0], AQ_ERR_NO_BOOTSTRAP_NODES);
   assert_int_equal(drain(250 * AQ_MS, 0).step_error, AQ_ERR_UNKNOWN_TARGET);
+  /* That nobody else was there to ask is no step. */
+  aq_step_record r[AQ_MAX_STEPS];
+  assert_int_equal(aq_trav_get_steps(&T, r, AQ_MAX_STEPS), 1);
+  assert_int_equal(r[0].error, AQ_ERR_UNKNOWN_TARGET);
 }
 
 static void giving_up_tells_everybody(void **state) {

@@ -131,8 +131,8 @@ static void ask_next(aq_trav *t, int wait) {
     return;
   }
   /* What nobody sends is no part of the story, but for the one that is waited
-   * for. */
-  if (aq_trav_asks(t) == 0) {
+   * for: there may be nobody to ask after one who has answered. */
+  if (wait && aq_trav_asks(t) == 0) {
     a->record = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, NULL);
   }
   a->id = ++t->next_ask;
