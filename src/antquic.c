@@ -126,6 +126,7 @@ void aq_endpoint_params_init(aq_endpoint_params *p) {
       .max_connections = 65536,
       .max_half_open = 1024,
       .relay_rate = MIB,
+      .relay_total_rate = 32 * MIB,
       .alpn_count = 1,
       .alpn = {"antquic"},
   };
@@ -282,6 +283,7 @@ static int check_limits(const check *c, const aq_endpoint_params *p) {
       {"max_connections", p->max_connections, 1, 1u << 24},
       {"max_half_open", p->max_half_open, 1, 1u << 24},
       {"relay_rate", p->relay_rate, 1024, 1u << 30},
+      {"relay_total_rate", p->relay_total_rate, 1024, UINT64_C(1) << 34},
   };
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
     int err = check_range(c, rows[i].name, rows[i].v, rows[i].lo, rows[i].hi);

@@ -400,6 +400,8 @@ typedef struct aq_endpoint_params {
   uint32_t max_half_open;    /* default 1024 */
   uint64_t relay_rate; /* bytes a second that a tunnel over us may carry each
                           way, 1024..2^30, default 1 MiB */
+  uint64_t relay_total_rate; /* ... that all of them may carry, 1024..2^34,
+                                default 32 MiB; one peer an eighth each way */
   size_t bootstrap_count;
   aq_bootstrap_addr bootstrap[AQ_MAX_BOOTSTRAP];
   size_t alpn_count; /* default one: "antquic" */

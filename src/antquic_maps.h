@@ -219,6 +219,8 @@
   X(limit_relay_tunnels)                                                       \
   X(limit_relay_rate)                                                          \
   X(datagrams_repeated)                                                        \
-  X(limit_repairs_at_once)
+  X(limit_repairs_at_once)                                                     \
+  X(limit_relay_peer_rate)                                                     \
+  X(limit_relay_total_rate)
 
 #endif

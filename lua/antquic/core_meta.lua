@@ -212,6 +212,7 @@ function Sha256:hex() end
 ---@field max_connections? integer
 ---@field max_half_open? integer
 ---@field relay_rate? integer bytes a second and direction that a tunnel over us may carry
+---@field relay_total_rate? integer bytes a second that all of them may carry
 ---@field trace? "error"|"warn"|"info"|"debug" lines to standard error up to this level
 ---@field no_gso? boolean for tests and odd kernels
 ---@field no_gro? boolean

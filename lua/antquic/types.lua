@@ -18,6 +18,7 @@
 ---@field enable_relay_fallback? boolean
 ---@field can_relay? boolean
 ---@field relay_rate? integer
+---@field relay_total_rate? integer
 ---@field accept? boolean
 ---@field allow_reserved? boolean
 ---@field always_retry? boolean

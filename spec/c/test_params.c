@@ -134,6 +134,10 @@ static void test_ranges(void **state) {
   SET(datagram_queue, 0);
   SET(max_connections, 0);
   SET(max_half_open, 0);
+  SET(relay_rate, 1023);
+  SET(relay_rate, (1u << 30) + 1);
+  SET(relay_total_rate, 1023);
+  SET(relay_total_rate, (UINT64_C(1) << 34) + 1);
   SET(idle_timeout, 1);
   SET(idle_timeout, AQ_NEVER);
   SET(keep_alive, 1);

@@ -532,6 +532,96 @@ static void more_than_the_rate(void **state) {
   world_del(w);
 }
 
+/* Tunnels of A's that nobody else knows of: C takes them for agreed. */
+static void make_tunnels(world *w, int to, uint8_t first, uint8_t n) {
+  for (uint8_t i = first; i < first + n; i++) {
+    const uint8_t id[AQ_TUNNEL_ID_LEN] = {0xee, i};
+    assert_int_equal(aq_relay_open(w->node[C]->ep->relay, w->now, id,
+                                   world_link(w, C, A)->id,
+                                   world_link(w, C, to)->id),
+                     0);
+  }
+}
+
+/* A (or |from|) sends 1.2 MB a second over |n| of them. */
+static void flood(world *w, int from, uint8_t first, uint8_t n) {
+  uint8_t d[1500], id[AQ_TUNNEL_ID_LEN] = {0xee};
+  for (int i = 0; i < 10; i++) {
+    id[1] = (uint8_t)(first + i % n);
+    size_t len = forge(d, id, 0x40);
+    world_inject(w, &w->node[from]->bound, &w->node[C]->bound, d, len);
+  }
+}
+
+static world *slow_stage(uint64_t rate, uint64_t total) {
+  world *w = stage(1);
+  world_node_kill(w->node[C]);
+  w->node[C]->params.relay_rate = rate;
+  w->node[C]->params.relay_total_rate = total;
+  world_node_start(w->node[C]);
+  world_run(w, 20 * AQ_S); /* they register anew */
+  return w;
+}
+
+/* A has eight tunnels to B and fills them all: what C sends B stays under A's
+ * share, and a pair that has one tunnel loses nothing. */
+static void one_peer_takes_its_share(void **state) {
+  (void)state;
+  enum { E = D + 1 };
+  world *w = slow_stage(100000, 800000);
+  world_node *e = world_node_init(w, E, "198.18.4.1:8000", NULL);
+  e->params.strategy = AQ_STRATEGY_STEPS;
+  world_use_bootstrap(e, w->node[C], 1);
+  world_node_start(e);
+  world_run(w, AQ_S);
+  /* D and E have one between them. */
+  const uint8_t id[AQ_TUNNEL_ID_LEN] = {0xdd};
+  assert_int_equal(aq_relay_open(w->node[C]->ep->relay, w->now, id,
+                                 world_link(w, C, D)->id,
+                                 world_link(w, C, E)->id),
+                   0);
+  make_tunnels(w, B, 0, 8);
+  aq_statistics c = world_stats(w, C);
+  uint64_t before = w->node[B]->rx_bytes, to_e = w->node[E]->rx_bytes;
+  uint8_t d[1500];
+  size_t len = forge(d, id, 0x40);
+  for (int i = 0; i < 1000; i++) { /* 10 s */
+    flood(w, A, 0, 8);
+    if (i % 2 == 0) {
+      world_inject(w, &w->node[D]->bound, &w->node[C]->bound, d, len);
+    }
+    world_run(w, 10 * AQ_MS);
+  }
+  assert_in_range(w->node[B]->rx_bytes - before, 1000000,
+                  AQ_RELAY_BURST + 1000000 + 5000);
+  assert_in_range(w->node[E]->rx_bytes - to_e, 500 * len, 501 * len + 5000);
+  aq_statistics s = world_stats(w, C);
+  assert_in_range(s.limit_relay_peer_rate - c.limit_relay_peer_rate, 8000,
+                  10000);
+  assert_int_equal(s.limit_relay_total_rate, 0);
+  assert_int_equal(world_count(w->node[C], AQ_EVENT_LIMIT_HIT), 1);
+  nothing_was_lost(w);
+  world_del(w);
+}
+
+/* Two flood each other; whoever they are, C sends no more than it may. */
+static void all_peers_have_a_bound(void **state) {
+  (void)state;
+  world *w = slow_stage(100000, 100000);
+  make_tunnels(w, B, 0, 8);
+  uint64_t before = w->node[A]->rx_bytes + w->node[B]->rx_bytes;
+  for (int i = 0; i < 1000; i++) {
+    flood(w, A, 0, 8);
+    flood(w, B, 0, 8);
+    world_run(w, 10 * AQ_MS);
+  }
+  assert_in_range(w->node[A]->rx_bytes + w->node[B]->rx_bytes - before, 1000000,
+                  AQ_RELAY_BURST + 1000000 + 10000);
+  assert_true(world_stats(w, C).limit_relay_total_rate > 1000);
+  nothing_was_lost(w);
+  world_del(w);
+}
+
 /* ---- what fails ------------------------------------------------------------
  */
 
@@ -667,6 +757,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(the_target_decides),
       cmocka_unit_test(two_at_once),
       cmocka_unit_test(more_than_the_rate),
+      cmocka_unit_test(one_peer_takes_its_share),
+      cmocka_unit_test(all_peers_have_a_bound),
       cmocka_unit_test(the_relay_dies),
       cmocka_unit_test(a_direct_path_dies),
       cmocka_unit_test(one_end_leaves_the_relay),

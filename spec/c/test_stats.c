@@ -279,6 +279,10 @@ static const struct row {
      "control_messages_received datagrams_repeated"},
     {"too much for a relay", story_relay_flooded, C,
      BOTH "relay_datagrams relay_bytes limit_relay_rate"},
+    {"too much of one peer for a relay", story_relay_peer_flooded, C,
+     BOTH "relay_datagrams relay_bytes limit_relay_peer_rate"},
+    {"too much for a relay in all", story_relay_all_flooded, C,
+     BOTH "relay_datagrams relay_bytes limit_relay_total_rate"},
     {"a stranger at a relay", story_relay_stranger, C, IN "relay_dropped=1"},
     {"too many tunnels of one", story_relay_refuses, C,
      BOTH "coordinator_refused=1 relay_tunnels_refused=1 "

@@ -298,6 +298,8 @@ describe("core", function()
         datagram_queue = 16,
         max_connections = 100,
         max_half_open = 10,
+        relay_rate = 1 << 20,
+        relay_total_rate = 1 << 34,
         no_gso = true,
         no_gro = true,
         no_ecn = true,

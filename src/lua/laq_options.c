@@ -34,6 +34,7 @@ static const field fields[] = {
     F(max_connections, U32),
     F(max_half_open, U32),
     F(relay_rate, U64),
+    F(relay_total_rate, U64),
     F(coordination_timeout, SECONDS),
     F(idle_timeout, SECONDS),
     F(keep_alive, SECONDS),

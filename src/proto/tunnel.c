@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "proto/tunnel.h"
 
+#include "base/addr.h"
+
 #include <string.h>
 
 int aq_tunnel_is(const uint8_t *data, size_t len) {
@@ -38,4 +40,17 @@ size_t aq_tunnel_wrap(uint8_t *buf, size_t len, size_t *segment,
     *segment += AQ_TUNNEL_HEAD;
   }
   return len + n * AQ_TUNNEL_HEAD;
+}
+
+static const uint8_t discard[8] = {0x01};
+
+aq_addr aq_tunnel_addr(const uint8_t id[AQ_TUNNEL_ID_LEN], uint16_t port) {
+  uint8_t ip[16];
+  memcpy(ip, discard, sizeof(discard));
+  memcpy(ip + sizeof(discard), id, AQ_TUNNEL_ID_LEN);
+  return aq_addr_v6(ip, port);
+}
+
+int aq_tunnel_is_addr(const aq_addr *a) {
+  return a->family == 6 && memcmp(a->ip, discard, sizeof(discard)) == 0;
 }

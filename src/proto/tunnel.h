@@ -32,4 +32,10 @@ int aq_tunnel_read(const uint8_t *data, size_t len, const uint8_t **id,
 size_t aq_tunnel_wrap(uint8_t *buf, size_t len, size_t *segment,
                       const uint8_t id[AQ_TUNNEL_ID_LEN]);
 
+/* aq_tunnel_addr: what stands for an end of a tunnel where an address is
+ * needed, in the discard prefix 100::/64 (RFC 6666): nobody's, and no
+ * candidate. aq_tunnel_is_addr: 1 when |a| is such a one. */
+aq_addr aq_tunnel_addr(const uint8_t id[AQ_TUNNEL_ID_LEN], uint16_t port);
+int aq_tunnel_is_addr(const aq_addr *a);
+
 #endif

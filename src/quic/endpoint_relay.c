@@ -14,7 +14,9 @@
 int aq_relay_init(aq_endpoint *ep) {
   const aq_endpoint_params *p = &ep->shared.params;
   aq_ring_init(&ep->relay_ring, AQ_RELAY_RING);
-  return p->can_relay ? aq_relay_new(&ep->relay, p->relay_rate, &ep->env) : 0;
+  return p->can_relay ? aq_relay_new(&ep->relay, p->relay_rate,
+                                     p->relay_total_rate, &ep->env)
+                      : 0;
 }
 
 /* ---- tunnels ---------------------------------------------------------------
@@ -98,6 +100,23 @@ static int queue(aq_endpoint *ep, const aq_link *to, const uint8_t *data,
   return 1;
 }
 
+static int may_pass(aq_endpoint *ep, aq_relay_tunnel *t, int from, size_t len) {
+  switch (aq_relay_take(ep->relay, ep->now, t, from, len)) {
+  case AQ_RELAY_OK:
+    return 1;
+  case AQ_RELAY_OVER_TUNNEL:
+    AQ_LIMIT_HIT(ep, limit_relay_rate);
+    break;
+  case AQ_RELAY_OVER_PEER:
+    AQ_LIMIT_HIT(ep, limit_relay_peer_rate);
+    break;
+  case AQ_RELAY_OVER_TOTAL:
+    AQ_LIMIT_HIT(ep, limit_relay_total_rate);
+    break;
+  }
+  return 0;
+}
+
 void aq_relay_datagram(aq_endpoint *ep, const aq_datagram *d,
                        const uint8_t id[AQ_TUNNEL_ID_LEN], const uint8_t *data,
                        size_t len) {
@@ -106,7 +125,9 @@ void aq_relay_datagram(aq_endpoint *ep, const aq_datagram *d,
     ep->stats.datagrams_dropped_unknown++;
     return;
   }
-  if (len > AQ_RELAY_LEN || !aq_relay_ends(ep->relay, id, end)) {
+  aq_relay_tunnel *t =
+      len <= AQ_RELAY_LEN ? aq_relay_find(ep->relay, id, end) : NULL;
+  if (t == NULL) {
     ep->stats.relay_dropped++;
     return;
   }
@@ -118,8 +139,10 @@ void aq_relay_datagram(aq_endpoint *ep, const aq_datagram *d,
     ep->stats.relay_dropped++;
     return;
   }
-  if (!aq_relay_take(ep->relay, ep->now, id, from, len) ||
-      !queue(ep, to, data, len)) {
+  if (!may_pass(ep, t, from, len)) {
+    return;
+  }
+  if (!queue(ep, to, data, len)) {
     AQ_LIMIT_HIT(ep, limit_relay_rate);
     return;
   }

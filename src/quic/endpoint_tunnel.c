@@ -12,13 +12,6 @@
 /* What is under way when a connection has moved may still arrive. */
 #define LINGER (3 * AQ_S)
 
-/* The discard prefix 100::/64 (RFC 6666): nobody's, and no candidate. */
-static aq_addr pseudo(const uint8_t *id, uint16_t port) {
-  uint8_t ip[16] = {0x01};
-  memcpy(ip + 8, id, AQ_TUNNEL_ID_LEN);
-  return aq_addr_v6(ip, port);
-}
-
 int aq_tunnel_is_socket(uint32_t index) {
   return index >= FIRST && index < FIRST + AQ_MAX_TUNNELS;
 }
@@ -72,8 +65,8 @@ int aq_tunnel_open(aq_endpoint *ep, aq_id via,
     t->local = l->local;
     t->sock.index = FIRST + i;
     /* Of its own: who migrates changes the local address (ngtcp2). */
-    t->sock.bound = pseudo(id, 2);
-    t->peer = pseudo(id, 1);
+    t->sock.bound = aq_tunnel_addr(id, 2);
+    t->peer = aq_tunnel_addr(id, 1);
     t->close_at = AQ_NEVER;
     ep->ntunnel++;
     *out = t;

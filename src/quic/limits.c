@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "quic/limits.h"
 
+#include "proto/tunnel.h"
+
 #include <string.h>
 
 void aq_limits_init(aq_limits *l, uint64_t salt) {
@@ -8,33 +10,9 @@ void aq_limits_init(aq_limits *l, uint64_t salt) {
   l->salt = salt;
 }
 
-int aq_rate_take(aq_rate *r, aq_tstamp now, double per_second, double burst) {
-  if (r->last == 0) {
-    r->tokens = burst;
-  } else if (now > r->last) {
-    r->tokens += (double)(now - r->last) / (double)AQ_S * per_second;
-    if (r->tokens > burst) {
-      r->tokens = burst;
-    }
-  }
-  /* Time 0 must not read as a fresh bucket. */
-  r->last = now > 0 ? now : 1;
-  if (r->tokens < 1.0) {
-    return 0;
-  }
-  r->tokens -= 1.0;
-  return 1;
-}
-
-/* What endpoint_tunnel.c makes for the other end of a tunnel, in 100::/64: they
- * must not have one bound together. */
-static int is_of_tunnel(const aq_addr *a) {
-  static const uint8_t discard[8] = {0x01};
-  return a->family == 6 && memcmp(a->ip, discard, sizeof(discard)) == 0;
-}
-
+/* The other ends of tunnels must not have one bound together. */
 static size_t prefix_slot(const aq_limits *l, const aq_addr *a) {
-  unsigned bits = a->family == 4 ? 24 : is_of_tunnel(a) ? 128 : 48;
+  unsigned bits = a->family == 4 ? 24 : aq_tunnel_is_addr(a) ? 128 : 48;
   return aq_addr_hash_prefix(a, bits, l->salt) % AQ_LIMIT_SLOTS;
 }
 
@@ -44,7 +22,8 @@ aq_admit aq_limits_admit(const aq_limits *l, const aq_addr *from, int proven,
   if (l->half_open >= max_half_open) {
     return AQ_ADMIT_HALF_OPEN;
   }
-  if (of_prefix >= (is_of_tunnel(from) ? AQ_LIMIT_TUNNEL : AQ_LIMIT_PREFIX)) {
+  if (of_prefix >=
+      (aq_tunnel_is_addr(from) ? AQ_LIMIT_TUNNEL : AQ_LIMIT_PREFIX)) {
     return AQ_ADMIT_PREFIX;
   }
   if (!proven && (l->half_open >= AQ_LIMIT_RETRY_ABOVE ||
@@ -73,7 +52,7 @@ void aq_limits_done(aq_limits *l, const aq_addr *from) {
  * own bound can't use up everybody's. */
 static int take_two(aq_limits *l, aq_rate *ip, aq_rate *all, aq_tstamp now,
                     const aq_addr *to, double per_ip, double in_all) {
-  unsigned bits = to->family == 4 ? 32 : is_of_tunnel(to) ? 128 : 64;
+  unsigned bits = to->family == 4 ? 32 : aq_tunnel_is_addr(to) ? 128 : 64;
   size_t slot = aq_addr_hash_prefix(to, bits, l->salt) % AQ_LIMIT_IP_SLOTS;
   return aq_rate_take(&ip[slot], now, per_ip, per_ip) &&
          aq_rate_take(all, now, in_all, in_all);

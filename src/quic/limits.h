@@ -11,6 +11,7 @@
 #define AQ_QUIC_LIMITS_H
 
 #include "base/addr.h"
+#include "base/rate.h"
 
 /* Above this many half-open handshakes every newcomer must prove its address
  * with a Retry token first. */
@@ -30,12 +31,6 @@
 #define AQ_LIMIT_SLOTS 4096
 #define AQ_LIMIT_IP_SLOTS 512
 
-/* aq_rate is a token bucket. */
-typedef struct aq_rate {
-  double tokens;
-  aq_tstamp last;
-} aq_rate;
-
 typedef struct aq_limits {
   uint64_t salt; /* random: nobody can choose who shares a slot with whom */
   uint32_t half_open;
@@ -46,10 +41,6 @@ typedef struct aq_limits {
 } aq_limits;
 
 void aq_limits_init(aq_limits *l, uint64_t salt);
-
-/* aq_rate_take takes one token of a bucket that gains |per_second| and holds
- * |burst|. Returns 1, or 0 when it is empty. A zeroed bucket is full. */
-int aq_rate_take(aq_rate *r, aq_tstamp now, double per_second, double burst);
 
 typedef enum aq_admit {
   AQ_ADMIT_YES,

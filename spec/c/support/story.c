@@ -763,6 +763,40 @@ world *story_relay_flooded(void) {
   return w;
 }
 
+/* A sends over two tunnels until C may pass on no more for it, or at all. */
+static world *spent(aq_relay_verdict why) {
+  world *w = trio_of();
+  w->node[C]->params.can_relay = 1;
+  w->node[C]->params.relay_rate = 1 << 20;
+  w->node[C]->params.relay_total_rate =
+      why == AQ_RELAY_OVER_PEER ? 8 << 20 : 1024;
+  registered_trio(w);
+  uint8_t data[1200] = {AQ_TUNNEL_TYPE};
+  data[AQ_TUNNEL_HEAD] = 0x40;
+  for (uint8_t i = 0; i < 2; i++) {
+    data[1] = i;
+    assert_int_equal(aq_relay_open(w->node[C]->ep->relay, w->now, data + 1,
+                                   world_link(w, C, A)->id,
+                                   world_link(w, C, B)->id),
+                     0);
+  }
+  for (int i = 0; i < 300; i++) {
+    data[1] = i & 1;
+    world_inject(w, &w->node[A]->bound, &w->node[C]->bound, data, sizeof(data));
+    world_run(w, 100 * AQ_US);
+  }
+  world_run(w, AQ_S);
+  return w;
+}
+
+world *story_relay_peer_flooded(void) {
+  return spent(AQ_RELAY_OVER_PEER);
+}
+
+world *story_relay_all_flooded(void) {
+  return spent(AQ_RELAY_OVER_TOTAL);
+}
+
 /* It knows the tunnel, and isn't one of its ends. */
 world *story_relay_stranger(void) {
   world *w = over_relay(1 << 20, AQ_NEVER);

@@ -69,6 +69,8 @@ world *story_too_many_repairs(void);
 world *story_relayed(void);
 world *story_upgraded(void);
 world *story_relay_flooded(void);
+world *story_relay_peer_flooded(void);
+world *story_relay_all_flooded(void);
 world *story_relay_stranger(void);
 world *story_relay_refuses(void);
 world *story_tunnels(void);
