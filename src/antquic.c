@@ -32,6 +32,7 @@ static const char *const rule_names[] = NAMES(AQ_NAT_RULE_MAP);
 static const char *const test_names[] = NAMES(AQ_NAT_TEST_MAP);
 static const char *const allocation_names[] = NAMES(AQ_NAT_ALLOCATION_MAP);
 static const char *const plan_names[] = NAMES(AQ_PLAN_MAP);
+static const char *const move_names[] = NAMES(AQ_MOVE_MAP);
 static const char *const record_names[] = NAMES(AQ_RECORD_MAP);
 
 #undef NAME
@@ -82,6 +83,10 @@ const char *aq_nat_test_name(aq_nat_test v) {
 
 const char *aq_plan_name(aq_plan v) {
   return PICK(plan_names, v);
+}
+
+const char *aq_move_name(aq_move v) {
+  return PICK(move_names, v);
 }
 
 const char *aq_record_name(aq_record_kind v) {

@@ -270,6 +270,13 @@ typedef enum aq_plan {
       AQ_PLAN__COUNT
 } aq_plan;
 
+typedef enum aq_move {
+#define X(name, text) AQ_MOVE_##name,
+  AQ_MOVE_MAP(X)
+#undef X
+      AQ_MOVE__COUNT
+} aq_move;
+
 #define AQ_NAT_MAX_EXTERNAL 4
 /* aq_nat_profile: what is known of the NAT in front of an endpoint. Zeroed:
  * nothing. Each member is measured or 0 (unknown). */
@@ -440,6 +447,7 @@ const char *aq_pair_state_name(aq_pair_state v);
 const char *aq_nat_rule_name(aq_nat_rule v);
 const char *aq_nat_allocation_name(aq_nat_allocation v);
 const char *aq_plan_name(aq_plan v);
+const char *aq_move_name(aq_move v);
 const char *aq_nat_test_name(aq_nat_test v);
 
 /* aq_event: one thing that happened. Which members count depends on |kind|,
@@ -721,7 +729,8 @@ size_t aq_session_get_pairs(const aq_endpoint *ep, aq_id session,
 /* What was tried, in order: the data of explain(). Kept with the session, and
  * with the connection that came of it. */
 typedef struct aq_step_record {
-  uint8_t step; /* 0 dial, 1 coordinate, 2 punch; 2 + aq_plan with a plan */
+  uint8_t step; /* 0 dial, 1 coordinate, 2 punch; 2 + aq_plan with a plan; or
+                   AQ_STEP_MOVE: a connection went to another path */
   uint8_t won;
   int error; /* 0: worked */
   aq_tstamp started, ended;
@@ -736,8 +745,14 @@ typedef struct aq_step_record {
   const char *limit; /* static: the last reason for that, a counter of
                         aq_statistics without "limit_"; or NULL */
   char text[80];
+  aq_addr before; /* move: where it went to until then; |addr| is the new one */
+  uint8_t before_relayed, relayed; /* ... the address is a relay's */
+  uint8_t move;                    /* ... aq_move: why */
 } aq_step_record;
-#define AQ_MAX_STEPS 32 /* more are counted in aq_session_info.steps_lost */
+#define AQ_STEP_MOVE 255
+#define AQ_MAX_STEPS                                                           \
+  32 /* more are counted in aq_session_info.steps_lost; of a                   \
+        connection the newest are kept */
 size_t aq_explain(const aq_endpoint *ep, aq_id conn_or_session,
                   aq_step_record *out, size_t max);
 

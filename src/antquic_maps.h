@@ -92,6 +92,13 @@
   X(REPAIR, "repair")     /* fresh, for a connection whose path was lost */    \
   X(RELAY, "relay")       /* no punching: by way of the coordinator */
 
+/* Why a connection went to another path. */
+#define AQ_MOVE_MAP(X)                                                         \
+  X(SILENCE, "silence")           /* nothing was heard on the one before */    \
+  X(PEER_SILENCE, "peer_silence") /* the peer heard nothing on it */           \
+  X(DIRECT_PATH, "direct_path") /* one was found, and it went over a relay */  \
+  X(PEER_MOVED, "peer_moved")   /* the peer's packets come from there */
+
 /* X(NAME, "lua name"). The first twelve are the model's. */
 #define AQ_EVENT_MAP(X)                                                        \
   X(CANDIDATE_DISCOVERED, "candidate_discovered")                              \

@@ -391,10 +391,7 @@ end
 
 -- The explanation outlives the connection.
 function methods:_remember()
-  if not self._explained and not self._session then
-    local core = self._ep._core
-    self._explained = core:explain(self.id)
-  end
+  self._explained = self._explained or self._ep._core:explain(self.id)
 end
 
 --- Closes once everything written was acknowledged, waiting at most |timeout|

@@ -622,7 +622,7 @@ function Endpoint:decide(decision, accept) end
 function Endpoint:set_punch_defaults(step) end
 
 ---@class antquic.core.StepRecord
----@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"
+---@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"|"move"
 ---@field won boolean
 ---@field error? string a code
 ---@field started number
@@ -636,9 +636,14 @@ function Endpoint:set_punch_defaults(step) end
 ---@field unusable? integer addresses of the peer that made no pair
 ---@field refused? integer datagrams that were not sent
 ---@field limit? string why, as in antquic.core.Pair
+---@field before? string move: where the connection went until then; addr is the new place
+---@field before_relayed? boolean ... that is a relay's
+---@field relayed? boolean addr is a relay's
+---@field move? "silence"|"peer_silence"|"direct_path"|"peer_moved" why
 ---@field text? string
 
---- What was tried for a connection or session, in order.
+--- What was tried for a connection or session, in order. Of a connection the newest
+--- are kept, also those that moved it.
 ---@param id antquic.Id
 ---@return antquic.core.StepRecord[]
 function Endpoint:explain(id) end

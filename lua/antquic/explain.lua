@@ -6,6 +6,7 @@
 local errors = require("antquic.errors")
 local plural = require("antquic.plural")
 local present = require("antquic.present")
+local stable = require("antquic.stable")
 
 local explain = {}
 
@@ -13,9 +14,11 @@ local explain = {}
 explain.PUNCHES = { punch = true, fresh = true, predict = true, birthday = true, repair = true }
 
 ---@class antquic.Step
----@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"
+---@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"|"move"
 ---@field won boolean
----@field why string? what kind of failure: no_answer, timeout, refused, wrong_key, ...
+---@field why string? what kind of failure: no_answer, timeout, refused, ...; why it moved
+---@field from { kind: "direct"|"relayed", address: string }? of a move: the path before
+---@field to { kind: "direct"|"relayed", address: string }? ... and after it
 ---@field error string? a code
 ---@field at number seconds after the first step began
 ---@field duration number? nil: it still runs
@@ -76,8 +79,27 @@ end
 
 -- ---- as text -----------------------------------------------------------------
 
+-- Why a connection moved.
+local MOVED = {
+  silence = "nothing was heard any more on the path before",
+  peer_silence = "the peer heard nothing any more",
+  direct_path = "a direct path was found",
+  peer_moved = "the peer's packets come from there now",
+}
+
+local function place(path)
+  return (path.kind == "relayed" and "the relay " or "") .. tostring(path.address)
+end
+
 local function outcome(entry)
-  if entry.error then
+  if entry.step == "move" then
+    return ("from %s to %s in %.3f s: %s"):format(
+      place(entry.from),
+      place(entry.to),
+      entry.duration,
+      MOVED[entry.why]
+    )
+  elseif entry.error then
     return ("failed after %.3f s: %s"):format(
       entry.duration or 0,
       errors.describe(entry.error, entry.text)
@@ -122,9 +144,9 @@ local function pair_line(pair)
   )
 end
 
--- The pairs are those of the last punch.
+-- The pairs are those of the last punch before there was a connection.
 local function last_punch(self)
-  for i = #self, 1, -1 do
+  for i = self._made or #self, 1, -1 do
     if explain.PUNCHES[self[i].step] then
       return i
     end
@@ -203,7 +225,34 @@ local function step_of(r, start)
   entry.address = r.addr
   entry.sent, entry.received = r.sent or 0, r.received or 0
   entry.why = why_of(entry)
+  if r.step == "move" then
+    entry.why = r.move
+    entry.from = { kind = r.before_relayed and "relayed" or "direct", address = r.before }
+    entry.to = { kind = r.relayed and "relayed" or "direct", address = r.addr }
+  end
   return entry
+end
+
+-- The steps that made a connection, and then those that moved it.
+local function add_moves(facts, conn)
+  local made, list, moves = facts.records or {}, {}, {}
+  for i, r in ipairs(made) do
+    list[i] = r
+  end
+  local last = made[#made] and made[#made].started or -math.huge
+  for _, r in ipairs(conn._explained or conn._ep._core:explain(conn.id) or {}) do
+    if r.started > last then
+      moves[#moves + 1] = r
+    end
+  end
+  -- A move is noted when it is done, and an attempt when it is over.
+  stable.sort(moves, function(r)
+    return r.started
+  end)
+  for _, r in ipairs(moves) do
+    list[#list + 1] = r
+  end
+  facts.records, facts.made = list, #made
 end
 
 --- Makes an explanation of facts: title, records (of the core), without_steps,
@@ -220,6 +269,7 @@ function explain.of(facts)
     duration = facts.duration,
     pairs = facts.pairs or {},
     steps_lost = facts.steps_lost or 0,
+    _made = facts.made, -- so many steps made a connection; what follows moved it
   }, Explanation)
   local start = facts.records[1] and facts.records[1].started or 0
   for i, r in ipairs(facts.records) do
@@ -266,6 +316,9 @@ function explain.session(s)
   for key, value in pairs(s._facts or explain.remember(s)) do
     facts[key] = value
   end
+  if s.connection then
+    add_moves(facts, s.connection)
+  end
   facts.duration = (s._ended or s._ep._sched.now()) - s.started
   facts.timeout = s._deadline - s.started
   facts.error, facts.text = s._code, s._message
@@ -294,27 +347,25 @@ function explain.session(s)
   return explain.of(facts)
 end
 
---- Of a connection: how it was made.
+--- Of a connection: how it was made, and moved later.
 ---@param conn antquic.Connection
 ---@return antquic.Explanation
 function explain.connection(conn)
   local title = conn:_label()
   local path = conn.state ~= "closed" and conn:path()
   if conn.state == "closed" then
-    title = title .. ": " .. tostring(conn._closed_message)
+    local message = tostring(conn._closed_message)
+    title = message:find(title, 1, true) and message or title .. ": " .. message
   elseif path then
     local kind = path.via and "relayed via" or path.kind .. ","
     title = ("%s: %s %s, rtt %.1f ms"):format(title, kind, path.remote or "?", path.rtt * 1e3)
   end
   local s = conn._session
-  local facts = s and s._facts
-    or {
-      records = conn._explained or conn._ep._core:explain(conn.id) or {},
-    }
   local out = {}
-  for key, value in pairs(facts) do
+  for key, value in pairs(s and s._facts or {}) do
     out[key] = value
   end
+  add_moves(out, conn)
   out.title = title
   out.duration = s and s._ended - s.started or nil
   out.outcome = "connected"

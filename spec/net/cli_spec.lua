@@ -386,7 +386,7 @@ END
   it("stops computing at an interrupt", function()
     local text = shell([[
       setsid lua5.4 ]] .. root .. [[/bin/antquic sim --matrix --pairs all --trials 1000 >table &
-      await full_cone table
+      await initiator table
       kill -INT $!; wait $!; echo "status $?"
     ]])
     assert.matches("status 130\n$", text)

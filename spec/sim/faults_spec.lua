@@ -33,6 +33,17 @@ local function talk(sim, conn, stop)
   return longest, n
 end
 
+-- Why a connection moved, each time.
+local function moves(conn)
+  local list = {}
+  for _, step in ipairs(conn:explain()) do
+    if step.step == "move" then
+      list[#list + 1] = step.why
+    end
+  end
+  return list
+end
+
 describe("a connection", function()
   it("goes on when the NAT of one who faces the open network rebinds", function()
     local sim <close> = antquic.sim({ delay = 0.02 })
@@ -46,6 +57,9 @@ describe("a connection", function()
       local longest, lines = talk(sim, conn, 5)
       assert.is_true(longest < 1, longest .. " s")
       assert.is_true(lines > 20)
+      assert.same({}, moves(conn))
+      local list = moves(bob.ep:connection(alice.id))
+      assert.same({ "peer_moved" }, list)
     end)
     sim:must_tell([[
       alice has reached bob at ...
@@ -69,6 +83,37 @@ describe("a connection", function()
       alice.nat has the address ... now
       bob's way to alice is by alice.nat ... now
     ]])
+  end)
+
+  it("is repaired when a NAT between two rebinds, and tells it on both sides", function()
+    local sim <close> = antquic.sim({ delay = 0.02 })
+    local alice, bob = couple(sim, "port_restr", "linux")
+    sim:at(2, function()
+      alice.nat:rebind()
+    end)
+    sim:run(function()
+      sim:ready()
+      local conn = alice:must_reach(bob)
+      local before = conn:path().remote
+      talk(sim, conn, 5)
+      assert.same({ "silence" }, moves(conn))
+      local there = moves(bob.ep:connection(alice.id))
+      assert.is_true(#there == 1 and there[1]:find("silence$") ~= nil)
+      local told = conn:explain()
+      local at
+      for i, step in ipairs(told) do
+        at = step.step == "move" and i or at
+      end
+      assert.same({ kind = "direct", address = before }, told[at].from)
+      assert.same({ kind = "direct", address = conn:path().remote }, told[at].to)
+      -- The pairs are those of the punch that made the connection.
+      assert.equal(before, told.pairs[1].remote)
+      assert.matches("\n  %+0%.%d+ s  punch .-\n  %+[12]%.%d+ s  move  ", tostring(told))
+      assert.matches(
+        "s  repair +[%d.:]+ +worked in [%d.]+ s %(%d+ sent, %d+ received%)",
+        tostring(told)
+      )
+    end)
   end)
 
   it("ends when UDP is blocked for longer than it may be silent", function()

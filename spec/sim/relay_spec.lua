@@ -59,6 +59,21 @@ describe("over a relay", function()
     end)
   end
 
+  -- The moves in an explanation: "relayed to direct: direct_path".
+  local function moves(told)
+    local list, after = {}, nil
+    for _, step in ipairs(told) do
+      if step.step == "move" then
+        assert.equal(step.address, step.to.address)
+        assert.is_true(step.won and step.at > 0 and step.duration >= 0)
+        assert.same(after or step.from, step.from)
+        after = step.to
+        list[#list + 1] = ("%s to %s: %s"):format(step.from.kind, step.to.kind, step.why)
+      end
+    end
+    return list, after
+  end
+
   it("it becomes direct while it is in use", function()
     local alice, bob = network("port_restr", "linux", {
       policy = antquic.policy.extend(antquic.policy.balanced, {
@@ -88,6 +103,23 @@ describe("over a relay", function()
       assert.is_nil(moved.relayed)
       assert.equal(moved.address, conn:path().remote)
       assert.equal(1, alice.ep:statistics().upgrades_completed)
+      local told = conn:explain()
+      local list, after = moves(told)
+      assert.same({ "relayed to direct: direct_path" }, list)
+      assert.same({ kind = "direct", address = moved.address }, after)
+      assert.matches(
+        "  move .- from the relay [%d.:]+ to "
+          .. moved.address
+          .. " in %d%.%d+ s: a direct path was",
+        tostring(told)
+      )
+      -- The attempt that led to it is told too, by the peer's name as well; and on
+      -- the other side.
+      assert.matches("  repair +" .. moved.address .. " +worked", tostring(told))
+      assert.same(list, (moves(alice.ep:explain(bob.id))))
+      assert.same(list, (moves(bob.ep:connection(alice.id):explain())))
+      conn:close()
+      assert.same(list, (moves(conn:explain())))
     end)
   end)
 
@@ -103,6 +135,19 @@ describe("over a relay", function()
       antquic.sleep(30)
       echo(conn, "still here")
       assert.equal("direct", conn:path().kind)
+      alice:move(sim:nat("sym_rand"))
+      for _ = 1, 40 do
+        echo(conn, "and here")
+        antquic.sleep(0.1)
+      end
+      assert.equal("relayed", conn:path().kind)
+      local list, after = moves(conn:explain())
+      assert.equal("direct to relayed: silence", list[#list])
+      assert.same({ kind = "relayed", address = conn:path().via }, after)
+      assert.matches(
+        " to the relay [%d.:]+ in %d%.%d+ s: nothing was heard any more",
+        tostring(conn:explain())
+      )
     end)
   end)
 

@@ -331,7 +331,12 @@ static int explain(lua_State *L) {
     laq_set_int(L, "sent", v[i].sent);
     laq_set_int(L, "received", v[i].received);
     laq_set_int(L, "attempt", v[i].attempt);
-    if (v[i].step >= 2) {
+    if (v[i].step == AQ_STEP_MOVE) {
+      laq_set_addr(L, "before", &v[i].before);
+      laq_set_bool(L, "before_relayed", v[i].before_relayed);
+      laq_set_bool(L, "relayed", v[i].relayed);
+      laq_set_string(L, "move", aq_move_name((aq_move)v[i].move));
+    } else if (v[i].step >= 2) {
       laq_set_int(L, "pairs", v[i].pairs);
       laq_set_int(L, "heard", v[i].heard);
       laq_set_int(L, "unusable", v[i].unusable);

@@ -198,9 +198,10 @@ void laq_open_util(lua_State *L) {
 }
 
 const char *laq_step_name(uint64_t step) {
-  return step == 0   ? "dial"
-         : step == 1 ? "coordinate"
-                     : aq_plan_name((aq_plan)(step - 2));
+  return step == 0              ? "dial"
+         : step == 1            ? "coordinate"
+         : step == AQ_STEP_MOVE ? "move"
+                                : aq_plan_name((aq_plan)(step - 2));
 }
 
 void laq_push_profile(lua_State *L, const aq_nat_profile *p) {

@@ -158,6 +158,7 @@ typedef struct aq_repair {
   uint32_t dial;     /* of the attempt: a path that is being validated */
   aq_id session;     /* the attempt that runs, 0: none */
   aq_tstamp since;   /* suspected */
+  aq_tstamp began;   /* the newest attempt */
   aq_tstamp pinged;  /* because of that */
   aq_tstamp next_at; /* no attempt before */
   aq_tstamp check_at;
@@ -652,6 +653,8 @@ int aq_repair_move(aq_session *s, const aq_trav_action *a);
 void aq_repair_gone(aq_session *s);
 void aq_repair_ended(aq_session *s);
 void aq_repair_lost(aq_link *l); /* the connection ended */
+/* |l| has another path now; until then it was to |before|. For aq_explain. */
+void aq_repair_tell(aq_link *l, const aq_addr *before, int relayed);
 
 /* ---- endpoint_pair.c: one connection per pair of peers --------------------
  */
@@ -700,6 +703,8 @@ void aq_cand_timeout(aq_endpoint *ep);
  */
 
 void aq_session_touch(aq_session *s);
+/* What moved a connection, beside what made it; the oldest make room. */
+void aq_link_add_steps(aq_link *l, const aq_step_record *v, size_t n);
 void aq_session_drive(aq_session *s);
 void aq_session_timeout(aq_session *s);
 uint32_t aq_session_key(const aq_session *s); /* its name for the guard */

@@ -424,6 +424,8 @@ static void on_established(aq_link *l) {
 
 static void on_path_changed(aq_link *l, const aq_notice *n) {
   uint32_t socket = aq_conn_socket(l->c);
+  aq_addr before, at;
+  int relayed = aq_tunnel_show(l, &before, &at);
   l->remote = n->remote;
   l->local = n->local;
   aq_extra_hold(l->ep, socket);
@@ -434,6 +436,7 @@ static void on_path_changed(aq_link *l, const aq_notice *n) {
   }
   aq_place_set(l);
   aq_frame_send_observed(l);
+  aq_repair_tell(l, &before, relayed);
   if (l->reported) {
     aq_event *e = aq_ep_event(l->ep, AQ_EVENT_PATH_CHANGED);
     e->conn = l->pub;

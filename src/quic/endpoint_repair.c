@@ -111,6 +111,7 @@ void aq_repair_joined(aq_link *l, aq_session *s) {
   s->repair = 1;
   l->ep->nrepairs++;
   s->conn = l->id;
+  r->began = l->ep->now;
   r->session = s->id;
   r->dial = 0;
   r->home_socket = l->socket;
@@ -288,6 +289,30 @@ static void follow(aq_link *l) {
     return;
   }
   aq_session_touch(s);
+}
+
+void aq_repair_tell(aq_link *l, const aq_addr *before, int relayed) {
+  const aq_repair *r = &l->repair;
+  aq_step_record step;
+  aq_addr at;
+  memset(&step, 0, sizeof(step));
+  step.step = AQ_STEP_MOVE;
+  step.won = 1;
+  step.started = step.ended = l->ep->now;
+  step.before = *before;
+  step.before_relayed = (uint8_t)relayed;
+  step.relayed = (uint8_t)aq_tunnel_show(l, &step.addr, &at);
+  if (r->suspected || r->told) {
+    step.started = r->since;
+    step.move = AQ_MOVE_SILENCE;
+  } else if (r->session != 0) {
+    step.started = r->began;
+    step.move = r->upgrade && !step.relayed ? AQ_MOVE_DIRECT_PATH
+                                            : AQ_MOVE_PEER_SILENCE;
+  } else {
+    step.move = AQ_MOVE_PEER_MOVED;
+  }
+  aq_link_add_steps(l, &step, 1);
 }
 
 /* A coordinator answers again: what waits for it need not wait longer. */

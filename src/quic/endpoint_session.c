@@ -205,8 +205,7 @@ static void keep_pairs(aq_session *s) {
   }
 }
 
-/* What moved a connection follows what made it; the oldest make room. */
-static void append_steps(aq_link *l, const aq_step_record *v, size_t n) {
+void aq_link_add_steps(aq_link *l, const aq_step_record *v, size_t n) {
   aq_step_record all[2 * AQ_MAX_STEPS];
   size_t have = l->nsteps;
   if (have > 0) {
@@ -232,7 +231,7 @@ static void keep_steps(aq_session *s) {
   aq_link *l = s->conn != 0 ? aq_link_get(ep, s->conn) : NULL;
   if (s->repair) {
     if (l != NULL) {
-      append_steps(l, v, n);
+      aq_link_add_steps(l, v, n);
     }
     return;
   }
