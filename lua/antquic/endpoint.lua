@@ -108,6 +108,12 @@ function endpoint.new(given, where)
         pump.turn(ep, block, seconds)
       end
     end,
+    close = function()
+      local ep = weak[1]
+      if ep then
+        ep:close()
+      end
+    end,
   }
   self._handle = s.attach(self._source)
   if where.made then

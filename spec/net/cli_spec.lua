@@ -392,6 +392,35 @@ END
     assert.matches("status 130\n$", text)
   end)
 
+  it("leaves a program of its user quietly at an interrupt, unless that catches it", function()
+    local text = shell([[
+      cat >plain.lua <<END
+      local antquic = require("antquic")
+      antquic.run(function()
+        local ep = antquic.endpoint({ bind = "127.0.0.1:0", store = "store" })
+        os.remove("store") -- closing it writes another one
+        print("up"); io.stdout:flush()
+        antquic.sleep(60)
+      end)
+END
+      sed 's/^ *antquic.run(/print(pcall(antquic.run, /; s/^ *end)$/end)) print("after")/' plain.lua \
+        >caught.lua
+      echo 'print("up"); io.stdout:flush()
+        require("antquic").sim.matrix({ trials = 1e6 })' >matrix.lua
+      for name in plain caught matrix; do
+        setsid lua5.4 $name.lua >out 2>&1 &
+        await up out
+        kill -INT $!; wait $!; echo "$name $?"; cat out
+        [ -e store ] && echo "closed"
+      done
+    ]])
+    local said = text:gsub("%S+/lua/antquic/%S+", "FILE")
+    assert.equal("plain 130\nup\nclosed\n", said:match("^plain.-closed\n"), text)
+    assert.matches("\ncaught 0\nup\nfalse\tFILE interrupted!\nafter\n", said)
+    assert.matches("\nmatrix 130\nup\n", said)
+    assert.is_nil(text:find("traceback", 1, true), text)
+  end)
+
   it("ends at an interrupt, telling its peers", function()
     local text = shell([[
       antquic coordinator --bind 127.0.0.1:9814 --key k >log &

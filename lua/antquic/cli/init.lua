@@ -3,6 +3,7 @@
 --
 -- SPDX-License-Identifier: MIT
 
+local interrupt = require("antquic.interrupt")
 local output = require("antquic.cli.output")
 local parse = require("antquic.cli.parse")
 
@@ -66,12 +67,8 @@ local function complain(text)
   io.stderr:write("antquic: ", text, "\n")
 end
 
-local function is_interrupt(err)
-  return tostring(err):find("interrupted!", 1, true) ~= nil
-end
-
 local function trace(err)
-  if is_interrupt(err) then
+  if interrupt.is(err) then
     return err
   end
   return debug.traceback(tostring(err), 2)
@@ -129,7 +126,7 @@ local function run(argv)
   end, trace)
   if ok then
     status = status or cli.DONE
-  elseif is_interrupt(err) then
+  elseif interrupt.is(err) then
     status = cli.INTERRUPTED
   else
     complain(tostring(err))

@@ -24,6 +24,7 @@
 -- SPDX-License-Identifier: MIT
 
 local compat = require("antquic.compat")
+local interrupt = require("antquic.interrupt")
 
 local sched = {}
 
@@ -64,7 +65,7 @@ function sched.within(adapter, fn, ...)
   local results = compat.pack(pcall(fn, ...))
   current = before
   if not results[1] then
-    error(results[2], 0)
+    interrupt.raise(results[2])
   end
   return compat.unpack(results, 2, results.n)
 end

@@ -19,6 +19,7 @@
 
 local compat = require("antquic.compat")
 local heap = require("antquic.sched.heap")
+local interrupt = require("antquic.interrupt")
 
 local running = compat.running
 local heap_push, heap_pop = heap.push, heap.pop
@@ -33,7 +34,7 @@ local function task_text(self)
 end
 
 local function describe(message)
-  if type(message) ~= "string" then
+  if type(message) ~= "string" or interrupt.is(message) then
     return message
   end
   return debug.traceback(message, 2)
@@ -309,6 +310,19 @@ local function new(clock)
     return head <= tail
   end
 
+  -- What endpoints keep in files is written, and their peers hear of it.
+  local function close_all()
+    local list = {}
+    for i = 1, source_count do
+      list[i] = sources[i]
+    end
+    for _, source in ipairs(list) do
+      if source.close then
+        pcall(source.close)
+      end
+    end
+  end
+
   --- One turn, waiting at most |max| seconds (nil: until something happens).
   --- Returns whether a task is ready. Not from inside a task.
   ---@param max number?
@@ -321,7 +335,7 @@ local function new(clock)
     local ok, result = xpcall(turn, describe)
     turning, current = false, nil
     if not ok then
-      error(result, 0)
+      interrupt.raise(result, close_all)
     end
     return result
   end

@@ -5,6 +5,7 @@
 
 local simulation = require("antquic.sim")
 local host = require("antquic.sim.host")
+local interrupt = require("antquic.interrupt")
 local task = require("antquic.task")
 
 local trial = {}
@@ -110,9 +111,9 @@ function trial.world(setup)
   local b = sim:peer("b", { nat = nat_b, policy = setup.policy, link = setup.link_b })
   local results = {}
   local ok, why = pcall(sim.run, sim, attempts, sim, a, b, setup, results)
-  if not ok and tostring(why):find("interrupted!", 1, true) then
+  if not ok and interrupt.is(why) then
     sim:close()
-    error(why, 0)
+    interrupt.raise(why)
   elseif not ok then
     results[#results + 1] =
       { ok = false, seed = setup.seed, code = "INTERNAL", error = why, packets = 0 }
