@@ -421,6 +421,22 @@ END
     assert.is_nil(text:find("traceback", 1, true), text)
   end)
 
+  it("gives a prompt back at an interrupt", function()
+    local text = shell([[
+      mkfifo typed
+      setsid lua5.4 -i <typed >out 2>&1 &
+      exec 3>typed
+      echo 'antquic = require("antquic")' >&3
+      echo 'antquic.run(function() print("up"); antquic.sleep(60) end)' >&3
+      await ^up out
+      kill -INT $!
+      echo 'print("still", "here")' >&3
+      exec 3>&-
+      wait $!; echo "status $?"; cat out
+    ]])
+    assert.matches("status 0\n.*\nup\n.*interrupted!.*still\there\n", text)
+  end)
+
   it("ends at an interrupt, telling its peers", function()
     local text = shell([[
       antquic coordinator --bind 127.0.0.1:9814 --key k >log &
