@@ -20,7 +20,9 @@
  * the coordinator, waiting for a processor. */
 #define SKEW (12 * AQ_MS)
 /* The target's first full datagram is later by this, so that the initiator's
- * dial meets an opened NAT even when the initiator is the late one. */
+ * dial meets an opened NAT even when the initiator is the late one. A dial
+ * can't meet a port that nobody knows: a target whose NAT gives each remote
+ * address its own doesn't wait. */
 #define TARGET_DELAY (10 * AQ_MS)
 /* A round trip that is only estimated holds no probe back for longer. */
 #define MAX_GAP (500 * AQ_MS)
@@ -370,7 +372,9 @@ static aq_duration lead_of(const aq_trav *t, uint32_t openers) {
   if (lead + t->rtt / 4 < SKEW) {
     lead = SKEW - t->rtt / 4;
   }
-  return t->initiator ? lead : lead + TARGET_DELAY;
+  int first = t->initiator ||
+              (t->plan == AQ_PLAN_PUNCH && aq_trav_is_hard(&t->p.profile));
+  return first ? lead : lead + TARGET_DELAY;
 }
 
 static uint32_t send_openers(aq_trav *t) {
