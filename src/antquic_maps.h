@@ -22,7 +22,7 @@
   X(ADDRESS, -8, "bad address")                                                \
   X(IDENTITY, -9, "bad identity key")                                          \
   X(WRONG_KEY, -10, "the peer proved another key than the one asked for")      \
-  X(NOT_ALLOWED, -11, "the peer is not on the allow-list")                     \
+  X(NOT_ALLOWED, -11, "not on the allow-list")                                 \
   X(PROTOCOL, -12, "protocol violation")                                       \
   X(TLS, -13, "TLS handshake failed")                                          \
   X(NETWORK, -14, "network error")                                             \

@@ -63,7 +63,11 @@ local function failed(self, message, code)
   elseif code == "TIMEOUT" then
     return nil, message, code
   end
-  return nil, ("%s: %s"):format(self:_label(), tostring(message)), code
+  local label = self:_label()
+  if tostring(message):find(label, 1, true) then
+    return nil, message, code
+  end
+  return nil, ("%s: %s"):format(label, tostring(message)), code
 end
 
 local function info_of(self)

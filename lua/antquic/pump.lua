@@ -105,7 +105,8 @@ end
 local function reason_of(conn, ev)
   local code = ev.error or "CLOSED"
   local message = conn:_label() .. ": " .. errors.describe(code, ev.text)
-  if ev.code and ev.code ~= 0 then
+  -- Of any other end it is a number of QUIC or TLS, which the words tell.
+  if code == "PEER_CLOSED" and ev.code and ev.code ~= 0 then
     message = ("%s (application error code %d)"):format(message, ev.code)
   end
   return message, code

@@ -223,6 +223,9 @@ static void a_veto_between_the_steps_is_told_by_the_next(void **state) {
   alone_coordinated(0, &m);
   aq_trav_handle_error(&T, 1, 7, 1, AQ_ERR_REFUSED, 0);
   alone_drain(1);
+  aq_step_record r[AQ_MAX_STEPS];
+  size_t n = aq_trav_get_steps(&T, r, AQ_MAX_STEPS);
+  assert_true(n > 0 && r[n - 1].error == AQ_ERR_REFUSED);
   assert_int_equal(aq_trav_step_punch(&T, 2, NULL), 0);
   alone_drain(2);
   alone_step_ended(2, AQ_ERR_REFUSED);

@@ -371,6 +371,23 @@ END
     assert.matches("not reached.-is UDP blocked%?\nblocked 3", text)
   end)
 
+  it("says that the peer has an allow-list", function()
+    local text = shell([[
+      antquic listen --bind 127.0.0.1:9846 --key l --echo --allow $(antquic id --key friend) >log &
+      await listening log
+      antquic ping 127.0.0.1:9846 --bind 127.0.0.1:0 --key c; echo "status $?"
+    ]])
+    -- In TLS 1.3 it may have looked like a connection for a moment.
+    assert.matches(
+      "antquic: connection to %S+: not on the allow%-list[^\n]*%(NOT_ALLOWED%)\n",
+      text
+    )
+    local _, names = text:gsub("connection to", "")
+    assert.equal(1, names, text)
+    assert.is_nil(text:find("application error code", 1, true))
+    assert.matches("status 3\n$", text)
+  end)
+
   it("relays, or doesn't", function()
     local text = shell([[
       antquic coordinator --bind 127.0.0.1:9831 --key k >log &

@@ -111,6 +111,26 @@ describe("antquic sim", function()
     )
   end)
 
+  it("counts an attempt once whose policy is wrong", function()
+    with_file("return { connect = function(s) return s:nonsense() end }", function(path)
+      local text, status = sim("--matrix --pairs none:none --trials 1 --policy " .. path)
+      assert.equal(1, status)
+      assert.matches("none +none +Y +0/1 .-INTERNAL 1\n", text)
+      assert.matches("attempt to call a nil value %(method 'nonsense'%)", text)
+    end)
+  end)
+
+  it("tells policies of one name apart by their files", function()
+    with_file(
+      'local p = require("antquic").policy return p.extend(p.balanced, {})',
+      function(path)
+        local text = sim("--matrix --pairs none:none --trials 1 --compare " .. path)
+        assert.matches("\nbalanced: 1 pair,", text)
+        assert.is_truthy(text:find("\n" .. path .. ": 1 pair,", 1, true), text)
+      end
+    )
+  end)
+
   it("tells one attempt", function()
     local text, status = sim("--trace --pairs linux:full_cone --seed 9 --delay 25")
     assert.equal(0, status, text)

@@ -337,8 +337,7 @@ void aq_trav_handle_error(aq_trav *t, aq_tstamp now, aq_id conn,
   if (asked == AQ_MAX_ASKED) { /* the target's veto, after the answer */
     t->agreed[0].request = 0;
     if (t->synced) {
-      if (!t->rec_punch &&
-          t->step <= AQ_TRAV_STEP_PUNCH) { /* or nothing tells */
+      if (!t->rec_punch && !aq_trav_has_plan(t->step)) { /* or nothing tells */
         uint32_t r = aq_trav_record_open(t, AQ_TRAV_STEP_COORDINATE, NULL);
         aq_trav_record_close(t, r, error, text);
       }

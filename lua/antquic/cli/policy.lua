@@ -1,14 +1,16 @@
--- The policy that an option names.
+-- The policies that options name, and what they are called.
 --
 -- SPDX-License-Identifier: MIT
 
 local antquic = require("antquic")
 
--- A policy by its name, or the one that a file returns. Nil and why not.
+local policies = {}
+
+--- A policy by its name, or the one that a file returns. Nil and why not.
 ---@param word string
 ---@return antquic.Policy?
 ---@return string? why
-return function(word)
+function policies.load(word)
   if not word:find("[/.]") then
     local ok, found = pcall(function()
       return antquic.policy[word]
@@ -32,3 +34,22 @@ return function(word)
   end
   return found
 end
+
+--- What two are called: by what the command line says where their names don't tell
+--- them apart, since one extends the other.
+---@param one string? its name; balanced
+---@param word string? of the command line
+---@param other antquic.Policy
+---@param other_word string
+---@return string one
+---@return string other
+function policies.names(one, word, other, other_word)
+  one = one or word or "balanced"
+  local name = other.name or other_word
+  if one == name then
+    return word or one, other_word
+  end
+  return one, name
+end
+
+return policies

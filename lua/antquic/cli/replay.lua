@@ -3,10 +3,10 @@
 -- SPDX-License-Identifier: MIT
 
 local common = require("antquic.cli.common")
-local load_policy = require("antquic.cli.policy")
 local output = require("antquic.cli.output")
 local parse = require("antquic.cli.parse")
 local plural = require("antquic.plural")
+local policies = require("antquic.cli.policy")
 
 -- Rows that are printed; --json has all.
 local MAX_ROWS = 16
@@ -60,7 +60,8 @@ local function print_model(out)
   print_side(m.a, out.candidates.a)
   print_side(m.b, out.candidates.b)
   if m.shared then
-    print("  both are behind one NAT")
+    local none = m.a.mapping.values[1] == "none" and m.b.mapping.values[1] == "none"
+    print(none and "  both have one address" or "  both are behind one NAT")
   end
   print(
     ("  links      %.1f ms, %.1f ms, the coordinator's %.1f ms, one way (%s)"):format(
@@ -186,7 +187,7 @@ return {
     end
     local policy
     if seed and given.policy then
-      policy, why = load_policy(given.policy)
+      policy, why = policies.load(given.policy)
       seed = policy and seed
     end
     if not seed then
@@ -199,8 +200,10 @@ return {
     local ladder = ladders[1]
     local replay = require("antquic.replay")
     local out = replay.run(ladder, { policy = policy, trials = trials, seed = seed })
-    local name = out.recorded or "balanced"
-    local other_name = policy and (policy.name or given.policy)
+    local name, other_name = out.recorded or "balanced", nil
+    if policy then
+      name, other_name = policies.names(name, nil, policy, given.policy)
+    end
     print(("attempt %s"):format(ladder.session))
     print_model(out)
     if out.model.outcome == "running" then

@@ -6,12 +6,12 @@ local antquic = require("antquic")
 local common = require("antquic.cli.common")
 local compare = require("antquic.sim.compare")
 local links = require("antquic.sim.links")
-local load_policy = require("antquic.cli.policy")
 local matrix = require("antquic.sim.matrix")
 local output = require("antquic.cli.output")
 local pairing = require("antquic.sim.pairs")
 local parse = require("antquic.cli.parse")
 local plural = require("antquic.plural")
+local policies = require("antquic.cli.policy")
 local report = require("antquic.sim.report")
 local trial = require("antquic.sim.trial")
 
@@ -107,7 +107,7 @@ local function read(given)
   end
   for _, key in ipairs({ "policy", "compare" }) do
     if given[key] then
-      o[key], why = load_policy(given[key])
+      o[key], why = policies.load(given[key])
       if not o[key] then
         return nil, why
       end
@@ -131,16 +131,6 @@ local function run_rows(o, condition, policy, on_row)
   })
 end
 
--- What the two are called: by their files where their names don't tell them apart.
-local function policy_names(o, given)
-  local one = o.policy and (o.policy.name or given.policy) or "balanced"
-  local other = o.compare.name or given.compare
-  if one == other then
-    return given.policy or one, given.compare
-  end
-  return one, other
-end
-
 -- One policy: a line for each pair as it comes.
 local function table_of(o, condition)
   print(report.head)
@@ -159,7 +149,8 @@ local function two_tables(o, condition, given)
   local left = run_rows(o, condition, o.policy)
   local right = run_rows(o, condition, o.compare)
   local differences = compare.rows(left, right)
-  local one, other = policy_names(o, given)
+  local one, other =
+    policies.names(o.policy and o.policy.name, given.policy, o.compare, given.compare)
   print(compare.head(one, other))
   for i, row in ipairs(left) do
     print(compare.line(row, right[i], differences))

@@ -115,7 +115,8 @@ function trial.world(setup)
     sim:close()
     interrupt.raise(why)
   elseif not ok then
-    results[#results + 1] =
+    -- Also of what the attempt came to: an error in a policy, say, is not lost.
+    results[math.min(#results + 1, setup.again or 1)] =
       { ok = false, seed = setup.seed, code = "INTERNAL", error = why, packets = 0 }
   end
   if setup.trace then
