@@ -595,6 +595,9 @@ function methods:shutdown(timeout)
   if self._closed then
     return true
   end
+  if self._store then
+    self._store:learn_nodes(self)
+  end
   self._core:close_all(0, "shutdown")
   self._rearm(self._handle)
   local pause = task.cond()

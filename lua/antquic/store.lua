@@ -276,7 +276,9 @@ function Store:attach(ep)
   end
 end
 
-local function learn_nodes(self, ep)
+--- The nodes that are connected now.
+---@param ep antquic.Endpoint
+function Store:learn_nodes(ep)
   for _, node in ipairs(ep:bootstrap_nodes()) do
     if node.connected then
       self.nodes[node.address] = {
@@ -292,7 +294,7 @@ end
 --- Writes it, and tells when that fails: what is new, or the endpoint closes.
 ---@param ep antquic.Endpoint
 function Store:flush(ep)
-  learn_nodes(self, ep)
+  self:learn_nodes(ep)
   local ok, message = self:save()
   if not ok then
     emit(ep, { kind = "store_failed", text = message })

@@ -10,6 +10,8 @@ return {
   summary = "introduce peers to each other",
   about = "Runs a coordinator until it is interrupted, at port 9000 where no --bind is\n"
     .. "given. Peers give its address with --bootstrap.\n"
+    .. "It prints who comes and goes of those that speak 'antquic', as this command does;\n"
+    .. "programs with a protocol of their own are introduced without a line.\n"
     .. "Where peers find no direct path it carries their packets (--no-relay: it doesn't).\n"
     .. "It sees who wants to reach whom, and never what they say.",
   args = {},
