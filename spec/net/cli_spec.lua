@@ -315,7 +315,9 @@ sim --matrix --pairs none:none --trials 1
 sim --trace --pairs none:none
 sim scenario.lua
 END
-      (trap '' PIPE; antquic --version; echo "pipe $?" >&2) | true
+      mkfifo closed
+      exec 3<>closed 4>closed 3>&- # nobody reads there
+      (trap '' PIPE; antquic --version >&4; echo "pipe $?")
     ]])
     local _, said = text:gsub("cannot write to standard output: No space", "")
     local _, failed = text:gsub("status 1 of", "")

@@ -121,14 +121,11 @@ describe("antquic sim", function()
   end)
 
   it("tells policies of one name apart by their files", function()
-    with_file(
-      'local p = require("antquic").policy return p.extend(p.balanced, {})',
-      function(path)
-        local text = sim("--matrix --pairs none:none --trials 1 --compare " .. path)
-        assert.matches("\nbalanced: 1 pair,", text)
-        assert.is_truthy(text:find("\n" .. path .. ": 1 pair,", 1, true), text)
-      end
-    )
+    with_file('local p = require("antquic").policy return p.extend(p.balanced, {})', function(path)
+      local text = sim("--matrix --pairs none:none --trials 1 --compare " .. path)
+      assert.matches("\nbalanced: 1 pair,", text)
+      assert.is_truthy(text:find("\n" .. path .. ": 1 pair,", 1, true), text)
+    end)
   end)
 
   it("tells one attempt", function()
