@@ -750,9 +750,9 @@ typedef struct aq_step_record {
   uint8_t move;                    /* ... aq_move: why */
 } aq_step_record;
 #define AQ_STEP_MOVE 255
-#define AQ_MAX_STEPS                                                           \
-  32 /* more are counted in aq_session_info.steps_lost; of a                   \
-        connection the newest are kept */
+/* More are counted in aq_session_info.steps_lost; of what moved a connection
+ * the newest are kept. */
+#define AQ_MAX_STEPS 32
 size_t aq_explain(const aq_endpoint *ep, aq_id conn_or_session,
                   aq_step_record *out, size_t max);
 
