@@ -131,6 +131,25 @@ describe("the ladder", function()
     assert.equal("coordinate", ladder.told[1].step)
   end)
 
+  it("of an attempt that moved a connection is over when its phases say so", function()
+    local function told(...)
+      local entries = initiator()
+      for i, phase in ipairs({ ... }) do
+        local entry = { t = 5 + i, e = "event", kind = "phase_transition", session = "s2" }
+        entry.to, entry.text = phase, "because of " .. phase
+        table.insert(entries, #entries, entry)
+      end
+      local ladders = assert(model.ladders({ record(HEAD, entries) }))
+      assert.equal(2, #ladders)
+      return ladders[2].told
+    end
+    local moved = told("punching", "connected")
+    assert.equal("connected", moved.outcome)
+    assert.equal("attempt s2: connected after 1.000 s: because of connected", moved.title)
+    assert.equal("failed", told("punching", "failed").outcome)
+    assert.equal("running", told("coordination", "punching").outcome)
+  end)
+
   it("of both records tells what became of each datagram, whatever their clocks", function()
     for _, order in ipairs({ { initiator, target }, { target, initiator } }) do
       local ladders = assert(model.ladders({ record(HEAD, order[1]()), record(HEAD, order[2]()) }))

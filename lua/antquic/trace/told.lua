@@ -123,13 +123,19 @@ function told.explain(s, attempt)
   }
   facts.mine, facts.theirs = profiles_of(attempt)
   facts.outcome = "running"
+  local last = attempt.phases[#attempt.phases]
   local phase = over and text(over.phase)
+  -- What moves a connection is no session of the program: its phases tell the end.
+  if not over and not ended and not attempt.initiator and last then
+    phase = last.name
+    facts.text = (phase == "connected" or phase == "failed") and last.text or nil
+  end
   if phase == "connected" or (ended and ended.kind == "traversal_succeeded") then
     facts.outcome = "connected"
   elseif phase == "failed" or ended then
     facts.outcome = "failed"
     facts.error = ended and text(ended.error) or "TRAVERSAL_FAILED"
-    facts.text = ended and text(ended.text)
+    facts.text = ended and text(ended.text) or facts.text
   end
   facts.title = ("attempt %s: %s after %.3f s%s"):format(
     attempt.session,
