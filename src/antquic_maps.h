@@ -228,6 +228,7 @@
   X(datagrams_repeated)                                                        \
   X(limit_repairs_at_once)                                                     \
   X(limit_relay_peer_rate)                                                     \
-  X(limit_relay_total_rate)
+  X(limit_relay_total_rate)                                                    \
+  X(limit_coordinator_share)
 
 #endif

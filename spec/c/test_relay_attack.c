@@ -288,7 +288,7 @@ static void another_key_is_refused(void **state) {
   assert_true(aq_relay_close(c->relay, id, a) != 0);
   assert_int_equal(
       aq_relay_open(c->relay, w->now, id, a, world_link(w, C, D)->id), 0);
-  assert_int_equal(aq_tunnel_open(d, world_link(w, D, C)->id, id, 5, &t), 0);
+  assert_int_equal(aq_tunnel_open(d, world_link(w, D, C)->id, id, 5, 0, &t), 0);
   const aq_event *e = world_wait(w, w->node[A], AQ_EVENT_STEP_DONE, 5 * AQ_S);
   assert_non_null(e);
   assert_int_equal(e->error, AQ_ERR_WRONG_KEY);
@@ -398,8 +398,10 @@ static void who_hides_is_not_coordinated(void **state) {
                                  world_link(w, D, B)->id,
                                  world_link(w, D, A)->id),
                    0);
-  assert_int_equal(aq_tunnel_open(a, world_link(w, A, C)->id, id, 5, &of_a), 0);
-  assert_int_equal(aq_tunnel_open(d, world_link(w, D, C)->id, id, 5, &of_d), 0);
+  assert_int_equal(aq_tunnel_open(a, world_link(w, A, C)->id, id, 5, 0, &of_a),
+                   0);
+  assert_int_equal(aq_tunnel_open(d, world_link(w, D, C)->id, id, 5, 0, &of_d),
+                   0);
   assert_int_equal(aq_conn_migrate(l->c, w->now, of_a->sock.index,
                                    &of_a->sock.bound, &of_a->peer),
                    0);

@@ -288,6 +288,10 @@ static const struct row {
      BOTH "coordinator_refused=1 relay_tunnels_refused=1 "
           "limit_relay_tunnels=1 control_messages_sent=1 "
           "control_messages_received=1 datagrams_repeated"},
+    {"too much of one coordinator", story_too_much_of_one_coordinator, B,
+     BOTH "offers_received=33 offers_refused=1 limit_coordinator_share=1 "
+          "control_messages_sent=1 control_messages_received=33 "
+          "datagrams_repeated"},
     {"too many tunnels here", story_tunnels, A, "limit_tunnels=1"},
 };
 #define NROW (sizeof(ROWS) / sizeof(ROWS[0]))

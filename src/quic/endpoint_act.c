@@ -61,6 +61,7 @@ static int send_request(aq_session *s, aq_link *l, uint32_t ask) {
     return rv;
   }
   s->tried |= 1u << l->boot->index;
+  aq_turn_taken(s, l);
   ep->stats.coordinations_requested++;
   aq_trav_handle_requested(s->trav, ep->now, ask, l->id, &l->remote,
                            aq_link_rtt(l), m.request);
@@ -192,15 +193,6 @@ static void watch(aq_session *s, const aq_trav_action *a) {
   }
 }
 
-static void send_veto(aq_link *l, const uint8_t *session, int error) {
-  aq_ctl m;
-  memset(&m, 0, sizeof(m));
-  m.type = AQ_CTL_VETO;
-  memcpy(m.session, session, sizeof(m.session));
-  m.error = aq_ctl_error_wire(error);
-  (void)aq_ctl_send(l, &m);
-}
-
 /* ---- punches
  * --------------------------------------------------------------------- */
 
@@ -300,8 +292,7 @@ static void punch(aq_session *s, const aq_trav_action *a) {
   }
 }
 
-/* Keeps ep->punches in step with the session ids that are agreed on. */
-static void rehash(aq_session *s) {
+void aq_session_rehash(aq_session *s) {
   aq_endpoint *ep = s->ep;
   const uint8_t *id;
   for (size_t i = s->nhashed; i-- > 0;) {
@@ -525,7 +516,7 @@ static void act(aq_session *s, const aq_trav_action *a) {
     l = aq_link_get(s->ep, a->conn);
     s->ep->stats.offers_refused++;
     if (l != NULL) {
-      send_veto(l, a->session, a->error);
+      aq_session_veto(l, a->session, a->error);
     }
     break;
   case AQ_TRAV_PUNCH:
@@ -627,12 +618,12 @@ void aq_session_drive(aq_session *s) {
   if (s->over) {
     return;
   }
-  rehash(s);
+  aq_session_rehash(s);
   carry_out(s);
   while (aq_trav_poll_event(s->trav, &e)) {
     tell(s, &e);
   }
-  rehash(s);
+  aq_session_rehash(s);
   if (s->repair && s->initiator && aq_trav_is_between(s->trav)) {
     aq_trav_finish(s->trav, ep->now, AQ_ERR_TRAVERSAL_FAILED);
   }
@@ -657,7 +648,7 @@ void aq_session_timeout(aq_session *s) {
 
 void aq_session_end_active(aq_session *s) {
   set_active(s, 0);
-  rehash(s);
+  aq_session_rehash(s);
 }
 
 /* ---- what coordinators say
@@ -681,7 +672,7 @@ void aq_session_answer(aq_link *l, const aq_ctl *m) {
     return;
   }
   aq_trav_handle_answer(s->trav, ep->now, l->id, m);
-  rehash(s); /* a HINT may be in the same packet */
+  aq_session_rehash(s); /* a HINT may be in the same packet */
   if (aq_trav_phase(s->trav) != AQ_PHASE_COORDINATION) {
     aq_session_info info;
     aq_trav_get_info(s->trav, &info);
@@ -717,81 +708,5 @@ void aq_session_cancelled(aq_link *l, const aq_ctl *m) {
       aq_session_touch(s);
       return;
     }
-  }
-}
-
-static void refuse(aq_link *l, const aq_ctl *m, int error) {
-  l->ep->stats.offers_refused++;
-  send_veto(l, m->session, error);
-}
-
-static int has_link(const aq_contact *k) {
-  return k->exposed != NULL || !aq_list_is_empty(&k->members);
-}
-
-/* Whoever coordinates is not reached through others: neither a coordinator of
- * ours, nor a peer that we are one of, over a relay. And a relay's word is not
- * enough to leave a direct path for it. */
-static int may_move(const aq_link *l, uint64_t plan) {
-  int stays = l->is_registrant || (l->client && !l->repair.suspected &&
-                                   !aq_tunnel_is_socket(l->socket));
-  return l->boot == NULL && !(plan == AQ_PLAN_RELAY && stays);
-}
-
-/* An offer of |plan| is about the connection |l|. Returns 0, or why not. */
-static int moving(aq_link *l, uint64_t plan) {
-  if (!aq_repair_wanted(l)) {
-    return AQ_ERR_OVERLOADED;
-  }
-  if (l->client && !l->repair.suspected) {
-    aq_link_ping(l); /* is it so? */
-  }
-  return may_move(l, plan) ? 0 : AQ_ERR_NOT_ALLOWED;
-}
-
-void aq_session_offer(aq_link *l, const aq_ctl *m) {
-  aq_endpoint *ep = l->ep;
-  ep->stats.offers_received++;
-  if (aq_peer_id_compare(&m->peer, &ep->self) == 0) {
-    return;
-  }
-  aq_contact *k = aq_contact_find(ep, &m->peer);
-  int moves = k != NULL && k->exposed != NULL &&
-              (m->plan == AQ_PLAN_REPAIR || m->plan == AQ_PLAN_RELAY);
-  if (m->plan == AQ_PLAN_REPAIR && (k == NULL || !has_link(k))) {
-    refuse(l, m, AQ_ERR_STATELESS_RESET);
-    return;
-  }
-  if ((!ep->shared.params.accept && !moves) || ep->closing) {
-    refuse(l, m, AQ_ERR_REFUSED);
-    return;
-  }
-  if (!aq_session_allowed(ep, &m->peer) || !aq_hard_allowed(ep, m->plan) ||
-      (m->plan == AQ_PLAN_RELAY && !l->boot->relays)) {
-    refuse(l, m, AQ_ERR_NOT_ALLOWED);
-    return;
-  }
-  /* The CANCEL of the last attempt may have come with it. */
-  if (k != NULL && k->session != NULL && !k->session->over &&
-      aq_trav_is_over(k->session->trav)) {
-    aq_session_drive(k->session);
-  }
-  k = aq_contact_make(ep, &m->peer);
-  aq_session *s = k != NULL ? k->session : NULL;
-  int error = k == NULL ? AQ_ERR_OVERLOADED
-              : moves   ? moving(k->exposed, m->plan)
-                        : 0;
-  if (error != 0) {
-    refuse(l, m, error);
-  } else if (s != NULL && !s->over) {
-    aq_trav_handle_offer(s->trav, ep->now, m, l->id);
-    rehash(s);
-    aq_session_touch(s);
-  } else if (ep->ntargets >= AQ_MAX_TARGET_SESSIONS ||
-             aq_session_accept(ep, k, l, m) != 0) {
-    refuse(l, m, AQ_ERR_OVERLOADED);
-    aq_contact_release(ep, k);
-  } else {
-    rehash(k->session);
   }
 }

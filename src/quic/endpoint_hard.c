@@ -109,7 +109,7 @@ void aq_hard_hinted(aq_link *l, const aq_ctl *m) {
 void aq_hard_tunnel(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
   aq_tunnel *t = NULL;
-  int rv = aq_tunnel_open(ep, a->conn, a->session, s->id, &t);
+  int rv = aq_tunnel_open(ep, a->conn, a->session, s->id, !s->initiator, &t);
   aq_trav_handle_tunnel(s->trav, ep->now, rv == 0 ? &t->relay : NULL, rv);
 }
 

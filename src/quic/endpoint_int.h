@@ -44,9 +44,9 @@
 #define AQ_KIND_CONN 0xc0u
 #define AQ_KIND_SESSION 0x5eu
 
-#define AQ_MAX_SESSIONS 256       /* running, initiator's and target's */
-#define AQ_MAX_TARGET_SESSIONS 64 /* of those: punching for others */
-#define AQ_MAX_TOMBS 64           /* ended sessions that explain may ask for */
+#define AQ_MAX_SESSIONS 256        /* running, initiator's and target's */
+#define AQ_MAX_TARGET_SESSIONS 128 /* of those: punching for others */
+#define AQ_MAX_TOMBS 64            /* ended sessions that explain may ask for */
 #define AQ_TOMB_LIFE (60 * AQ_S)
 #define AQ_MAX_REMOTE_CANDS 32 /* announced by one peer; more: it is closed */
 #define AQ_MAX_ANNOUNCED 16    /* of ours, to one peer */
@@ -146,6 +146,11 @@ typedef struct aq_remote_cand {
 #define AQ_MAX_REPAIRS 64            /* attempts at once; more wait */
 #define AQ_REPAIR_RATE 1.0           /* a second, that a peer may ask for */
 #define AQ_REPAIR_BURST 8.0
+/* aq_asker: what one coordinator offered for a connection. endpoint_offer.c. */
+typedef struct aq_asker {
+  aq_rate rate;
+  aq_tstamp failed_at; /* an attempt came to nothing; 0: none did */
+} aq_asker;
 typedef struct aq_repair {
   uint8_t flows; /* AQ_CONN_FLOW_*: more of it may come */
   uint8_t asks;  /* PINGs because it did not */
@@ -165,7 +170,7 @@ typedef struct aq_repair {
   uint8_t nudges;     /* left, see NUDGES */
   aq_tstamp moved_at; /* to the path in use, by us */
   aq_tstamp nudge_at;
-  aq_rate rate;
+  aq_asker *asker;      /* AQ_MAX_BOOTSTRAP, NULL until somebody offered */
   uint32_t home_socket; /* the path when the attempt began */
   aq_addr home;
   uint8_t upgrade; /* ... was relayed: it is to become direct */
@@ -256,6 +261,8 @@ struct aq_session {
   uint32_t tried;            /* boots asked in this attempt */
   uint32_t used;             /* boots whose answer led to nothing so far */
   uint32_t attempt;
+  aq_id via;         /* whose word is in force or asked for, 0: nobody's */
+  aq_tstamp turn_at; /* ... since then */
   uint8_t nonce[AQ_CTL_NONCE_LEN]; /* of this attempt's REQUESTs */
   uint64_t request;                /* the newest that was sent */
   size_t nwant; /* REQUESTs that wait for a slot or a coordinator */
@@ -313,10 +320,11 @@ typedef struct aq_extra {
 /* aq_tunnel: one that we are an end of, a socket whose index follows those of
  * the extra ones. It belongs to |owner| (a session's id) and to the connections
  * that run over it. endpoint_tunnel.c. */
-#define AQ_MAX_TUNNELS 32
+#define AQ_MAX_TUNNELS 64
 typedef struct aq_tunnel {
   uint8_t used;
   uint8_t carried; /* something may be under way */
+  uint8_t offered; /* it was the coordinator's idea, or the peer's */
   uint8_t id[AQ_TUNNEL_ID_LEN];
   uint32_t links;
   uint64_t owner;       /* 0: nobody any more */
@@ -451,12 +459,12 @@ int aq_tunnel_is_socket(uint32_t index);
 aq_tunnel *aq_tunnel_get(const aq_endpoint *ep, uint32_t index);
 aq_tunnel *aq_tunnel_find(const aq_endpoint *ep,
                           const uint8_t id[AQ_TUNNEL_ID_LEN]);
-/* aq_tunnel_open: the tunnel |id| over the relay at |via|. Returns 0,
- * AQ_ERR_PEER_NOT_CONNECTED, AQ_ERR_INVAL (the id is in use), AQ_ERR_LIMIT or
- * AQ_ERR_NOMEM. */
+/* aq_tunnel_open: the tunnel |id| over the relay at |via|, which |offered| it.
+ * Returns 0, AQ_ERR_PEER_NOT_CONNECTED, AQ_ERR_INVAL (the id is in use),
+ * AQ_ERR_LIMIT or AQ_ERR_NOMEM. */
 int aq_tunnel_open(aq_endpoint *ep, aq_id via,
                    const uint8_t id[AQ_TUNNEL_ID_LEN], uint64_t owner,
-                   aq_tunnel **out);
+                   int offered, aq_tunnel **out);
 /* The owner needs it no longer; connections may. */
 void aq_tunnel_release(aq_endpoint *ep, uint64_t owner);
 /* As aq_extra_hold and aq_extra_drop, which call them. */
@@ -645,8 +653,6 @@ void aq_link_ping(aq_link *l);
 void aq_repair_hurry(aq_link *l);
 /* |s| is an attempt for |l| from now on. */
 void aq_repair_joined(aq_link *l, aq_session *s);
-/* The peer asks for an attempt: 1 welcome, 0 too often. */
-int aq_repair_wanted(aq_link *l);
 /* Instead of a dial. Returns 0 or as aq_conn_migrate, AQ_ERR_CLOSED. */
 int aq_repair_move(aq_session *s, const aq_trav_action *a);
 /* The peer vetoed the attempt |s|: it has no such connection. */
@@ -705,6 +711,8 @@ void aq_cand_timeout(aq_endpoint *ep);
 void aq_session_touch(aq_session *s);
 /* What moved a connection, beside what made it; the oldest make room. */
 void aq_link_add_steps(aq_link *l, const aq_step_record *v, size_t n);
+/* Keeps ep->punches in step with the session ids that are agreed on. */
+void aq_session_rehash(aq_session *s);
 void aq_session_drive(aq_session *s);
 void aq_session_timeout(aq_session *s);
 uint32_t aq_session_key(const aq_session *s); /* its name for the guard */
@@ -714,7 +722,6 @@ void aq_session_guard(const aq_session *s, const aq_trav_action *a,
 void aq_session_limited(aq_endpoint *ep, aq_guard_verdict v);
 void aq_session_answer(aq_link *l, const aq_ctl *m);
 void aq_session_error(aq_link *l, const aq_ctl *m);
-void aq_session_offer(aq_link *l, const aq_ctl *m);
 void aq_session_cancelled(aq_link *l, const aq_ctl *m);
 /* The dial |l| of a session ended. */
 void aq_session_dialed(aq_link *l, int error);
@@ -730,6 +737,24 @@ void aq_session_coordinators(aq_endpoint *ep, const aq_link *lost,
                              const aq_boot *again);
 /* Gives back the slot of an attempt and the punch key's place. */
 void aq_session_end_active(aq_session *s);
+
+/* ---- endpoint_offer.c: what coordinators offer -----------------------------
+ */
+
+void aq_session_offer(aq_link *l, const aq_ctl *m);
+void aq_session_veto(aq_link *l, const uint8_t *session, int error);
+/* May the coordinator at |via|, whose offers hold |held| of |max|, of which
+ * |in_all| are taken, have one more? */
+int aq_offer_fits(aq_endpoint *ep, aq_id via, uint32_t held, uint32_t in_all,
+                  uint32_t max);
+/* The attempt |s| has the word of |via| from now on; it came to nothing, or
+ * another one's is in force; it has had its time. */
+void aq_turn_taken(aq_session *s, const aq_link *via);
+void aq_turn_failed(const aq_session *s);
+int aq_turn_is_over(const aq_session *s);
+/* Boots that an attempt for |l| rather leaves out: one came to nothing through
+ * each, later than through others. */
+uint32_t aq_turn_used(const aq_link *l);
 
 /* ---- endpoint_session.c: their life, and the public calls ------------------
  */

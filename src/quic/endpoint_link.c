@@ -311,6 +311,8 @@ static void shed(aq_link *l) {
   aq_mem_free(&ep->mem, l->steps);
   aq_mem_free(&ep->mem, l->announced);
   aq_mem_free(&ep->mem, l->rcand);
+  aq_mem_free(&ep->mem, l->repair.asker);
+  l->repair.asker = NULL;
   aq_observe_forget(l);
   l->steps = NULL;
   l->announced = NULL;

@@ -109,7 +109,7 @@ static int is_home(const aq_link *l) {
 void aq_repair_joined(aq_link *l, aq_session *s) {
   aq_repair *r = &l->repair;
   s->repair = 1;
-  l->ep->nrepairs++;
+  l->ep->nrepairs += s->initiator; /* a peer's have the bound of targets */
   s->conn = l->id;
   r->began = l->ep->now;
   r->session = s->id;
@@ -124,13 +124,25 @@ void aq_repair_joined(aq_link *l, aq_session *s) {
   }
 }
 
+/* With its peer. What a coordinator says of another attempt doesn't keep a
+ * suspected path waiting for long. */
+static int is_busy(const aq_link *l) {
+  aq_session *s = l->contact->session;
+  if (s != NULL && !s->over && !s->initiator && !s->repair &&
+      l->repair.suspected && aq_turn_is_over(s)) {
+    aq_trav_finish(s->trav, l->ep->now, AQ_ERR_CANCELLED);
+    aq_session_touch(s);
+  }
+  return s != NULL;
+}
+
 /* A coordinator is public: what it hears from us tells it where we are. While
  * it is silent itself nothing is asked: all of that would come at once later,
  * when it is heard again, and leave no request of ours for what is needed then.
  */
 static int may_begin(const aq_link *l) {
-  if (l->boot != NULL || l->contact->session != NULL ||
-      l->repair.next_at > l->ep->now || !aq_conn_has_control(l->c)) {
+  if (l->boot != NULL || is_busy(l) || l->repair.next_at > l->ep->now ||
+      !aq_conn_has_control(l->c)) {
     return 0;
   }
   const aq_boot *b = aq_boot_best(l->ep, 0, 0, 0);
@@ -157,15 +169,6 @@ static void begin(aq_link *l) {
   if (aq_session_repair(l, wants_relay(l), &s) == 0) {
     aq_repair_joined(l, s);
   }
-}
-
-int aq_repair_wanted(aq_link *l) {
-  if (aq_rate_take(&l->repair.rate, l->ep->now, AQ_REPAIR_RATE,
-                   AQ_REPAIR_BURST)) {
-    return 1;
-  }
-  AQ_LIMIT_HIT(l->ep, limit_repairs);
-  return 0;
 }
 
 int aq_repair_move(aq_session *s, const aq_trav_action *a) {
@@ -213,7 +216,7 @@ static void next_in_line(aq_endpoint *ep) {
 
 void aq_repair_ended(aq_session *s) {
   aq_endpoint *ep = s->ep;
-  if (ep->nrepairs-- == AQ_MAX_REPAIRS) {
+  if (s->initiator && ep->nrepairs-- == AQ_MAX_REPAIRS) {
     next_in_line(ep);
   }
   aq_link *l = aq_link_get(ep, s->conn);
@@ -336,6 +339,7 @@ static void heard_again(aq_link *l) {
   /* Once datagrams came through, the QUIC client may be moving already. */
   if (s != NULL && !s->over && s->initiator && is_home(l) &&
       aq_trav_phase(s->trav) != AQ_PHASE_VALIDATION) {
+    s->via = 0; /* its coordinator is not to blame */
     aq_trav_finish(s->trav, l->ep->now, AQ_ERR_CANCELLED);
     aq_session_touch(s);
   }

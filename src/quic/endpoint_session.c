@@ -134,6 +134,7 @@ int aq_session_repair(aq_link *l, int relay, aq_session **out) {
   aq_hard_step step;
   fill_repair(s, &p, l);
   s->initiator = 1;
+  s->used = aq_turn_used(l);
   aq_hard_step_init(&step);
   step.punch = ep->punch;
   aq_trav_init(s->trav, ep->now, &p);
@@ -256,6 +257,9 @@ void aq_session_end(aq_session *s) {
   fill_info(s, &s->info);
   keep_steps(s);
   keep_pairs(s);
+  if (s->info.phase != AQ_PHASE_CONNECTED) {
+    aq_turn_failed(s);
+  }
   if (s->repair) {
     aq_repair_ended(s);
   } else if (s->info.phase == AQ_PHASE_CONNECTED) {

@@ -35,9 +35,19 @@ aq_tunnel *aq_tunnel_find(const aq_endpoint *ep,
   return NULL;
 }
 
+/* |via| holds its share of what it offers. */
+static int has_share(aq_endpoint *ep, aq_id via) {
+  uint32_t held = 0;
+  for (size_t i = 0; i < AQ_MAX_TUNNELS; i++) {
+    const aq_tunnel *t = &ep->tunnel[i];
+    held += t->used && t->offered && t->via == via;
+  }
+  return aq_offer_fits(ep, via, held, ep->ntunnel, AQ_MAX_TUNNELS);
+}
+
 int aq_tunnel_open(aq_endpoint *ep, aq_id via,
                    const uint8_t id[AQ_TUNNEL_ID_LEN], uint64_t owner,
-                   aq_tunnel **out) {
+                   int offered, aq_tunnel **out) {
   const aq_link *l = aq_link_get(ep, via);
   if (l == NULL || l->c == NULL || aq_tunnel_is_socket(l->socket)) {
     return AQ_ERR_PEER_NOT_CONNECTED;
@@ -51,29 +61,34 @@ int aq_tunnel_open(aq_endpoint *ep, aq_id via,
   if (aq_tunnel_find(ep, id) != NULL) {
     return AQ_ERR_INVAL; /* a relay that gives out one id twice */
   }
-  for (uint32_t i = 0; i < AQ_MAX_TUNNELS; i++) {
-    aq_tunnel *t = &ep->tunnel[i];
-    if (t->used) {
-      continue;
-    }
-    memset(t, 0, sizeof(*t));
-    t->used = 1;
-    memcpy(t->id, id, sizeof(t->id));
-    t->owner = owner;
-    t->via = l->id;
-    t->relay = l->remote;
-    t->local = l->local;
-    t->sock.index = FIRST + i;
-    /* Of its own: who migrates changes the local address (ngtcp2). */
-    t->sock.bound = aq_tunnel_addr(id, 2);
-    t->peer = aq_tunnel_addr(id, 1);
-    t->close_at = AQ_NEVER;
-    ep->ntunnel++;
-    *out = t;
-    return 0;
+  if (ep->ntunnel == AQ_MAX_TUNNELS) {
+    AQ_LIMIT_HIT(ep, limit_tunnels);
+    return AQ_ERR_LIMIT;
   }
-  AQ_LIMIT_HIT(ep, limit_tunnels);
-  return AQ_ERR_LIMIT;
+  if (offered && !has_share(ep, l->id)) {
+    return AQ_ERR_LIMIT;
+  }
+  uint32_t i = 0;
+  while (ep->tunnel[i].used) {
+    i++;
+  }
+  aq_tunnel *t = &ep->tunnel[i];
+  memset(t, 0, sizeof(*t));
+  t->used = 1;
+  t->offered = (uint8_t)offered;
+  memcpy(t->id, id, sizeof(t->id));
+  t->owner = owner;
+  t->via = l->id;
+  t->relay = l->remote;
+  t->local = l->local;
+  t->sock.index = FIRST + i;
+  /* Of its own: who migrates changes the local address (ngtcp2). */
+  t->sock.bound = aq_tunnel_addr(id, 2);
+  t->peer = aq_tunnel_addr(id, 1);
+  t->close_at = AQ_NEVER;
+  ep->ntunnel++;
+  *out = t;
+  return 0;
 }
 
 static void end(aq_endpoint *ep, aq_tunnel *t) {

@@ -827,6 +827,23 @@ world *story_relay_refuses(void) {
   return w;
 }
 
+/* C has offered B all that is C's share, and offers one more. */
+world *story_too_much_of_one_coordinator(void) {
+  world *w = trio_of();
+  w->node[C]->params.can_relay = 1;
+  world_use_bootstrap(w->node[B], world_coordinator(w, 3, "198.18.3.1:1004"),
+                      1);
+  registered_trio(w);
+  for (uint8_t i = 0; i <= AQ_MAX_TUNNELS / 2; i++) {
+    aq_ctl m = lie(1 + i, "203.0.114.7:5000", 1, 0, 0);
+    m.peer.bytes[0] = i;
+    m.plan = AQ_PLAN_RELAY;
+    say(w, C, B, &m);
+  }
+  world_run(w, 50 * AQ_MS);
+  return w;
+}
+
 /* We are an end of so many. */
 world *story_tunnels(void) {
   world *w = registered_trio(trio_of());
@@ -834,7 +851,7 @@ world *story_tunnels(void) {
   aq_tunnel *t;
   for (uint8_t i = 0; i <= AQ_MAX_TUNNELS; i++) {
     uint8_t id[AQ_TUNNEL_ID_LEN] = {i};
-    assert_int_equal(aq_tunnel_open(ep, world_link(w, A, C)->id, id, 5, &t),
+    assert_int_equal(aq_tunnel_open(ep, world_link(w, A, C)->id, id, 5, 0, &t),
                      i < AQ_MAX_TUNNELS ? 0 : AQ_ERR_LIMIT);
   }
   return w;

@@ -74,5 +74,6 @@ world *story_relay_all_flooded(void);
 world *story_relay_stranger(void);
 world *story_relay_refuses(void);
 world *story_tunnels(void);
+world *story_too_much_of_one_coordinator(void);
 
 #endif

@@ -1,0 +1,220 @@
+/* test_liar.c - a coordinator that lies beside one that doesn't: it offers what
+ * nobody asked for, as much as it can, and the others still get through. Whole
+ * endpoints with real cryptography, in virtual time.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "support/flow.h"
+#include "support/world.h"
+
+#include "quic/endpoint_int.h"
+
+enum { LIAR, A, B, HONEST };
+
+static const char *const ADDR[] = {"198.18.0.1:9000", "198.18.1.2:5000",
+                                   "198.18.2.2:6000", "198.18.3.1:9000"};
+
+/* ---- the stage -------------------------------------------------------------
+ */
+
+/* With |honest| 0 the liar is the only one. */
+static world *stage(uint64_t seed, int honest) {
+  world *w = world_new(seed);
+  for (int i = LIAR; i <= HONEST; i++) {
+    int coordinates = i == LIAR || i == HONEST;
+    world_node *n = coordinates ? world_coordinator(w, (size_t)i, ADDR[i])
+                                : world_node_init(w, (size_t)i, ADDR[i], NULL);
+    n->params.can_relay = 1;
+    if (!coordinates) {
+      world_behind(n, world_nat_new(i == A ? "198.51.100.1" : "198.51.100.2",
+                                    WORLD_EI, WORLD_APD, AQ_NAT_ALLOC_RANDOM));
+    }
+  }
+  for (int i = A; i <= B; i++) {
+    world_use_bootstrap(w->node[i], w->node[LIAR], 1);
+    if (honest) {
+      world_use_bootstrap(w->node[i], w->node[HONEST], 1);
+    }
+  }
+  world_start_all(w);
+  world_run(w, AQ_S);
+  return w;
+}
+
+/* It serves nobody. */
+static void deny(world *w) {
+  for (int i = A; i <= B; i++) {
+    aq_coord_forget(w->node[LIAR]->ep->coord, world_link(w, LIAR, i)->id);
+  }
+}
+
+static uint32_t told;
+
+/* Offers |to| an attempt with |peer|. */
+static void lie(world *w, int to, const aq_peer_id *peer, aq_plan plan) {
+  aq_ctl m = {.type = AQ_CTL_OFFER, .plan = plan, .expiry_ms = 300000};
+  told++;
+  m.peer = *peer;
+  m.observed = w->node[to]->bound;
+  memcpy(m.session, &told, sizeof(told));
+  memcpy(m.nonce, &told, sizeof(told));
+  m.cand_count = 1;
+  m.cand[0].addr = util_addr("203.0.113.7:7000");
+  m.cand[0].source = AQ_SOURCE_OBSERVED;
+  m.cand[0].verified = 1;
+  assert_int_equal(aq_ctl_send(world_link(w, LIAR, to), &m), 0);
+  aq_ep_settle(w->node[LIAR]->ep);
+}
+
+/* Of |n| peers that nobody knows. */
+static void lie_of_many(world *w, int to, unsigned n, aq_plan plan) {
+  for (unsigned i = 0; i < n; i++) {
+    aq_peer_id peer = {{0xaa, (uint8_t)i, (uint8_t)(i >> 8)}};
+    lie(w, to, &peer, plan);
+  }
+  world_run(w, 100 * AQ_MS);
+}
+
+static void reach(world *w, aq_plan plan) {
+  aq_id s, c;
+  aq_endpoint *ep = w->node[A]->ep;
+  w->node[A]->ep->shared.params.strategy = AQ_STRATEGY_STEPS;
+  assert_int_equal(
+      aq_session_start(ep, w->now, &w->node[B]->id, NULL, 0, 9 * AQ_S, &s, &c),
+      0);
+  aq_id via = world_link(w, A, HONEST)->id;
+  if (plan == AQ_PLAN_RELAY) {
+    aq_relay_step step;
+    aq_relay_step_init(&step);
+    step.via = via;
+    assert_int_equal(aq_session_relay(ep, w->now, s, &step), 0);
+  } else {
+    aq_hard_step step;
+    aq_hard_step_init(&step);
+    step.via = via;
+    assert_int_equal(aq_session_hard(ep, w->now, s, plan, &step), 0);
+  }
+  const aq_event *e = world_wait(w, w->node[A], AQ_EVENT_STEP_DONE, 8 * AQ_S);
+  assert_non_null(e);
+  assert_int_equal(e->error, 0);
+}
+
+/* ---- sessions and tunnels --------------------------------------------------
+ */
+
+static void tunnels_are_shared(void **state) {
+  (void)state;
+  world *w = stage(1, 1);
+  aq_endpoint *b = w->node[B]->ep;
+  lie_of_many(w, B, 100, AQ_PLAN_RELAY);
+  assert_int_equal(b->ntunnel, AQ_MAX_TUNNELS / 2);
+  assert_true(world_stats(w, B).limit_coordinator_share > 0);
+  assert_int_equal(world_count(w->node[B], AQ_EVENT_LIMIT_HIT), 1);
+  reach(w, AQ_PLAN_RELAY);
+  assert_int_equal(b->ntunnel, AQ_MAX_TUNNELS / 2 + 1);
+  world_del(w);
+}
+
+static void sessions_are_shared(void **state) {
+  (void)state;
+  world *w = stage(2, 1);
+  aq_endpoint *b = w->node[B]->ep;
+  lie_of_many(w, B, 150, AQ_PLAN_PUNCH);
+  assert_int_equal(b->ntargets, AQ_MAX_TARGET_SESSIONS / 2);
+  aq_statistics s = world_stats(w, B);
+  assert_int_equal(s.offers_refused, 150 - AQ_MAX_TARGET_SESSIONS / 2);
+  assert_int_equal(s.limit_coordinator_share, s.offers_refused);
+  reach(w, AQ_PLAN_FRESH);
+  world_del(w);
+}
+
+/* Who has one coordinator loses nothing by what others might want. */
+static void the_only_one_has_all(void **state) {
+  (void)state;
+  world *w = stage(3, 0);
+  aq_endpoint *b = w->node[B]->ep;
+  lie_of_many(w, B, 100, AQ_PLAN_RELAY);
+  assert_int_equal(b->ntunnel, AQ_MAX_TUNNELS);
+  assert_int_equal(world_stats(w, B).limit_coordinator_share, 0);
+  world_del(w);
+}
+
+/* ---- repairs ---------------------------------------------------------------
+ */
+
+typedef struct flows {
+  flow f[2];
+} flows;
+
+static flows flows_open(world *w) {
+  aq_endpoint *a = w->node[A]->ep, *b = w->node[B]->ep;
+  aq_id ab = aq_endpoint_find_conn(a, &w->node[B]->id);
+  aq_id ba = aq_endpoint_find_conn(b, &w->node[A]->id);
+  return (flows){
+      {flow_new(a, ab, b, ba, w->now), flow_new(b, ba, a, ab, w->now)}};
+}
+
+/* For |d|, during which the liar offers |plan| to both ten times a second. */
+static void flows_run(world *w, flows *v, aq_duration d, int lying,
+                      aq_plan plan) {
+  aq_tstamp until = w->now + d;
+  for (int i = 0; w->now < until; i++) {
+    for (int k = 0; k < 2; k++) {
+      (void)flow_turn(&v->f[k], w->now, v->f[k].written + 100);
+    }
+    if (lying && i % 10 == 0) {
+      deny(w);
+      lie(w, A, &w->node[B]->id, plan);
+      lie(w, B, &w->node[A]->id, plan);
+    }
+    world_run(w, 10 * AQ_MS);
+  }
+}
+
+/* Both NATs forget, while the liar keeps both peers busy. */
+static void repairs_get_through(void **state) {
+  (void)state;
+  static const aq_plan plans[] = {AQ_PLAN_REPAIR, AQ_PLAN_RELAY, AQ_PLAN_PUNCH};
+  for (int i = 0; i < 3; i++) {
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+      world *w = stage(seed, 1);
+      for (int k = A; k <= B; k++) {
+        w->node[k]->ep->shared.params.enable_relay_fallback =
+            plans[i] == AQ_PLAN_RELAY;
+      }
+      reach(w, AQ_PLAN_FRESH);
+      world_run(w, AQ_S);
+      flows v = flows_open(w);
+      flows_run(w, &v, seed % 3 * AQ_S, 1, plans[i]);
+      world_nat_rebind(w->node[A]->nat, NULL);
+      world_nat_rebind(w->node[B]->nat, NULL);
+      v.f[0].gap = v.f[1].gap = 0;
+      flows_run(w, &v, 20 * AQ_S, 1, plans[i]);
+      for (int k = 0; k < 2; k++) { /* be it silent still */
+        aq_duration since = w->now - v.f[k].last;
+        v.f[k].gap = since > v.f[k].gap ? since : v.f[k].gap;
+      }
+      print_message("plan %d seed %d: silent for %d and %d ms\n", (int)plans[i],
+                    (int)seed, (int)(v.f[0].gap / AQ_MS),
+                    (int)(v.f[1].gap / AQ_MS));
+      for (int k = A; k <= B; k++) {
+        assert_null(world_find(w->node[k], AQ_EVENT_CONNECTION_LOST));
+        assert_true(v.f[k - A].gap < 5 * AQ_S);
+      }
+      flows_run(w, &v, 2 * AQ_S, 0, plans[i]);
+      world_del(w);
+    }
+  }
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(tunnels_are_shared),
+      cmocka_unit_test(sessions_are_shared),
+      cmocka_unit_test(the_only_one_has_all),
+      cmocka_unit_test(repairs_get_through),
+  };
+  if (argc > 1) {
+    cmocka_set_test_filter(argv[1]);
+  }
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
