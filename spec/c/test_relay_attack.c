@@ -314,7 +314,11 @@ static void nobody_is_relayed_unasked(void **state) {
   memcpy(m.session, tunnel_id(w, B), sizeof(m.session));
   say(w, B, &m);
   world_run(w, 50 * AQ_MS);
+  assert_int_equal(aq_endpoint_find_conn(w->node[B]->ep, &m.peer), 0);
+  /* B's veto ends the tunnel that has the id; there is another one soon. */
+  world_run(w, 5 * AQ_S);
   assert_int_equal(w->node[B]->ep->ntunnel, 1);
+  assert_true(info_of(w, A, B).relayed);
   memset(m.session, 9, sizeof(m.session));
   memset(m.nonce, 9, sizeof(m.nonce));
   w->node[B]->ep->boot[0].relays = 0;
@@ -732,16 +736,51 @@ static void a_nat_rebinds(void **state) {
   }
 }
 
-/* Nobody uses it any more. */
+/* Nobody uses it any more: both ends are told, and have no other one until the
+ * connection is used again; then they have it at once. */
 static void an_idle_tunnel_ends(void **state) {
   (void)state;
-  world *w = stage(1);
-  over_relay(w, B, AQ_NEVER);
-  w->node[A]->deaf = w->node[B]->deaf = 1;
-  world_run(w, 50 * AQ_S);
-  world_run(w, 15 * AQ_S);
-  assert_int_equal(aq_relay_count(w->node[C]->ep->relay), 0);
-  world_del(w);
+  for (int from = A; from <= B; from++) {
+    world *w = world_new(1);
+    is_blocked = 1;
+    w->tap = tap;
+    for (int i = C; i <= B; i++) {
+      world_node *n = i == C ? world_coordinator(w, C, ADDR[C])
+                             : world_node_init(w, (size_t)i, ADDR[i], NULL);
+      n->params.can_relay = 1;
+      n->params.strategy = AQ_STRATEGY_STEPS;
+      if (i != C) {
+        n->params.keep_alive = 0;
+        n->params.idle_timeout = 600 * AQ_S;
+        world_use_bootstrap(n, w->node[C], 1);
+      }
+    }
+    world_start_all(w);
+    world_run(w, AQ_S);
+    over_relay(w, B, AQ_NEVER);
+    flow f = flow_open(w, from, from == A ? B : A);
+    flow_run(w, &f, 1, AQ_S, 1000);
+    flow_settles(w, &f, 1, 70 * AQ_S);
+    assert_int_equal(aq_relay_count(w->node[C]->ep->relay), 0);
+    for (int i = A; i <= B; i++) {
+      assert_int_equal(w->node[i]->ep->ntunnel, 1);
+      assert_true(w->node[i]->ep->tunnel[0].over);
+    }
+    aq_statistics c = world_stats(w, C);
+    world_run(w, 60 * AQ_S);
+    assert_int_equal(world_stats(w, C).coordinator_requests,
+                     c.coordinator_requests);
+    f.gap = 0;
+    f.last = w->now;
+    flow_run(w, &f, 1, AQ_S, 1000);
+    flow_settles(w, &f, 1, AQ_S);
+    print_message("silent for %d ms\n", (int)(f.gap / AQ_MS));
+    assert_true(f.gap < 500 * AQ_MS);
+    assert_int_equal(world_stats(w, C).relay_dropped, c.relay_dropped);
+    assert_int_equal(aq_relay_count(w->node[C]->ep->relay), 1);
+    nothing_was_lost(w);
+    world_del(w);
+  }
 }
 
 int main(int argc, char **argv) {

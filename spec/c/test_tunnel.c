@@ -154,13 +154,20 @@ static void the_idle_ones_end(void **state) {
   }
   assert_int_equal(take(r, 50 * AQ_S, nth(0), 0, 100), AQ_RELAY_OK);
   assert_int_equal(aq_relay_next_timeout(r), 61 * AQ_S);
-  aq_relay_timeout(r, 61 * AQ_S - 1);
+  uint8_t id[AQ_TUNNEL_ID_LEN];
+  aq_id end[2];
+  assert_int_equal(aq_relay_expire(r, 61 * AQ_S - 1, id, end), 0);
   assert_int_equal(aq_relay_count(r), 3);
-  aq_relay_timeout(r, 62 * AQ_S);
-  assert_int_equal(aq_relay_count(r), 1);
+  for (unsigned i = 1; i < 3; i++) {
+    assert_int_equal(aq_relay_expire(r, 62 * AQ_S, id, end), 1);
+    assert_memory_equal(id, nth(i), sizeof(id));
+    assert_true(end[0] == 10 + i && end[1] == 20 + i);
+  }
+  assert_int_equal(aq_relay_expire(r, 62 * AQ_S, id, end), 0);
   assert_int_equal(aq_relay_next_timeout(r), 110 * AQ_S);
-  aq_relay_timeout(r, 110 * AQ_S);
+  assert_int_equal(aq_relay_expire(r, 110 * AQ_S, id, end), 1);
   assert_int_equal(aq_relay_count(r), 0);
+  assert_int_equal(aq_relay_next_timeout(r), AQ_NEVER);
   aq_relay_del(r);
 }
 

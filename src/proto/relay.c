@@ -165,13 +165,17 @@ int aq_relay_open(aq_relay *r, aq_tstamp now,
   return 0;
 }
 
+static void tell_ends(const tunnel *t, aq_id end[2]) {
+  end[0] = t->end[0]->conn;
+  end[1] = t->end[1]->conn;
+}
+
 aq_relay_tunnel *aq_relay_find(const aq_relay *r,
                                const uint8_t id[AQ_TUNNEL_ID_LEN],
                                aq_id end[2]) {
   tunnel *t = find(r, id);
   if (t) {
-    end[0] = t->end[0]->conn;
-    end[1] = t->end[1]->conn;
+    tell_ends(t, end);
   }
   return t;
 }
@@ -238,8 +242,14 @@ aq_tstamp aq_relay_next_timeout(const aq_relay *r) {
               : AQ_NEVER;
 }
 
-void aq_relay_timeout(aq_relay *r, aq_tstamp now) {
-  while (aq_relay_next_timeout(r) <= now) {
-    end(r, aq_list_entry(aq_list_first(&r->tunnels), tunnel, node));
+int aq_relay_expire(aq_relay *r, aq_tstamp now, uint8_t id[AQ_TUNNEL_ID_LEN],
+                    aq_id ends[2]) {
+  if (aq_relay_next_timeout(r) > now) {
+    return 0;
   }
+  tunnel *t = aq_list_entry(aq_list_first(&r->tunnels), tunnel, node);
+  memcpy(id, t->id, AQ_TUNNEL_ID_LEN);
+  tell_ends(t, ends);
+  end(r, t);
+  return 1;
 }

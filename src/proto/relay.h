@@ -64,9 +64,11 @@ aq_id aq_relay_close(aq_relay *r, const uint8_t id[AQ_TUNNEL_ID_LEN],
  * the other end's connection; 0 when there are no more, and |conn| is
  * forgotten. */
 aq_id aq_relay_forget(aq_relay *r, aq_id conn, uint8_t id[AQ_TUNNEL_ID_LEN]);
-/* Ends those that are idle. */
-void aq_relay_timeout(aq_relay *r, aq_tstamp now);
-/* When that is due; AQ_NEVER: there is none. */
+/* aq_relay_expire ends one that is idle and gives it. Returns 1, or 0: none
+ * is. */
+int aq_relay_expire(aq_relay *r, aq_tstamp now, uint8_t id[AQ_TUNNEL_ID_LEN],
+                    aq_id end[2]);
+/* When the next one will be; AQ_NEVER: there is none. */
 aq_tstamp aq_relay_next_timeout(const aq_relay *r);
 /* How many tunnels there are. */
 uint32_t aq_relay_count(const aq_relay *r);

@@ -390,9 +390,7 @@ int aq_endpoint_handle_timeout(aq_endpoint *ep, aq_tstamp now) {
   aq_cand_timeout(ep);
   aq_observe_timeout(ep);
   aq_tunnel_timeout(ep);
-  if (ep->relay != NULL) {
-    aq_relay_timeout(ep->relay, ep->now);
-  }
+  aq_relay_idle(ep);
   aq_ep_settle(ep);
   aq_session_bury(ep);
   return 0;

@@ -325,6 +325,7 @@ typedef struct aq_tunnel {
   uint8_t used;
   uint8_t carried; /* something may be under way */
   uint8_t offered; /* it was the coordinator's idea, or the peer's */
+  uint8_t over;    /* the relay passes nothing on any more */
   uint8_t id[AQ_TUNNEL_ID_LEN];
   uint32_t links;
   uint64_t owner;       /* 0: nobody any more */
@@ -456,6 +457,8 @@ void aq_extra_drop(aq_endpoint *ep, uint32_t index);
 
 /* Does |index| name a tunnel, be it gone? */
 int aq_tunnel_is_socket(uint32_t index);
+/* ... one that its relay has ended? */
+int aq_tunnel_is_over(const aq_endpoint *ep, uint32_t index);
 aq_tunnel *aq_tunnel_get(const aq_endpoint *ep, uint32_t index);
 aq_tunnel *aq_tunnel_find(const aq_endpoint *ep,
                           const uint8_t id[AQ_TUNNEL_ID_LEN]);
@@ -501,6 +504,8 @@ void aq_relay_tell_over(aq_endpoint *ep, aq_id conn,
 /* |l| wants the tunnel no longer; or is gone. The other end is told. */
 void aq_relay_over(aq_link *l, const uint8_t id[AQ_TUNNEL_ID_LEN]);
 void aq_relay_gone(aq_link *l);
+/* Tunnels that nobody uses end, and both ends are told. */
+void aq_relay_idle(aq_endpoint *ep);
 void aq_relay_datagram(aq_endpoint *ep, const aq_datagram *d,
                        const uint8_t id[AQ_TUNNEL_ID_LEN], const uint8_t *data,
                        size_t len);

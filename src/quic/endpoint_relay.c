@@ -72,6 +72,15 @@ void aq_relay_gone(aq_link *l) {
   }
 }
 
+void aq_relay_idle(aq_endpoint *ep) {
+  uint8_t id[AQ_TUNNEL_ID_LEN];
+  aq_id end[2];
+  while (ep->relay != NULL && aq_relay_expire(ep->relay, ep->now, id, end)) {
+    aq_relay_tell_over(ep, end[0], id);
+    aq_relay_tell_over(ep, end[1], id);
+  }
+}
+
 /* ---- datagrams -------------------------------------------------------------
  */
 

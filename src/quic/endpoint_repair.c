@@ -40,8 +40,12 @@
 /* ---- how long silence may last ---------------------------------------------
  */
 
-/* Three probe time-outs, but a second at most unless the path is slow. */
+/* Three probe time-outs, but a second at most unless the path is slow; none
+ * where it is known that nothing passes. */
 static aq_duration patience(const aq_link *l) {
+  if (aq_tunnel_is_over(l->ep, l->socket)) {
+    return 0;
+  }
   aq_duration pto = aq_conn_pto(l->c);
   aq_duration most = aq_time_max(AQ_S, pto + pto / 2);
   if (l->repair.hurry) { /* our address changed: an answer would surprise */

@@ -24,6 +24,11 @@ aq_tunnel *aq_tunnel_get(const aq_endpoint *ep, uint32_t index) {
   return t->used ? t : NULL;
 }
 
+int aq_tunnel_is_over(const aq_endpoint *ep, uint32_t index) {
+  const aq_tunnel *t = aq_tunnel_get(ep, index);
+  return t != NULL && t->over;
+}
+
 aq_tunnel *aq_tunnel_find(const aq_endpoint *ep,
                           const uint8_t id[AQ_TUNNEL_ID_LEN]) {
   for (size_t i = 0; ep->ntunnel > 0 && i < AQ_MAX_TUNNELS; i++) {
@@ -94,7 +99,9 @@ int aq_tunnel_open(aq_endpoint *ep, aq_id via,
 static void end(aq_endpoint *ep, aq_tunnel *t) {
   t->used = 0;
   ep->ntunnel--;
-  aq_relay_tell_over(ep, t->via, t->id);
+  if (!t->over) {
+    aq_relay_tell_over(ep, t->via, t->id);
+  }
 }
 
 /* Nobody needs it: at once when nothing ever went over it. */
@@ -158,27 +165,36 @@ void aq_tunnel_timeout(aq_endpoint *ep) {
 /* ---- its relay is gone, or says that it is over ----------------------------
  */
 
-/* The connections over it look for another path at once. */
+/* The connections over it look for another path: at once, or if nothing was
+ * heard on them for long when they are used next. A relay ends what is idle,
+ * and may have its peace. */
 static void broken(aq_endpoint *ep, const aq_tunnel *t) {
   aq_list_each(node, &ep->links) {
     aq_link *l = aq_list_entry(node, aq_link, all_node);
-    if (l->c != NULL && l->socket == t->sock.index) {
+    if (l->c == NULL || l->socket != t->sock.index) {
+      continue;
+    }
+    if (aq_time_since(ep->now, aq_conn_heard_at(l->c)) < AQ_RELAY_IDLE / 2) {
       aq_repair_hurry(l);
     }
+    aq_link_touch(l);
   }
 }
 
 void aq_tunnel_cancelled(aq_link *via, const uint8_t id[AQ_TUNNEL_ID_LEN]) {
   aq_tunnel *t = aq_tunnel_find(via->ep, id);
   if (t != NULL && t->via == via->id) {
+    t->over = 1;
     broken(via->ep, t);
   }
 }
 
 void aq_tunnel_lost(aq_endpoint *ep, const aq_link *via) {
   for (size_t i = 0; ep->ntunnel > 0 && i < AQ_MAX_TUNNELS; i++) {
-    if (ep->tunnel[i].used && ep->tunnel[i].via == via->id) {
-      broken(ep, &ep->tunnel[i]);
+    aq_tunnel *t = &ep->tunnel[i];
+    if (t->used && t->via == via->id) {
+      t->over = 1;
+      broken(ep, t);
     }
   }
 }
@@ -188,7 +204,8 @@ void aq_tunnel_lost(aq_endpoint *ep, const aq_link *via) {
 
 int aq_tunnel_send(aq_endpoint *ep, aq_transmit *t, uint8_t *buf) {
   aq_tunnel *tun = aq_tunnel_get(ep, t->socket);
-  const aq_link *l = tun != NULL ? aq_link_get(ep, tun->via) : NULL;
+  const aq_link *l =
+      tun != NULL && !tun->over ? aq_link_get(ep, tun->via) : NULL;
   if (l == NULL || l->c == NULL || l->doomed ||
       aq_tunnel_is_socket(l->socket)) {
     return 0;
