@@ -702,6 +702,72 @@ static void one_end_leaves_the_relay(void **state) {
   world_del(w);
 }
 
+/* ---- a peer that becomes a coordinator -------------------------------------
+ */
+
+/* Has |n| a coordinator of that peer? */
+static const aq_boot *boot_of(world *w, int n, int peer) {
+  aq_endpoint *ep = w->node[n]->ep;
+  const aq_link *l = world_link(w, n, peer);
+  const aq_boot *b = l != NULL ? l->boot : NULL;
+  return b != NULL && b->connected && b >= ep->boot ? b : NULL;
+}
+
+/* A relayed peer is named as a bootstrap node: it is reached directly, and so
+ * is the connection that there is. |asker| made it, so A is its QUIC client or
+ * its server. */
+static void it_is_named(int asker, int pinned, int blocked) {
+  world *w = stage(1);
+  world_node_kill(w->node[B]);
+  w->node[B]->params.can_coordinate = 1;
+  world_node_start(w->node[B]);
+  world_run(w, 20 * AQ_S);
+  int other = asker == A ? B : A;
+  aq_id s, c;
+  aq_relay_step step;
+  aq_relay_step_init(&step);
+  step.upgrade_every = AQ_NEVER;
+  aq_endpoint *ep = w->node[asker]->ep;
+  assert_int_equal(aq_session_start(ep, w->now, &w->node[other]->id, NULL, 0,
+                                    8 * AQ_S, &s, &c),
+                   0);
+  assert_int_equal(aq_session_relay(ep, w->now, s, &step), 0);
+  world_run(w, AQ_S);
+  assert_true(info_of(w, A, B).relayed);
+  flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+  flow_run(w, f, 2, AQ_S, 1000);
+  is_blocked = blocked;
+  aq_bootstrap_addr node = {.addr = w->node[B]->bound,
+                            .pinned = (uint8_t)pinned,
+                            .peer = w->node[B]->id};
+  assert_int_equal(aq_endpoint_add_bootstrap(w->node[A]->ep, w->now, &node), 0);
+  flow_run(w, f, 2, 4 * AQ_S, 1000);
+  assert_int_equal(info_of(w, A, B).relayed, blocked);
+  assert_int_equal(info_of(w, B, A).relayed, blocked);
+  const aq_boot *b = boot_of(w, A, B);
+  assert_int_equal(b != NULL, !blocked);
+  assert_int_equal(aq_coord_count(w->node[B]->ep->coord), !blocked);
+  if (b != NULL) {
+    assert_true(b->can_coordinate);
+    assert_true(b->link->registered);
+    aq_addr seen = b->observed;
+    assert_true(aq_addr_equal(&seen, &w->node[A]->bound));
+  }
+  flow_settles(w, f, 2, 2 * AQ_S);
+  nothing_was_lost(w);
+  world_del(w);
+}
+
+static void a_relayed_peer_is_named(void **state) {
+  (void)state;
+  for (int pinned = 0; pinned < 2; pinned++) {
+    for (int blocked = 0; blocked < 2; blocked++) {
+      it_is_named(A, pinned, blocked);
+      it_is_named(B, pinned, blocked);
+    }
+  }
+}
+
 /* The NAT of an end forgets: the tunnel follows the connection to the relay. */
 static void a_nat_rebinds(void **state) {
   (void)state;
@@ -803,6 +869,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(the_relay_dies),
       cmocka_unit_test(a_direct_path_dies),
       cmocka_unit_test(one_end_leaves_the_relay),
+      cmocka_unit_test(a_relayed_peer_is_named),
       cmocka_unit_test(a_nat_rebinds),
       cmocka_unit_test(an_idle_tunnel_ends),
   };

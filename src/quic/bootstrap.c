@@ -197,6 +197,12 @@ static aq_event *boot_event(aq_endpoint *ep, const aq_boot *b,
   return e;
 }
 
+int aq_boot_says_so(const aq_link *l) {
+  return aq_conn_has_control(l->c) &&
+         (aq_conn_remote_params(l->c)->control_flags &
+          AQ_CONTROL_FLAG_COORDINATES) != 0;
+}
+
 void aq_boot_up(aq_boot *b, aq_link *l) {
   aq_endpoint *ep = l->ep;
   b->link = l;
@@ -210,9 +216,7 @@ void aq_boot_up(aq_boot *b, aq_link *l) {
   b->rtt = aq_link_rtt(l);
   b->last_seen = ep->now;
   /* It need not say so again in REGISTERED before it may be asked. */
-  b->can_coordinate =
-      aq_conn_has_control(l->c) && (aq_conn_remote_params(l->c)->control_flags &
-                                    AQ_CONTROL_FLAG_COORDINATES) != 0;
+  b->can_coordinate = (uint8_t)aq_boot_says_so(l);
   boot_event(ep, b, AQ_EVENT_BOOTSTRAP_CONNECTED);
   aq_ctl_register(l);
   aq_session_coordinators(ep, NULL, b);
@@ -241,6 +245,23 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
   b->link = NULL;
   aq_session_coordinators(ep, l, b);
   aq_profile_boots(ep);
+}
+
+void aq_boot_later(aq_endpoint *ep, aq_boot *b, const aq_peer_id *peer) {
+  b->link = NULL;
+  b->has_peer = 1;
+  b->peer = *peer;
+  back_off(ep, b);
+}
+
+void aq_boot_direct(aq_link *l) {
+  for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    aq_boot *b = &l->ep->boot[i];
+    if (b->used && b->link == NULL && b->has_peer &&
+        aq_peer_id_compare(&b->peer, &l->peer) == 0) {
+      b->retry_at = l->ep->now;
+    }
+  }
 }
 
 void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m) {

@@ -47,10 +47,16 @@ typedef struct aq_boot {
 /* Dials what is due. */
 void aq_boot_timeout(aq_endpoint *ep);
 aq_tstamp aq_boot_next(const aq_endpoint *ep);
+/* 1: the peer said in the handshake that it coordinates. */
+int aq_boot_says_so(const struct aq_link *l);
 /* aq_boot_up: |l| is the connection to |b| now. */
 void aq_boot_up(aq_boot *b, struct aq_link *l);
 /* aq_boot_down: its link failed or was lost. */
 void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why);
+/* Its peer was met, but the connection that stays goes over a relay; and that
+ * is direct now. */
+void aq_boot_later(aq_endpoint *ep, aq_boot *b, const aq_peer_id *peer);
+void aq_boot_direct(struct aq_link *l);
 /* A REGISTERED came on the node's connection. */
 void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m);
 /* A request to it was given up without an answer. */

@@ -73,9 +73,11 @@ static void fill_peer(aq_coord_peer *p, aq_link *l) {
   p->rtt = aq_link_rtt(l);
 }
 
-/* We vouch for where a peer is, so it must be connected itself. */
+/* We vouch for where a peer is, so it must be connected itself, and have proven
+ * to be there since it came out of a tunnel. */
 static int coordinates_for(const aq_link *l) {
-  return l->ep->coord != NULL && !aq_tunnel_is_socket(l->socket);
+  return l->ep->coord != NULL && !aq_tunnel_is_socket(l->socket) &&
+         !aq_tunnel_is_addr(aq_conn_proven(l->c));
 }
 
 /* A tunnel from |l| is wanted. Returns 1 when |m| was answered. */
@@ -184,6 +186,9 @@ static void registered(aq_link *l, const aq_ctl *m) {
     (void)aq_link_observed(l, &m->observed, l->obs_seen);
   }
   aq_boot_registered(ep, l->boot, m);
+  if (!l->coordinates && aq_boot_says_so(l)) {
+    l->reg_gen = 0; /* it doesn't know yet where we are: once more */
+  }
 }
 
 static void message(aq_link *l, const aq_ctl *m) {

@@ -656,6 +656,9 @@ int aq_link_is_silent(const aq_link *l);
 void aq_link_ping(aq_link *l);
 /* There is reason to believe that the path is dead: it is asked. */
 void aq_repair_hurry(aq_link *l);
+/* |other| has proven to be of the same peer, and won't stay: where |l| goes
+ * over a relay, it takes the other one's path, if that is ours to do. */
+void aq_repair_take(aq_link *l, const aq_link *other);
 /* |s| is an attempt for |l| from now on. */
 void aq_repair_joined(aq_link *l, aq_session *s);
 /* Instead of a dial. Returns 0 or as aq_conn_migrate, AQ_ERR_CLOSED. */

@@ -439,6 +439,9 @@ static void on_path_changed(aq_link *l, const aq_notice *n) {
   aq_place_set(l);
   aq_frame_send_observed(l);
   aq_repair_tell(l, &before, relayed);
+  if (relayed && !aq_tunnel_is_socket(socket)) {
+    aq_boot_direct(l);
+  }
   if (l->reported) {
     aq_event *e = aq_ep_event(l->ep, AQ_EVENT_PATH_CHANGED);
     e->conn = l->pub;

@@ -237,7 +237,9 @@ static void forward(aq_link *m, aq_link *l) {
   if (m->boot != NULL) {
     aq_boot *b = m->boot;
     m->boot = NULL;
-    if (l->boot == NULL) {
+    if (aq_tunnel_is_socket(l->socket)) {
+      aq_boot_later(l->ep, b, &l->peer); /* once it is direct */
+    } else if (l->boot == NULL) {
       aq_boot_up(b, l);
     } else {
       b->link = NULL; /* two entries are one node: the first one keeps it */
@@ -260,6 +262,9 @@ static void forward(aq_link *m, aq_link *l) {
 /* |l| won't be the connection to its peer. */
 static void put_away(aq_link *l, aq_link *winner) {
   aq_link_state was = l->state;
+  if (was != AQ_LINK_DIALING) {
+    aq_repair_take(winner, l);
+  }
   forward(l, winner);
   aq_contact_leave(l);
   l->deadline = AQ_NEVER;

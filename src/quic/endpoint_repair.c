@@ -191,6 +191,18 @@ int aq_repair_move(aq_session *s, const aq_trav_action *a) {
   return rv;
 }
 
+void aq_repair_take(aq_link *l, const aq_link *other) {
+  const aq_local_socket *sock = aq_ep_socket(l->ep, other->socket);
+  if (!l->client || !is_watched(l) || !aq_tunnel_is_socket(l->socket) ||
+      sock == NULL || aq_tunnel_is_socket(sock->index)) {
+    return;
+  }
+  aq_addr to = *aq_conn_proven(other->c);
+  if (aq_conn_migrate(l->c, l->ep->now, sock->index, &sock->bound, &to) == 0) {
+    aq_link_touch(l);
+  }
+}
+
 /* It was restarted. A coordinator might lie, so a connection that may live yet
  * is asked for once more. */
 void aq_repair_gone(aq_session *s) {
