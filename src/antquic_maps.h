@@ -229,6 +229,11 @@
   X(limit_repairs_at_once)                                                     \
   X(limit_relay_peer_rate)                                                     \
   X(limit_relay_total_rate)                                                    \
-  X(limit_coordinator_share)
+  X(limit_coordinator_share)                                                   \
+  X(observed_address_ignored)                                                  \
+  X(punches_replayed)                                                          \
+  X(limit_session_actions)                                                     \
+  X(limit_session_events)                                                      \
+  X(limit_frames_received)
 
 #endif

@@ -288,6 +288,17 @@ static const struct row {
      BOTH "coordinator_refused=1 relay_tunnels_refused=1 "
           "limit_relay_tunnels=1 control_messages_sent=1 "
           "control_messages_received=1 datagrams_repeated"},
+    {"frames at once", story_frames_at_once, B,
+     BOTH "remove_address_received=256 limit_frames_received=256"},
+    {"punched twice", story_punched_twice, B,
+     BOTH "punches_received=2 punches_answered=1 punches_replayed=1"},
+    {"offers at once", story_offers_at_once, B,
+     "offers_received=50 datagrams_sent=1 bytes_sent openers_sent=1 "
+     "limit_session_events"},
+    {"relays at once", story_relays_at_once, B,
+     "offers_received=170 limit_session_events limit_session_actions"},
+    {"seen nowhere", story_observed_nowhere, B,
+     BOTH "observed_address_received=1 observed_address_ignored=1"},
     {"too much of one coordinator", story_too_much_of_one_coordinator, B,
      BOTH "offers_received=33 offers_refused=1 limit_coordinator_share=1 "
           "control_messages_sent=1 control_messages_received=33 "

@@ -371,7 +371,10 @@ int aq_disc_observe(aq_disc *d, aq_tstamp now, aq_id conn,
   aq_addr a = *addr;
   aq_addr_normalize(&a);
   aq_observation *o = NULL;
-  if (socket < AQ_MAX_SOCKETS && a.port != 0 && disc_usable(d, &a)) {
+  if (socket >= AQ_MAX_SOCKETS) {
+    return 0; /* one for a while, that nobody is told of */
+  }
+  if (a.port != 0 && disc_usable(d, &a)) {
     o = disc_slot(d, conn);
   }
   if (o == NULL) {

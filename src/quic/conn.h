@@ -139,6 +139,8 @@ uint32_t aq_conn_socket(const aq_conn *c);        /* of the path in use */
  * path validation; the path in use may be only claimed yet. Others may be told
  * of this one. */
 const aq_addr *aq_conn_proven(const aq_conn *c);
+/* Extension frames that came and found no room since the last call. */
+uint64_t aq_conn_take_frames_lost(aq_conn *c);
 /* The path in use is not proven yet, or we try to move to another one. */
 int aq_conn_is_migrating(const aq_conn *c);
 const uint8_t *aq_conn_get_token(const aq_conn *c, size_t *len);

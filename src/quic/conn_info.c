@@ -30,6 +30,12 @@ const aq_peer_id *aq_conn_peer(const aq_conn *c) {
   return c->established != 0 && c->tls.have_peer ? &c->tls.peer : NULL;
 }
 
+uint64_t aq_conn_take_frames_lost(aq_conn *c) {
+  uint64_t n = c->carrier.overflow;
+  c->carrier.overflow = 0;
+  return n;
+}
+
 const aq_addr *aq_conn_proven(const aq_conn *c) {
   return &c->proven;
 }

@@ -355,8 +355,10 @@ void aq_session_punched(aq_endpoint *ep, const aq_datagram *d,
   AQ_RECORD(ep, aq_record_punch(ep, AQ_RECORD_PUNCH_RECEIVED, s, d->socket,
                                 &d->remote, 0, &p, NULL));
   ep->stats.punches_received++;
+  uint64_t replays = s->trav->replays;
   int echoed =
       aq_trav_handle_punch(s->trav, ep->now, d->socket, &d->remote, &p);
+  ep->stats.punches_replayed += s->trav->replays - replays;
   address_answered(s, &d->remote, echoed);
   aq_session_touch(s);
 }
@@ -603,6 +605,13 @@ static void tell(aq_session *s, const aq_event *from) {
   }
 }
 
+/* What was too much between two settlings. */
+static void count_lost(aq_session *s) {
+  AQ_LIMIT_HITS(s->ep, limit_session_actions, s->trav->actions_lost);
+  AQ_LIMIT_HITS(s->ep, limit_session_events, s->trav->events_lost);
+  s->trav->actions_lost = s->trav->events_lost = 0;
+}
+
 static void carry_out(aq_session *s) {
   aq_trav_action a;
   do {
@@ -624,11 +633,13 @@ void aq_session_drive(aq_session *s) {
     tell(s, &e);
   }
   aq_session_rehash(s);
+  count_lost(s);
   if (s->repair && s->initiator && aq_trav_is_between(s->trav)) {
     aq_trav_finish(s->trav, ep->now, AQ_ERR_TRAVERSAL_FAILED);
   }
   if (aq_trav_is_over(s->trav)) {
     carry_out(s); /* what was queued last: CANCELs, hang-ups */
+    count_lost(s);
     aq_session_end(s);
     return;
   }

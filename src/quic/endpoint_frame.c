@@ -207,6 +207,7 @@ int aq_link_observed(aq_link *l, const aq_addr *addr, uint64_t seq) {
                       l->socket, seq, addr, l->boot != NULL)) {
     aq_ep_disc_changed(ep);
   }
+  ep->stats.observed_address_ignored = ep->disc.observed_ignored;
   return 1;
 }
 

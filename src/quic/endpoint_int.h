@@ -593,12 +593,15 @@ aq_event *aq_ep_event(aq_endpoint *ep, aq_event_kind kind);
 void aq_ep_event_peer(aq_event *e, const aq_peer_id *peer);
 /* aq_ep_limit tells of a limit's first hit. */
 void aq_ep_limit(aq_endpoint *ep, const char *name);
-#define AQ_LIMIT_HIT(ep, counter)                                              \
+#define AQ_LIMIT_HITS(ep, counter, n)                                          \
   do {                                                                         \
-    if ((ep)->stats.counter++ == 0) {                                          \
+    uint64_t hits = (n);                                                       \
+    if (hits > 0 && (ep)->stats.counter == 0) {                                \
       aq_ep_limit((ep), #counter);                                             \
     }                                                                          \
+    (ep)->stats.counter += hits;                                               \
   } while (0)
+#define AQ_LIMIT_HIT(ep, counter) AQ_LIMIT_HITS(ep, counter, 1)
 void aq_ep_ready(aq_link *l, const aq_notice *n);
 void aq_ep_ready_forget(aq_link *l);
 void aq_ep_ready_drop(aq_ready_event *r);

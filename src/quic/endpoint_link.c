@@ -547,6 +547,7 @@ void aq_link_settle(aq_link *l) {
   if (l->doomed || l->c == NULL) {
     return;
   }
+  AQ_LIMIT_HITS(l->ep, limit_frames_received, aq_conn_take_frames_lost(l->c));
   if (l->state == AQ_LINK_EXPOSED && !aq_conn_is_closed(l->c)) {
     if (l->pinged != 0) {
       check_alive(l);

@@ -540,6 +540,104 @@ world *story_full_record(void) {
   return w;
 }
 
+/* What goes to B is held, and comes in one batch. */
+static size_t held, held_segment;
+static uint8_t held_data[4096];
+static int hold(world *w, const aq_addr *from, const aq_addr *to, uint8_t *data,
+                size_t *len) {
+  (void)from;
+  if (!aq_addr_equal(to, &w->node[B]->bound)) {
+    return 1;
+  }
+  held_segment = held == 0 ? *len : held_segment;
+  if (held + *len <= sizeof(held_data) && held % held_segment == 0) {
+    memcpy(held_data + held, data, *len);
+    held += *len;
+  }
+  return 0;
+}
+
+/* 512 frames. */
+world *story_frames_at_once(void) {
+  static const uint8_t remove[] = {0x80, 0x3d, 0x7e, 0x94, 0x05};
+  world *w = connected_pair();
+  aq_link *l = world_link(w, A, B);
+  uint8_t many[AQ_FRAME_MAX];
+  for (size_t i = 0; i < sizeof(many); i++) {
+    many[i] = remove[i % sizeof(remove)];
+  }
+  for (int i = 0; i < 64; i++) {
+    assert_int_equal(
+        aq_carrier_queue_raw(&l->c->carrier, many, sizeof(many), 0), 0);
+  }
+  l->c->dirty = 1;
+  aq_link_touch(l);
+  held = 0;
+  w->tap = hold;
+  aq_ep_settle(w->node[A]->ep);
+  world_flush(w);
+  w->tap = NULL;
+  aq_datagram d = {0,    w->node[A]->bound, w->node[B]->bound, 0, held_data,
+                   held, held_segment};
+  aq_endpoint_handle_datagram(w->node[B]->ep, w->now, &d);
+  return w;
+}
+
+/* C changes its mind |n| times between two settlings of B. */
+static world *offers(int n, aq_plan plan) {
+  world *w = trio_of();
+  w->node[C]->params.can_relay = 1;
+  registered_trio(w);
+  for (int i = 0; i < n; i++) {
+    aq_ctl m = lie(7, "203.0.114.7:5000", 1, 0, 0);
+    m.plan = plan;
+    memset(m.session, i, sizeof(m.session));
+    memset(m.nonce, i, sizeof(m.nonce));
+    aq_session_offer(world_link(w, B, C), &m);
+  }
+  aq_ep_settle(w->node[B]->ep);
+  return w;
+}
+
+world *story_offers_at_once(void) {
+  return offers(50, AQ_PLAN_PUNCH);
+}
+
+world *story_relays_at_once(void) {
+  return offers(170, AQ_PLAN_RELAY);
+}
+
+/* One datagram of B's session comes twice. C gave the key away. */
+world *story_punched_twice(void) {
+  aq_ctl m = lie(1, "203.0.114.7:5000", 1, 0, 0);
+  world *w = registered_trio(trio_of());
+  say(w, C, B, &m);
+  world_run(w, 30 * AQ_MS);
+  from_here(w);
+  aq_punch p = {
+      .type = AQ_PUNCH_PROBE, .flags = AQ_PUNCH_FLAG_INITIATOR, .seq = 1};
+  memcpy(p.session, m.session, sizeof(p.session));
+  p.echo = 1;
+  uint8_t data[AQ_PUNCH_LEN];
+  assert_int_equal(aq_punch_format(data, &p, m.key, aq_crypto_mac16), 0);
+  stranger_sends(w, data, sizeof(data));
+  stranger_sends(w, data, sizeof(data));
+  world_flush(w);
+  w->node[C]->deaf = 1;
+  world_run(w, 15 * AQ_MS);
+  return w;
+}
+
+/* A tells B that it comes from nowhere. */
+world *story_observed_nowhere(void) {
+  world *w = connected_pair();
+  aq_frame f = {.kind = AQ_FRAME_OBSERVED_ADDRESS, .seq = 9};
+  f.addr = util_addr("127.0.0.1:1");
+  send_frame(w, A, B, &f);
+  world_run(w, AQ_S);
+  return w;
+}
+
 world *story_extra_sockets(void) {
   world *w = at_rest(pair_of());
   aq_endpoint *ep = w->node[A]->ep;

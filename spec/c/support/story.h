@@ -75,5 +75,10 @@ world *story_relay_stranger(void);
 world *story_relay_refuses(void);
 world *story_tunnels(void);
 world *story_too_much_of_one_coordinator(void);
+world *story_frames_at_once(void);
+world *story_punched_twice(void);
+world *story_relays_at_once(void);
+world *story_offers_at_once(void);
+world *story_observed_nowhere(void);
 
 #endif
