@@ -206,12 +206,91 @@ static void repairs_get_through(void **state) {
   }
 }
 
+/* ---- "there is no such connection" ----------------------------------------
+ */
+
+static uint64_t lied_of; /* the request that was answered by a lie */
+
+/* To each request of A's that it gets. */
+static int says_gone(world *w, const aq_addr *from, const aq_addr *to,
+                     uint8_t *data, size_t *len) {
+  (void)from, (void)to, (void)data, (void)len;
+  const aq_session *s;
+  aq_list *node = aq_list_first(&w->node[A]->ep->sessions);
+  if (node != NULL && (s = aq_list_entry(node, aq_session, node))->repair &&
+      s->request > lied_of && s->via == world_link(w, A, LIAR)->id) {
+    lied_of = s->request;
+    aq_ctl m = {.type = AQ_CTL_ERROR, .error = AQ_CTL_ERR_NO_CONNECTION};
+    m.request = s->request;
+    assert_int_equal(aq_ctl_send(world_link(w, LIAR, A), &m), 0);
+    aq_ep_settle(w->node[LIAR]->ep);
+  }
+  return 1;
+}
+
+/* B is cut off for 6 s. Who has another coordinator isn't talked out of it. */
+static void one_word_ends_nothing(void **state) {
+  (void)state;
+  for (int honest = 0; honest < 2; honest++) {
+    world *w = stage(5, honest);
+    aq_id s, c;
+    assert_int_equal(aq_session_start(w->node[A]->ep, w->now, &w->node[B]->id,
+                                      NULL, 0, 9 * AQ_S, &s, &c),
+                     0);
+    world_wait_conn(w, A);
+    world_run(w, 2 * AQ_S);
+    flows v = flows_open(w);
+    v.f[0].may_end = v.f[1].may_end = 1;
+    flows_run(w, &v, AQ_S, 0, AQ_PLAN_PUNCH);
+    lied_of = 0;
+    w->node[B]->deaf = 1;
+    w->tap = says_gone;
+    flows_run(w, &v, 6 * AQ_S, 0, AQ_PLAN_PUNCH);
+    w->node[B]->deaf = 0;
+    flows_run(w, &v, 4 * AQ_S, 0, AQ_PLAN_PUNCH);
+    assert_true(lied_of > 0);
+    const aq_event *e = world_find(w->node[A], AQ_EVENT_CONNECTION_LOST);
+    assert_int_equal(e == NULL, honest);
+    if (honest) {
+      assert_true(w->now - v.f[0].last < 100 * AQ_MS);
+    }
+    world_del(w);
+  }
+}
+
+/* B is started anew, and all coordinators say so. */
+static void what_all_say_is_so(void **state) {
+  (void)state;
+  for (int honest = 0; honest < 2; honest++) {
+    world *w = stage(6, honest);
+    aq_id s, c;
+    assert_int_equal(aq_session_start(w->node[A]->ep, w->now, &w->node[B]->id,
+                                      NULL, 0, 9 * AQ_S, &s, &c),
+                     0);
+    world_wait_conn(w, A);
+    world_run(w, 2 * AQ_S);
+    world_node_kill(w->node[B]);
+    world_nat_rebind(w->node[B]->nat, NULL);
+    world_node_start(w->node[B]);
+    aq_tstamp start = w->now;
+    aq_conn_ping(w->node[A]->ep, w->now, world_only_conn(w->node[A]));
+    const aq_event *e =
+        world_wait(w, w->node[A], AQ_EVENT_CONNECTION_LOST, 20 * AQ_S);
+    assert_non_null(e);
+    assert_int_equal(e->error, AQ_ERR_STATELESS_RESET);
+    assert_true(w->now - start < 6 * AQ_S);
+    world_del(w);
+  }
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(tunnels_are_shared),
       cmocka_unit_test(sessions_are_shared),
       cmocka_unit_test(the_only_one_has_all),
       cmocka_unit_test(repairs_get_through),
+      cmocka_unit_test(one_word_ends_nothing),
+      cmocka_unit_test(what_all_say_is_so),
   };
   if (argc > 1) {
     cmocka_set_test_filter(argv[1]);

@@ -702,8 +702,9 @@ void aq_session_error(aq_link *l, const aq_ctl *m) {
   if (s == NULL) {
     return;
   }
-  if (s->repair && m->error == AQ_CTL_ERR_NO_CONNECTION) {
-    aq_repair_gone(s);
+  if (s->repair && (m->error == AQ_CTL_ERR_NO_CONNECTION ||
+                    m->error == AQ_CTL_ERR_UNKNOWN_TARGET)) {
+    aq_repair_gone(s, l, m->error == AQ_CTL_ERR_NO_CONNECTION);
   }
   uint64_t ms = m->retry_after_ms < 3600000 ? m->retry_after_ms : 3600000;
   aq_trav_handle_error(s->trav, ep->now, l->id, m->request,

@@ -149,7 +149,9 @@ typedef struct aq_remote_cand {
 /* aq_asker: what one coordinator offered for a connection. endpoint_offer.c. */
 typedef struct aq_asker {
   aq_rate rate;
-  aq_tstamp failed_at; /* an attempt came to nothing; 0: none did */
+  aq_tstamp failed_at[2]; /* an attempt came to nothing, or one over a relay;
+                             0: none did */
+  aq_tstamp missed_at;    /* it said that the peer is gone; 0: never */
 } aq_asker;
 typedef struct aq_repair {
   uint8_t flows; /* AQ_CONN_FLOW_*: more of it may come */
@@ -158,7 +160,9 @@ typedef struct aq_repair {
   uint8_t suspected;
   uint8_t told; /* the application is: state MIGRATING */
   uint8_t back; /* the path answered again by itself */
-  uint8_t gone; /* the peer says that it has no such connection */
+  uint8_t
+      forgotten; /* a coordinator says that the peer has no such connection */
+  uint8_t gone;  /* ... and all of them that they can't reach it */
   uint8_t failures;
   uint32_t dial;     /* of the attempt: a path that is being validated */
   aq_id session;     /* the attempt that runs, 0: none */
@@ -666,8 +670,9 @@ void aq_repair_take(aq_link *l, const aq_link *other);
 void aq_repair_joined(aq_link *l, aq_session *s);
 /* Instead of a dial. Returns 0 or as aq_conn_migrate, AQ_ERR_CLOSED. */
 int aq_repair_move(aq_session *s, const aq_trav_action *a);
-/* The peer vetoed the attempt |s|: it has no such connection. */
-void aq_repair_gone(aq_session *s);
+/* |via| says that the peer of the attempt |s| has |forgotten| the connection,
+ * or that it doesn't know the peer. */
+void aq_repair_gone(aq_session *s, const aq_link *via, int forgotten);
 void aq_repair_ended(aq_session *s);
 void aq_repair_lost(aq_link *l); /* the connection ended */
 /* |l| has another path now; until then it was to |before|. For aq_explain. */
@@ -763,9 +768,12 @@ int aq_offer_fits(aq_endpoint *ep, aq_id via, uint32_t held, uint32_t in_all,
 void aq_turn_taken(aq_session *s, const aq_link *via);
 void aq_turn_failed(const aq_session *s);
 int aq_turn_is_over(const aq_session *s);
-/* Boots that an attempt for |l| rather leaves out: one came to nothing through
- * each, later than through others. */
-uint32_t aq_turn_used(const aq_link *l);
+/* |via| says that the peer of |l| is gone. 1: so did every coordinator that is
+ * heard, since the path is suspected. */
+int aq_turn_missed(aq_link *l, const aq_link *via);
+/* Boots that an attempt for |l| rather leaves out: one of its kind came to
+ * nothing through each, later than through others. */
+uint32_t aq_turn_used(const aq_link *l, int relay);
 
 /* ---- endpoint_session.c: their life, and the public calls ------------------
  */

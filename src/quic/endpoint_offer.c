@@ -73,9 +73,11 @@ static aq_asker *asker_of(aq_link *l, aq_id via) {
 
 static aq_tstamp failed_at(const aq_link *l, aq_id via) {
   const aq_boot *b = aq_boot_of_conn(l->ep, via);
-  return b != NULL && l->repair.asker != NULL
-             ? l->repair.asker[b->index].failed_at
-             : 0;
+  if (b == NULL || l->repair.asker == NULL) {
+    return 0;
+  }
+  const aq_asker *a = &l->repair.asker[b->index];
+  return aq_time_max(a->failed_at[0], a->failed_at[1]);
 }
 
 void aq_turn_taken(aq_session *s, const aq_link *via) {
@@ -87,7 +89,7 @@ void aq_turn_failed(const aq_session *s) {
   aq_link *l = s->contact->exposed;
   aq_asker *a = l != NULL && s->via != 0 ? asker_of(l, s->via) : NULL;
   if (a != NULL) {
-    a->failed_at = s->ep->now;
+    a->failed_at[s->plan == AQ_PLAN_RELAY] = s->ep->now;
   }
 }
 
@@ -95,16 +97,35 @@ int aq_turn_is_over(const aq_session *s) {
   return aq_time_since(s->ep->now, s->turn_at) >= TURN;
 }
 
-uint32_t aq_turn_used(const aq_link *l) {
+int aq_turn_missed(aq_link *l, const aq_link *via) {
+  aq_endpoint *ep = l->ep;
+  aq_asker *a = asker_of(l, via->id);
+  if (a == NULL) {
+    return 0;
+  }
+  a->missed_at = ep->now;
+  for (uint32_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
+    const aq_boot *b = &ep->boot[i];
+    if (b->used && b->connected && b->can_coordinate &&
+        !b->link->repair.suspected &&
+        l->repair.asker[i].missed_at < aq_time_max(l->repair.since, 1)) {
+      return 0;
+    }
+  }
+  return 1;
+}
+
+uint32_t aq_turn_used(const aq_link *l, int relay) {
+  const aq_asker *a = l->repair.asker;
   aq_tstamp first = AQ_NEVER;
   uint32_t used = 0;
-  for (uint32_t i = 0; l->repair.asker != NULL && i < AQ_MAX_BOOTSTRAP; i++) {
+  for (uint32_t i = 0; a != NULL && i < AQ_MAX_BOOTSTRAP; i++) {
     if (l->ep->boot[i].used && l->ep->boot[i].can_coordinate) {
-      first = aq_time_min(first, l->repair.asker[i].failed_at);
+      first = aq_time_min(first, a[i].failed_at[relay]);
     }
   }
   for (uint32_t i = 0; first != AQ_NEVER && i < AQ_MAX_BOOTSTRAP; i++) {
-    used |= (uint32_t)(l->repair.asker[i].failed_at > first) << i;
+    used |= (uint32_t)(a[i].failed_at[relay] > first) << i;
   }
   return used;
 }

@@ -203,11 +203,15 @@ void aq_repair_take(aq_link *l, const aq_link *other) {
   }
 }
 
-/* It was restarted. A coordinator might lie, so a connection that may live yet
- * is asked for once more. */
-void aq_repair_gone(aq_session *s) {
+/* It was restarted. A coordinator might lie, so the others are asked as well,
+ * and a connection that may live yet is asked for once more. */
+void aq_repair_gone(aq_session *s, const aq_link *via, int forgotten) {
   aq_link *l = aq_link_get(s->ep, s->conn);
   if (l == NULL || !l->repair.suspected || !is_watched(l)) {
+    return;
+  }
+  l->repair.forgotten |= (uint8_t)forgotten;
+  if (!aq_turn_missed(l, via) || !l->repair.forgotten) {
     return;
   }
   if (aq_time_since(s->ep->now, aq_conn_heard_at(l->c)) < GONE_AFTER) {
@@ -329,7 +333,8 @@ void aq_repair_tell(aq_link *l, const aq_addr *before, int relayed) {
     step.move = r->upgrade && !step.relayed ? AQ_MOVE_DIRECT_PATH
                                             : AQ_MOVE_PEER_SILENCE;
   } else {
-    step.move = AQ_MOVE_PEER_MOVED;
+    step.move =
+        relayed && !step.relayed ? AQ_MOVE_DIRECT_PATH : AQ_MOVE_PEER_MOVED;
   }
   aq_link_add_steps(l, &step, 1);
 }
@@ -369,7 +374,7 @@ static void suspect(aq_link *l) {
   aq_endpoint *ep = l->ep;
   if (!r->suspected) {
     r->suspected = 1;
-    r->back = 0;
+    r->back = r->forgotten = 0;
     r->since = ep->now;
   }
   if (aq_time_since(ep->now, r->pinged) >= tick_of(l)) {

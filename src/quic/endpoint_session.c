@@ -134,7 +134,7 @@ int aq_session_repair(aq_link *l, int relay, aq_session **out) {
   aq_hard_step step;
   fill_repair(s, &p, l);
   s->initiator = 1;
-  s->used = aq_turn_used(l);
+  s->used = aq_turn_used(l, relay);
   aq_hard_step_init(&step);
   step.punch = ep->punch;
   aq_trav_init(s->trav, ep->now, &p);
