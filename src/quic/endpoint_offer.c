@@ -90,6 +90,7 @@ void aq_turn_failed(const aq_session *s) {
   aq_asker *a = l != NULL && s->via != 0 ? asker_of(l, s->via) : NULL;
   if (a != NULL) {
     a->failed_at[s->plan == AQ_PLAN_RELAY] = s->ep->now;
+    aq_link_touch(l); /* another one may have waited */
   }
 }
 

@@ -131,7 +131,7 @@ void aq_repair_joined(aq_link *l, aq_session *s) {
 /* With its peer. What a coordinator says of another attempt doesn't keep a
  * suspected path waiting for long. */
 static int is_busy(const aq_link *l) {
-  aq_session *s = l->contact->session;
+  aq_session *s = l->contact->session; /* its end touches |l| */
   if (s != NULL && !s->over && !s->initiator && !s->repair &&
       l->repair.suspected && aq_turn_is_over(s)) {
     aq_trav_finish(s->trav, l->ep->now, AQ_ERR_CANCELLED);
