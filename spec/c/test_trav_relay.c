@@ -94,6 +94,21 @@ static void the_mover_moves_it(void **state) {
   }
 }
 
+/* The way over the tunnel is validated twice at most: datagrams are lost. */
+static void a_move_is_tried_twice(void **state) {
+  (void)state;
+  P.repair = P.mover = 1;
+  answered();
+  tunnel_is_there();
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(alone_count(AQ_TRAV_DIAL), 1);
+    aq_trav_handle_dial(&T, 0, alone_action(AQ_TRAV_DIAL)->dial,
+                        AQ_ERR_VALIDATION_FAILED, 0);
+    alone_drain(0);
+  }
+  alone_step_ended(2 + AQ_PLAN_RELAY, AQ_ERR_VALIDATION_FAILED);
+}
+
 static void without_a_tunnel_it_ends(void **state) {
   (void)state;
   answered();
@@ -236,6 +251,7 @@ int main(int argc, char **argv) {
       TEST(the_initiator_dials_once),
       TEST(the_target_waits),
       TEST(the_mover_moves_it),
+      TEST(a_move_is_tried_twice),
       TEST(without_a_tunnel_it_ends),
       TEST(a_handshake_that_fails_ends_the_step),
       TEST(nobody_else_chooses_the_relay),

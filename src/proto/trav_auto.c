@@ -27,58 +27,6 @@
 #define UNMEASURED_TIMEOUT AQ_S
 #define SOCKETS 8
 
-/* ---- which plan brings two NATs together (policy/plan.lua) ----------------
- */
-
-/* In place of an aq_plan: nothing can help. */
-#define HOPELESS AQ_PLAN__COUNT
-
-static int is_pool(const aq_nat_profile *p) {
-  return p->external_count > 1 && p->allocation == AQ_NAT_ALLOC_PRESERVING;
-}
-
-static int lets_in(const aq_nat_profile *p) {
-  return p->filtering == AQ_NAT_ENDPOINT_INDEPENDENT;
-}
-
-static int in_sequence(const aq_nat_profile *p) {
-  return p->allocation == AQ_NAT_ALLOC_SEQUENTIAL;
-}
-
-static uint8_t choose(const aq_trav *t, int *sure) {
-  const aq_nat_profile *hard = &t->p.profile, *easy = &t->remote_profile;
-  int pool = is_pool(hard) || is_pool(easy);
-  int known =
-      hard->mapping != AQ_NAT_UNKNOWN && easy->mapping != AQ_NAT_UNKNOWN;
-  *sure = known;
-  if (!aq_trav_is_hard(hard) || is_pool(hard)) {
-    hard = easy;
-    easy = &t->p.profile;
-  }
-  if (lets_in(hard) || lets_in(easy)) {
-    return AQ_PLAN_PUNCH;
-  }
-  if (!aq_trav_is_hard(hard) || is_pool(hard)) {
-    return pool ? AQ_PLAN_FRESH : AQ_PLAN_PUNCH;
-  }
-  if (pool || aq_trav_is_hard(easy)) {
-    *sure = in_sequence(hard) && in_sequence(easy);
-    return *sure ? AQ_PLAN_PREDICT
-           : hard->allocation == AQ_NAT_ALLOC_UNKNOWN ||
-                   easy->allocation == AQ_NAT_ALLOC_UNKNOWN
-               ? AQ_PLAN_PUNCH
-               : HOPELESS;
-  }
-  if (easy->filtering == AQ_NAT_ADDRESS_DEPENDENT) {
-    return AQ_PLAN_PUNCH;
-  }
-  *sure = known && easy->filtering != AQ_NAT_UNKNOWN &&
-          hard->filtering != AQ_NAT_UNKNOWN;
-  return in_sequence(hard) || hard->allocation == AQ_NAT_ALLOC_BLOCK
-             ? AQ_PLAN_PREDICT
-             : AQ_PLAN_BIRTHDAY;
-}
-
 /* ---- steps -----------------------------------------------------------------
  */
 
@@ -127,10 +75,10 @@ static int follow(aq_trav *t, uint8_t plan, aq_auto_stage stage) {
 void aq_trav_auto_answered(aq_trav *t) {
   aq_trav_auto *a = &t->automatic;
   int sure;
-  uint8_t how = choose(t, &sure);
+  uint8_t how = aq_trav_choose(&t->p.profile, &t->remote_profile, &sure);
   if (a->stage == AQ_AUTO_AGAIN) {
     a->how = how;
-    if (how == HOPELESS ||
+    if (how == AQ_TRAV_HOPELESS ||
         (!follow(t, how == AQ_PLAN_PUNCH ? AQ_PLAN_FRESH : how, AQ_AUTO_LAST) &&
          !follow(t, AQ_PLAN_FRESH, AQ_AUTO_LAST))) {
       aq_trav_attempt_failed(t, AQ_ERR_PUNCHING_FAILED, t->why);
@@ -139,7 +87,7 @@ void aq_trav_auto_answered(aq_trav *t) {
   }
   a->how = how;
   a->taken = how == AQ_PLAN_PUNCH;
-  if (sure && how != AQ_PLAN_PUNCH && how != HOPELESS) {
+  if (sure && how != AQ_PLAN_PUNCH && how != AQ_TRAV_HOPELESS) {
     a->taken = 1;
     if (follow(t, how, AQ_AUTO_PLAN)) {
       return;
@@ -199,7 +147,7 @@ static int relay_may_help(int error) {
 /* How long until another attempt may do better; AQ_NEVER: it won't. */
 static aq_duration pause_of(aq_trav *t, int error) {
   aq_trav_auto *a = &t->automatic;
-  if (a->how == HOPELESS) {
+  if (a->how == AQ_TRAV_HOPELESS) {
     return DOUBT_PAUSE;
   }
   if (error == AQ_ERR_UNKNOWN_TARGET && a->unknown + 1 < UNKNOWN_TRIES) {
@@ -273,7 +221,7 @@ static void punch_failed(aq_trav *t, int error, const char *why) {
   aq_trav_auto *a = &t->automatic;
   if (!has_failed(error)) {
     attempt_over(t, error, 0, why);
-  } else if (a->how == HOPELESS) {
+  } else if (a->how == AQ_TRAV_HOPELESS) {
     hopeless(t);
   } else if (a->taken || !follow(t, a->how, AQ_AUTO_FOLLOW)) {
     insist(t, why);
@@ -307,7 +255,7 @@ static void resume(aq_trav *t, int error, const char *why) {
     }
     /* fall through */
   case AQ_AUTO_AGAIN:
-    if (a->how == HOPELESS) {
+    if (a->how == AQ_TRAV_HOPELESS) {
       hopeless(t);
       return;
     }
@@ -332,7 +280,7 @@ void aq_trav_auto_failed(aq_trav *t, uint8_t step, int error, const char *why) {
   if (!t->initiator) { /* the peer's attempt, which may do for ours */
     int sure;
     t->automatic.stage = AQ_AUTO_PUNCH;
-    t->automatic.how = choose(t, &sure);
+    t->automatic.how = aq_trav_choose(&t->p.profile, &t->remote_profile, &sure);
     t->automatic.taken = 1;
     t->initiator = 1;
     t->synced = 0;

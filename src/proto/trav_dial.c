@@ -158,6 +158,7 @@ int aq_trav_dial_relay(aq_trav *t, const aq_addr *relay) {
     aq_trav_action *a = &t->action[(t->action_head + t->action_count - 1) %
                                    AQ_TRAV_MAX_ACTIONS];
     a->relay = d->relay = 1;
+    t->dials_used++;
     say(t, d, t->p.repair ? "path validation" : "the peer, over the relay");
   }
   return d != NULL;
@@ -266,7 +267,10 @@ void aq_trav_dial_ended(aq_trav *t, aq_trav_dial *d, int error) {
     return;
   }
   if (was.relay) {
-    aq_trav_attempt_failed(t, error, text);
+    int lost = error == AQ_ERR_VALIDATION_FAILED && t->dials_used < MOVES;
+    if (!t->p.repair || !lost || !aq_trav_dial_relay(t, &was.addr)) {
+      aq_trav_attempt_failed(t, error, text);
+    }
     return;
   }
   aq_trav_pair *p = &t->pair[was.pair];

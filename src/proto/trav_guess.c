@@ -15,11 +15,6 @@
 /* ---- roles -----------------------------------------------------------------
  */
 
-int aq_trav_is_hard(const aq_nat_profile *p) {
-  return p->mapping == AQ_NAT_ADDRESS_DEPENDENT ||
-         p->mapping == AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
-}
-
 /* What is not known is what would help. */
 static const char *role_of(aq_trav *t) {
   const aq_nat_profile *me = &t->p.profile, *you = &t->remote_profile;

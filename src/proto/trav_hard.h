@@ -125,11 +125,20 @@ void aq_trav_hard_punch(struct aq_trav *t);
 /* The openers are out, or were none: the HINTs may go. */
 void aq_trav_hard_tell(struct aq_trav *t);
 
-/* ---- trav_guess.c ---------------------------------------------------------
+/* ---- trav_choose.c --------------------------------------------------------
  */
 
 /* aq_trav_is_hard: each destination gets another port, as far as is known. */
 int aq_trav_is_hard(const aq_nat_profile *p);
+/* Gives the plan that two NATs call for, or this: nothing can help. |sure|:
+ * what is known suffices to say so. The same for both sides. */
+#define AQ_TRAV_HOPELESS AQ_PLAN__COUNT
+uint8_t aq_trav_choose(const aq_nat_profile *mine, const aq_nat_profile *theirs,
+                       int *sure);
+
+/* ---- trav_guess.c ---------------------------------------------------------
+ */
+
 /* aq_trav_guess_plan finds the role of |plan|, how many sockets and how many
  * guesses it takes. Returns NULL, or why nothing can come of it. */
 const char *aq_trav_guess_plan(struct aq_trav *t, uint32_t *sockets,

@@ -45,6 +45,7 @@ void aq_trav_handle_tunnel(aq_trav *t, aq_tstamp now, const aq_addr *relay,
   t->rec_punch = aq_trav_record_open(
       t, (aq_trav_step)(AQ_TRAV_STEP_PUNCH + AQ_PLAN_RELAY), relay);
   aq_trav_move(t, AQ_PHASE_VALIDATION, "the tunnel is there");
+  t->dials_used = 0;
   int dials = t->p.repair ? t->p.mover : t->initiator;
   if (dials && !aq_trav_dial_relay(t, relay)) {
     aq_trav_attempt_failed(t, AQ_ERR_LIMIT, "no dial is free");

@@ -706,6 +706,10 @@ void aq_session_error(aq_link *l, const aq_ctl *m) {
                     m->error == AQ_CTL_ERR_UNKNOWN_TARGET)) {
     aq_repair_gone(s, l, m->error == AQ_CTL_ERR_NO_CONNECTION);
   }
+  if (s->repair && m->error == AQ_CTL_ERR_OVERLOADED &&
+      m->retry_after_ms == 0) { /* of the peer, not the coordinator */
+    aq_repair_busy(s);
+  }
   uint64_t ms = m->retry_after_ms < 3600000 ? m->retry_after_ms : 3600000;
   aq_trav_handle_error(s->trav, ep->now, l->id, m->request,
                        aq_ctl_error_code(m->error), ms * AQ_MS);

@@ -158,14 +158,15 @@ typedef struct aq_repair {
   uint8_t asks;  /* PINGs because it did not */
   uint8_t hurry; /* our address has changed */
   uint8_t suspected;
-  uint8_t told; /* the application is: state MIGRATING */
-  uint8_t back; /* the path answered again by itself */
-  uint8_t
-      forgotten; /* a coordinator says that the peer has no such connection */
-  uint8_t gone;  /* ... and all of them that they can't reach it */
+  uint8_t told;      /* the application is: state MIGRATING */
+  uint8_t back;      /* the path answered again by itself */
+  uint8_t forgotten; /* a coordinator says: the peer has no such connection */
+  uint8_t gone;      /* ... and all of them that they can't reach it */
+  uint8_t busy;      /* the peer says that it can't take part now */
   uint8_t failures;
-  uint32_t dial;     /* of the attempt: a path that is being validated */
-  aq_id session;     /* the attempt that runs, 0: none */
+  uint8_t turn;  /* of a relay or not: grows, but not where the peer was busy */
+  uint32_t dial; /* of the attempt: a path that is being validated */
+  aq_id session; /* the attempt that runs, 0: none */
   aq_tstamp since;   /* suspected */
   aq_tstamp began;   /* the newest attempt */
   aq_tstamp pinged;  /* because of that */
@@ -180,6 +181,7 @@ typedef struct aq_repair {
   uint8_t upgrade; /* ... was relayed: it is to become direct */
   aq_duration upgrade_every, upgrade_gap; /* see aq_relay_step */
   aq_tstamp upgrade_at;                   /* of a relayed one; 0: not set yet */
+  aq_nat_profile theirs; /* the peer's, as the last attempt told; or nothing */
 } aq_repair;
 
 /* aq_link: what the endpoint knows of one connection. */
@@ -673,6 +675,8 @@ int aq_repair_move(aq_session *s, const aq_trav_action *a);
 /* |via| says that the peer of the attempt |s| has |forgotten| the connection,
  * or that it doesn't know the peer. */
 void aq_repair_gone(aq_session *s, const aq_link *via, int forgotten);
+/* The peer vetoed the attempt |s|: not now. */
+void aq_repair_busy(const aq_session *s);
 void aq_repair_ended(aq_session *s);
 void aq_repair_lost(aq_link *l); /* the connection ended */
 /* |l| has another path now; until then it was to |before|. For aq_explain. */

@@ -142,12 +142,14 @@ static int wanted(aq_link *l, const aq_link *via) {
 }
 
 /* Whoever coordinates is not reached through others: neither a coordinator of
- * ours, nor a peer that we are one of, over a relay. And a relay's word is not
- * enough to leave a direct path for it. */
+ * ours, nor a peer that we are one of, over a relay. */
 static int may_move(const aq_link *l, uint64_t plan) {
-  int stays = l->is_registrant || (l->client && !l->repair.suspected &&
-                                   !aq_tunnel_is_socket(l->socket));
-  return l->boot == NULL && !(plan == AQ_PLAN_RELAY && stays);
+  return l->boot == NULL && !(plan == AQ_PLAN_RELAY && l->is_registrant);
+}
+
+/* A relay's word is not enough to leave it. */
+static int is_direct(const aq_link *l) {
+  return !l->repair.suspected && !aq_tunnel_is_socket(l->socket);
 }
 
 /* |via| offers an attempt with the peer of |l|, |moves|: to move that, and |s|
@@ -162,6 +164,9 @@ static int may_try(aq_link *l, const aq_session *s, const aq_link *via,
   }
   if (moves && !may_move(l, plan)) {
     return AQ_ERR_NOT_ALLOWED;
+  }
+  if (moves && plan == AQ_PLAN_RELAY && l->client && is_direct(l)) {
+    return AQ_ERR_OVERLOADED; /* soon, if it is so */
   }
   if (s == NULL || s->over || s->via == 0 || s->via == via->id ||
       aq_turn_is_over(s) || failed_at(l, via->id) <= failed_at(l, s->via)) {

@@ -153,11 +153,26 @@ static int may_begin(const aq_link *l) {
   return b != NULL && !b->link->repair.suspected;
 }
 
+/* New sockets alone bring those two NATs together, as far as is known. */
+static int is_easy(const aq_link *l) {
+  int sure;
+  switch (aq_trav_choose(&l->ep->profile, &l->repair.theirs, &sure)) {
+  case AQ_PLAN_PREDICT:
+  case AQ_PLAN_BIRTHDAY:
+    return !sure;
+  case AQ_TRAV_HOPELESS:
+    return 0;
+  default:
+    return 1;
+  }
+}
+
 /* Every other attempt to leave a dead path is over a relay; the first one when
- * it went over one. What is coordinated is between the peers themselves, see
- * endpoint_ctl.c. */
+ * it went over one, or when a direct one takes long, if it can be had at all.
+ * What is coordinated is between the peers themselves, see endpoint_ctl.c. */
 static int wants_relay(const aq_link *l) {
-  int turn = (l->repair.failures & 1) != aq_tunnel_is_socket(l->socket);
+  int first = aq_tunnel_is_socket(l->socket) || !is_easy(l);
+  int turn = (l->repair.turn & 1) != first;
   return turn && l->repair.suspected && !l->is_registrant &&
          aq_session_may_relay(l->ep);
 }
@@ -224,6 +239,13 @@ void aq_repair_gone(aq_session *s, const aq_link *via, int forgotten) {
   aq_link_close(l, 0, NGTCP2_NO_ERROR, "", 0);
 }
 
+void aq_repair_busy(const aq_session *s) {
+  aq_link *l = aq_link_get(s->ep, s->conn);
+  if (l != NULL) {
+    l->repair.busy = 1;
+  }
+}
+
 /* Those that there was no room for. */
 static void next_in_line(aq_endpoint *ep) {
   aq_list_each(node, &ep->links) {
@@ -252,7 +274,7 @@ void aq_repair_ended(aq_session *s) {
     } else if (!aq_tunnel_is_socket(l->socket)) {
       ep->stats.upgrades_completed++;
     }
-    r->failures = 0;
+    r->failures = r->turn = 0;
     r->next_at = aq_time_add(ep->now, TICK);
   } else if (r->upgrade && !r->suspected) {
     r->next_at = ep->now; /* it has a timer of its own */
@@ -263,6 +285,7 @@ void aq_repair_ended(aq_session *s) {
                                            BACKOFF_MIN, BACKOFF_MAX);
     ep->stats.repairs_failed += !r->upgrade;
     r->failures += r->failures < 7;
+    r->turn += !r->busy;
     wait += aq_rand_below(&ep->rand, wait / 4 + 1);
     r->next_at = aq_time_add(ep->now, wait);
     if (r->gone) {
@@ -270,7 +293,7 @@ void aq_repair_ended(aq_session *s) {
           aq_time_max(ep->now, aq_time_add(aq_conn_heard_at(l->c), GONE_AFTER));
     }
   }
-  r->gone = 0;
+  r->gone = r->busy = 0;
   if (!l->doomed) {
     aq_link_touch(l);
   }
@@ -345,7 +368,7 @@ static void retry_all(aq_endpoint *ep) {
     aq_link *l = aq_list_entry(node, aq_link, all_node);
     if (l->repair.suspected && l->boot == NULL) {
       l->repair.next_at = aq_time_min(l->repair.next_at, ep->now);
-      l->repair.failures = 0;
+      l->repair.failures = l->repair.turn = 0;
       aq_link_touch(l);
     }
   }
@@ -355,7 +378,7 @@ static void heard_again(aq_link *l) {
   aq_repair *r = &l->repair;
   aq_session *s = aq_session_get(l->ep, r->session);
   r->suspected = r->hurry = 0;
-  r->failures = 0;
+  r->failures = r->turn = 0;
   r->back = is_home(l) || r->session == 0;
   /* Once datagrams came through, the QUIC client may be moving already. */
   if (s != NULL && !s->over && s->initiator && is_home(l) &&

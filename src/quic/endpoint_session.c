@@ -244,6 +244,14 @@ static void keep_steps(aq_session *s) {
   }
 }
 
+/* What the peer said of its NAT decides how the connection is repaired. */
+static void keep_profile(const aq_session *s) {
+  aq_link *l = s->conn != 0 ? aq_link_get(s->ep, s->conn) : NULL;
+  if (l != NULL && s->info.remote_profile.mapping != AQ_NAT_UNKNOWN) {
+    l->repair.theirs = s->info.remote_profile;
+  }
+}
+
 static void fill_info(const aq_session *s, aq_session_info *out) {
   aq_addr coordinator = s->info.coordinator_addr;
   aq_trav_get_info(s->trav, out);
@@ -257,6 +265,7 @@ void aq_session_end(aq_session *s) {
   fill_info(s, &s->info);
   keep_steps(s);
   keep_pairs(s);
+  keep_profile(s);
   if (s->info.phase != AQ_PHASE_CONNECTED) {
     aq_turn_failed(s);
   }

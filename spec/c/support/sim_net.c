@@ -58,6 +58,21 @@ void sim_pair_init(sim_pair *w, uint64_t seed, const char *a, const char *b,
   }
 }
 
+void sim_pair_measures(sim_pair *w) {
+  aq_sim_host_params hp;
+  aq_sim_host_params_init(&hp);
+  hp.naddr = 2;
+  hp.addr[0] = util_addr("25.200.0.2:0");
+  hp.addr[1] = util_addr("25.201.0.2:0");
+  sim_ok(aq_sim_add_host(w->s, AQ_SIM_INTERNET, &hp, &w->host[SIM_C]));
+  w->coordinator = hp.addr[0];
+  w->coordinator.port = 9000;
+  for (int i = SIM_A; i <= SIM_B; i++) {
+    w->params[i].bootstrap[0].addr = w->coordinator;
+  }
+  w->measures = 1;
+}
+
 int sim_pair_add(sim_pair *w, int i) {
   aq_runtime_params rp = {.bind_count = i == SIM_C};
   uint8_t key[32];
@@ -65,6 +80,13 @@ int sim_pair_add(sim_pair *w, int i) {
   memset(key, 'a' + i, sizeof(key));
   rp.bind[0].family = 4;
   rp.bind[0].port = 9000;
+  if (i == SIM_C && w->measures) {
+    rp.bind_count = 4;
+    for (int k = 0; k < 4; k++) {
+      rp.bind[k] = util_addr(k / 2 ? "25.201.0.2:0" : "25.200.0.2:0");
+      rp.bind[k].port = (uint16_t)(9000 + k % 2);
+    }
+  }
   return aq_sim_endpoint_new(&w->e[i], w->s, w->host[i], key, &rp,
                              &w->params[i], why, sizeof(why));
 }

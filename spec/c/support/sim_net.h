@@ -17,6 +17,7 @@ typedef struct sim_pair {
   aq_sim_endpoint *other; /* one more, whose events don't matter; or NULL */
   aq_peer_id id[SIM_PEERS];
   aq_addr coordinator;
+  int measures; /* the coordinator has two addresses and ports, to measure */
   aq_endpoint_params params[SIM_PEERS]; /* before sim_pair_start */
   unsigned count[SIM_PEERS][AQ_EVENT__COUNT];
   aq_event last[SIM_PEERS][AQ_EVENT__COUNT];
@@ -29,6 +30,8 @@ void sim_ok(int rc);
  * coordinator's host none. Nothing runs yet. */
 void sim_pair_init(sim_pair *w, uint64_t seed, const char *a, const char *b,
                    aq_duration delay, const aq_env *env);
+/* Before sim_pair_start: the peers can measure their NATs. */
+void sim_pair_measures(sim_pair *w);
 /* Makes the three endpoints; until both peers are registered and know their
  * outer addresses. */
 void sim_pair_start(sim_pair *w);
