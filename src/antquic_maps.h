@@ -234,6 +234,7 @@
   X(punches_replayed)                                                          \
   X(limit_session_actions)                                                     \
   X(limit_session_events)                                                      \
-  X(limit_frames_received)
+  X(limit_frames_received)                                                     \
+  X(limit_repair_guesses)
 
 #endif

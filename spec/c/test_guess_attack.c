@@ -61,6 +61,7 @@ static world *start(int ask) {
   world *w = world_new(5);
   memset(&seen, 0, sizeof(seen));
   world_node *c = world_coordinator(w, C, "198.18.0.1:9000");
+  c->params.can_relay = 1;
   for (int i = A; i <= B; i++) {
     world_node *n = world_node_init(
         w, (size_t)i, i == A ? "198.18.1.2:5000" : "198.18.2.2:6000", NULL);
@@ -165,6 +166,81 @@ static void a_liar_spends_the_budget_and_no_more(void **state) {
     assert_int_equal(used[seen.port[i]]++, 0);
   }
   world_del(w);
+}
+
+static aq_nat_profile profile_of(aq_nat_rule mapping) {
+  aq_nat_profile p = {.mapping = (uint8_t)mapping,
+                      .filtering = AQ_NAT_ADDRESS_AND_PORT_DEPENDENT,
+                      .allocation = AQ_NAT_ALLOC_RANDOM};
+  return p;
+}
+
+static void dial_over_relay(world *w) {
+  aq_endpoint *ep = w->node[A]->ep;
+  aq_relay_step step;
+  aq_id session, conn;
+  aq_relay_step_init(&step);
+  step.upgrade_every = AQ_NEVER;
+  assert_int_equal(aq_session_start(ep, w->now, &w->node[B]->id, NULL, 0,
+                                    5 * AQ_S, &session, &conn),
+                   0);
+  assert_int_equal(aq_session_relay(ep, w->now, session, &step), 0);
+}
+
+/* A connection that is there is to be repaired by guessing ports, every two
+ * seconds, at the victim's. One that lives on a direct path costs nothing; for
+ * one over a relay there is a rate beside the budget. */
+static void a_liar_repairs_all_the_time(void **state) {
+  (void)state;
+  enum { DIRECT, OFF, RELAYED, CASES };
+  for (int k = 0; k < CASES; k++) {
+    world *w = start(0);
+    aq_endpoint *ep = w->node[A]->ep;
+    if (k == DIRECT) {
+      world_dial(w, A, B, 1);
+    } else {
+      dial_over_relay(w);
+    }
+    aq_id conn = world_wait_conn(w, A)->conn;
+    world_run(w, AQ_S);
+    ep->profile = profile_of(AQ_NAT_ENDPOINT_INDEPENDENT);
+    ep->shared.params.enable_symmetric_nat = k != OFF;
+    memset(&seen, 0, sizeof(seen));
+    for (int i = 0; i < 50; i++) {
+      aq_ctl m = {.type = AQ_CTL_OFFER, .plan = AQ_PLAN_REPAIR};
+      m.expiry_ms = 9000;
+      m.peer = w->node[B]->id;
+      m.profile = profile_of(AQ_NAT_ADDRESS_AND_PORT_DEPENDENT);
+      m.observed = w->node[A]->bound;
+      m.cand_count = m.cand[0].verified = 1;
+      m.cand[0].source = AQ_SOURCE_OBSERVED;
+      m.cand[0].addr = util_addr("203.0.113.66:5000");
+      memset(m.session, 7 + i, sizeof(m.session));
+      memset(m.nonce, 7 + i, sizeof(m.nonce));
+      assert_int_equal(aq_ctl_send(world_link(w, C, A), &m), 0);
+      aq_ep_settle(w->node[C]->ep);
+      world_run(w, 60 * AQ_MS);
+      hint(w, A, AQ_PLAN_REPAIR, "203.0.113.66:40000", 1, 256);
+      world_run(w, 2 * AQ_S - 60 * AQ_MS);
+    }
+    aq_statistics s = world_stats(w, A);
+    if (k == RELAYED) {
+      print_message(
+          "%zu datagrams, at most %zu in 20 s; %llu offers too many\n", seen.n,
+          most_in(20 * AQ_S), (unsigned long long)s.limit_repair_guesses);
+      assert_true(seen.n > 1000 && seen.n <= 7 * AQ_HARD_PROBES);
+      assert_true(most_in(20 * AQ_S) <= AQ_GUARD_GUESSES);
+      assert_int_equal(seen.services, 0);
+      assert_in_range(s.limit_repair_guesses, 40, 46);
+    } else {
+      assert_int_equal(seen.n, 0);
+      assert_int_equal(s.extra_sockets_opened, 0);
+      assert_true(s.offers_refused >= 50);
+    }
+    assert_in_range(ep->nextra, 0, 1);
+    world_talk(w, A, conn, B); /* and it lives */
+    world_del(w);
+  }
 }
 
 /* Nothing that may never be tried is tried. */
@@ -378,6 +454,7 @@ static void a_session_is_small(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_liar_spends_the_budget_and_no_more),
+      cmocka_unit_test(a_liar_repairs_all_the_time),
       cmocka_unit_test(forbidden_places_get_nothing),
       cmocka_unit_test(hints_out_of_place_are_ignored),
       cmocka_unit_test(a_flood_of_hints),

@@ -246,11 +246,13 @@ static void fallback_is_told(void **state) {
  */
 
 /* Two that could be direct begin over the relay. */
-static sim_pair *relayed_first(uint64_t seed, aq_duration every) {
+static sim_pair *relayed_between(uint64_t seed, const char *a, const char *b,
+                                 aq_duration every) {
   sim_pair *w = calloc(1, sizeof(*w));
   aq_id session = 0, conn = 0;
   aq_relay_step step;
-  sim_pair_init(w, seed, "port_restr", "port_restr", 15 * AQ_MS, NULL);
+  sim_pair_init(w, seed, a, b, 15 * AQ_MS, NULL);
+  sim_pair_measures(w);
   w->params[C].can_relay = 1;
   w->params[A].strategy = AQ_STRATEGY_STEPS;
   sim_pair_start(w);
@@ -263,6 +265,10 @@ static sim_pair *relayed_first(uint64_t seed, aq_duration every) {
   assert_true(sim_wait(w, B, AQ_EVENT_CONNECTION_ESTABLISHED, 1, 5 * AQ_S));
   assert_true(info_of(w, A, B).relayed && info_of(w, B, A).relayed);
   return w;
+}
+
+static sim_pair *relayed_first(uint64_t seed, aq_duration every) {
+  return relayed_between(seed, "port_restr", "port_restr", every);
 }
 
 static void it_becomes_direct(void **state) {
@@ -310,6 +316,64 @@ static void it_becomes_direct(void **state) {
   }
 }
 
+/* Ports have to be guessed for it, by either end, each of which may be the one
+ * that moves the connection. */
+static void it_becomes_direct_by_a_guess(void **state) {
+  (void)state;
+  static const char *const PAIRS[][2] = {
+      {"sym_rand", "port_restr"}, {"port_restr", "sym_rand"},
+      {"sym_seq", "fw_only"},     {"linux", "sym_seq"},
+      {"adm_apdf", "linux_open"}, {"fw_only", "adm_adf"},
+      {"sym_seq", "sym_seq"},
+  };
+  for (size_t i = 0; i < sizeof(PAIRS) / sizeof(PAIRS[0]); i++) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+      sim_pair *w =
+          relayed_between(seed, PAIRS[i][0], PAIRS[i][1], AQ_UPGRADE_EVERY);
+      flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+      aq_id conn = conn_of(w, A, B);
+      aq_tstamp until = aq_sim_now(w->s) + 12 * AQ_S;
+      uint64_t total = 0;
+      while (info_of(w, A, B).relayed && aq_sim_now(w->s) < until) {
+        total += 16384;
+        assert_true(flow_all(w, f, 2, total, 5 * AQ_S));
+      }
+      sim_run(w, 5 * AQ_S);
+      assert_true(flow_all(w, f, 2, total + 65536, 5 * AQ_S));
+      assert_true(conn_of(w, A, B) == conn);
+      for (int k = A; k <= B; k++) {
+        aq_statistics s = stats(w, k);
+        assert_false(info_of(w, k, !k).relayed);
+        assert_int_equal(w->count[k][AQ_EVENT_CONNECTION_LOST], 0);
+        assert_in_range(s.upgrades_started, 1, 2);
+        assert_int_equal(s.upgrades_completed, 1);
+        assert_true(s.guesses_sent <= AQ_GUARD_GUESSES);
+        assert_int_equal(sim_core(w, k)->ntunnel, 0);
+        /* One socket is the connection's; three look for lifetimes. */
+        assert_in_range(sim_core(w, k)->nextra, 1, 4);
+      }
+      assert_true(stats(w, A).guesses_sent + stats(w, B).guesses_sent > 0);
+      done(w);
+    }
+  }
+}
+
+/* Who doesn't guess stays there, whichever side it is. */
+static void it_stays_relayed_without_guesses(void **state) {
+  (void)state;
+  for (int who = A; who <= B; who++) {
+    sim_pair *w = relayed_between(1, "sym_rand", "port_restr", AQ_S);
+    sim_core(w, who)->shared.params.enable_symmetric_nat = 0;
+    sim_run(w, 60 * AQ_S);
+    assert_true(info_of(w, A, B).relayed);
+    assert_true(stats(w, A).upgrades_started >= 4);
+    assert_int_equal(stats(w, A).guesses_sent + stats(w, B).guesses_sent, 0);
+    assert_int_equal(stats(w, A).openers_sent + stats(w, B).openers_sent, 0);
+    assert_int_equal(w->count[A][AQ_EVENT_CONNECTION_LOST], 0);
+    done(w);
+  }
+}
+
 /* What can't be is tried ever more rarely, and costs the connection nothing. */
 static void it_stays_relayed(void **state) {
   (void)state;
@@ -342,6 +406,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(refused),
       cmocka_unit_test(fallback_is_told),
       cmocka_unit_test(it_becomes_direct),
+      cmocka_unit_test(it_becomes_direct_by_a_guess),
+      cmocka_unit_test(it_stays_relayed_without_guesses),
       cmocka_unit_test(it_stays_relayed),
   };
   if (argc > 1) {

@@ -252,6 +252,11 @@ static const struct row {
      "guesses_sent punches_received punches_answered "
      "datagrams_dropped_unknown control_messages_sent=1 "
      "control_messages_received=3 limit_guess_rate datagrams_repeated"},
+    {"guesses are asked for", story_guesses_asked_for, B,
+     BOTH "offers_received=6 offers_refused=2 control_messages_sent=3 "
+          "control_messages_received=6 extra_sockets_opened=1 "
+          "observes_sent=1 observes_received=1 hints_sent=1 "
+          "upgrades_started=1 limit_repair_guesses=2 datagrams_repeated"},
     {"over a relay", story_relayed, A,
      ASKED "total_attempts=1 successful_connections=1 relayed_connections=1 "
            "connections_dialed=1 connections_established=1 add_address_sent=1 "

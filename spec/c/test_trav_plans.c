@@ -182,6 +182,94 @@ static void a_hint_that_may_not_be_tried_ends_it(void **state) {
   failed(AQ_ERR_NO_CANDIDATES);
 }
 
+/* ---- a repair that guesses ---- */
+
+static aq_nat_profile strict(aq_nat_rule mapping, aq_nat_allocation how) {
+  aq_nat_profile p = nat(mapping, how);
+  p.filtering = AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
+  return p;
+}
+
+static void repaired(aq_nat_profile me, aq_nat_profile you) {
+  P.repair = P.mover = 1;
+  P.plans = 1 << AQ_PLAN_BIRTHDAY;
+  offered(AQ_PLAN_REPAIR, me, you);
+}
+
+/* The peer guesses from a new socket, so that is where our openers go. */
+static void a_repairs_opener_waits_for_the_hint(void **state) {
+  (void)state;
+  repaired(strict(HARD, AQ_NAT_ALLOC_RANDOM),
+           strict(EASY, AQ_NAT_ALLOC_PRESERVING));
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->count, 256);
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->guesses, 256);
+  opened(256);
+  alone_drain(0);
+  assert_int_equal(nactions, 0);
+  hinted("20.0.0.2:7000", 1, 0);
+  alone_drain(2 * AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_OBSERVE), 1);
+  aq_addr to = util_addr("20.0.0.2:7000");
+  assert_int_equal(alone_action(AQ_TRAV_PUNCH)->punch.type, AQ_PUNCH_OPENER);
+  assert_true(aq_addr_equal(&alone_action(AQ_TRAV_PUNCH)->addr, &to));
+  /* A hit is moved to once it has echoed what we sent. */
+  aq_addr from = to;
+  aq_punch p = alone_punch(AQ_PUNCH_PROBE, 1, 5);
+  aq_trav_handle_punch(&T, 50 * AQ_MS, AQ_MAX_SOCKETS + 4, &from, &p);
+  aq_trav_handle_timeout(&T, 80 * AQ_MS);
+  alone_drain(80 * AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_DIAL), 0);
+  uint64_t cookie = 0;
+  for (size_t i = 0; i < nactions; i++) {
+    if (actions[i].kind == AQ_TRAV_PUNCH &&
+        actions[i].punch.type == AQ_PUNCH_PROBE) {
+      cookie = actions[i].punch.echo;
+    }
+  }
+  assert_true(cookie != 0);
+  p = alone_punch(AQ_PUNCH_ANSWER, 2, cookie);
+  aq_trav_handle_punch(&T, 90 * AQ_MS, AQ_MAX_SOCKETS + 4, &from, &p);
+  alone_drain(90 * AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_DIAL)->socket, AQ_MAX_SOCKETS + 4);
+}
+
+/* A client can move to another socket only. */
+static void a_repairs_sprayer_has_a_new_socket(void **state) {
+  (void)state;
+  repaired(strict(EASY, AQ_NAT_ALLOC_PRESERVING),
+           strict(HARD, AQ_NAT_ALLOC_RANDOM));
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->count, 1);
+  assert_int_equal(alone_action(AQ_TRAV_OPEN)->guesses, AQ_HARD_PROBES);
+  opened(1);
+  observed(0, "20.0.0.1:30000");
+  alone_drain(AQ_MS);
+  assert_int_equal(alone_action(AQ_TRAV_HINT)->hint.plan, AQ_PLAN_REPAIR);
+  hinted("20.0.0.2:6000", 256, 0);
+  alone_drain(2 * AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_PUNCH), AQ_HARD_BATCH);
+  for (size_t i = 0; i < nactions; i++) {
+    assert_int_equal(actions[i].socket, AQ_MAX_SOCKETS);
+  }
+}
+
+/* Where it isn't needed, isn't known to be, or isn't wanted. */
+static void a_repair_guesses_only_where_it_must(void **state) {
+  (void)state;
+  aq_nat_profile hard = strict(HARD, AQ_NAT_ALLOC_RANDOM);
+  aq_nat_profile easy = strict(EASY, AQ_NAT_ALLOC_PRESERVING);
+  aq_nat_profile unknown = nat(EASY, AQ_NAT_ALLOC_PRESERVING);
+  aq_nat_profile pairs[][2] = {{easy, easy}, {hard, unknown}, {hard, hard}};
+  for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+    repaired(pairs[i][0], pairs[i][1]);
+    assert_int_equal(alone_action(AQ_TRAV_OPEN)->count, 1);
+    assert_int_equal(alone_action(AQ_TRAV_OPEN)->guesses, 0);
+  }
+  P.plans = 0;
+  offered(AQ_PLAN_REPAIR, hard, easy);
+  assert_int_equal(alone_count(AQ_TRAV_OPEN), 0);
+  failed(AQ_ERR_PUNCHING_FAILED);
+}
+
 /* ---- what can go wrong before ---- */
 
 static void fresh(void) {
@@ -457,6 +545,9 @@ int main(int argc, char **argv) {
       TEST(guesses_are_paced_bounded_and_each_once),
       TEST(a_limit_ends_the_guessing_a_port_does_not),
       TEST(a_hint_that_may_not_be_tried_ends_it),
+      TEST(a_repairs_opener_waits_for_the_hint),
+      TEST(a_repairs_sprayer_has_a_new_socket),
+      TEST(a_repair_guesses_only_where_it_must),
       TEST(a_limit_of_ours_is_told_to_the_peer),
       TEST(without_a_socket_it_ends),
       TEST(a_coordinator_that_cant_look_ends_it),

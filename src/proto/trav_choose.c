@@ -55,3 +55,11 @@ uint8_t aq_trav_choose(const aq_nat_profile *mine, const aq_nat_profile *theirs,
              ? AQ_PLAN_PREDICT
              : AQ_PLAN_BIRTHDAY;
 }
+
+uint8_t aq_trav_repair_how(const aq_nat_profile *mine,
+                           const aq_nat_profile *theirs) {
+  int sure;
+  uint8_t how = aq_trav_choose(mine, theirs, &sure);
+  int guess = how == AQ_PLAN_PREDICT || how == AQ_PLAN_BIRTHDAY;
+  return guess && sure ? how : AQ_PLAN_FRESH;
+}

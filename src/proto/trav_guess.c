@@ -27,7 +27,7 @@ static const char *role_of(aq_trav *t) {
     h->role = AQ_HARD_OPENER;
   } else if (!aq_trav_is_hard(me)) {
     h->role = AQ_HARD_SPRAYER;
-  } else if (t->plan == AQ_PLAN_PREDICT &&
+  } else if (h->how == AQ_PLAN_PREDICT &&
              me->allocation == AQ_NAT_ALLOC_SEQUENTIAL &&
              you->allocation == AQ_NAT_ALLOC_SEQUENTIAL) {
     h->role = AQ_HARD_PARALLEL;
@@ -65,13 +65,14 @@ const char *aq_trav_guess_plan(aq_trav *t, uint32_t *sockets,
   if (is_block(hard)) {
     nsock = at_most(nsock, AQ_HARD_SOCKETS_BLOCK);
     nprobe = at_most(nprobe, hard->block_size);
-  } else if (t->plan == AQ_PLAN_PREDICT) {
+  } else if (h->how == AQ_PLAN_PREDICT) {
     nsock = at_most(nsock, AQ_HARD_SOCKETS_PREDICT);
     nprobe = at_most(nprobe, 2 * AQ_HARD_WINDOW);
   } else {
     nsock = at_most(nsock, AQ_HARD_SOCKETS_BIRTHDAY);
   }
-  *sockets = h->role == AQ_HARD_SPRAYER ? 0 : nsock;
+  /* A client moves its connection to another socket of its own. */
+  *sockets = h->role == AQ_HARD_SPRAYER ? t->p.repair : nsock;
   *guesses =
       h->role == AQ_HARD_SPRAYER ? at_most(nprobe, AQ_HARD_PROBES) : nsock;
   h->guess.count = *guesses;
@@ -126,7 +127,7 @@ static void shape(aq_trav *t) {
     if (g->low + g->size > 65536) {
       g->size = 65536 - g->low;
     }
-  } else if (t->plan == AQ_PLAN_PREDICT) {
+  } else if (t->hard.how == AQ_PLAN_PREDICT) {
     g->sequence = 1;
     g->base = t->hard.hint[0].port;
     g->step = t->hard.hint_step;
@@ -156,13 +157,21 @@ static aq_trav_action *guess(aq_trav *t, uint32_t socket, const aq_addr *addr,
   return a;
 }
 
-/* Where the coordinator sees the peer. */
-static const aq_candidate *verified(const aq_trav *t) {
+static int may_open(const aq_trav *t, const aq_addr *to) {
+  return to->family == t->hard.bound.family && aq_trav_may_target(t, to);
+}
+
+/* Where the peer guesses from: where the coordinator sees it, or its new
+ * socket. */
+static const aq_addr *guesser(const aq_trav *t) {
+  const aq_trav_hard *h = &t->hard;
+  if (t->p.repair) {
+    return h->nhint > 0 && may_open(t, &h->hint[0]) ? &h->hint[0] : NULL;
+  }
   for (size_t i = 0; i < t->nremote; i++) {
     const aq_candidate *c = &t->remote[i];
-    if (c->verified && c->addr.family == t->hard.bound.family &&
-        aq_trav_may_target(t, &c->addr)) {
-      return c;
+    if (c->verified && may_open(t, &c->addr)) {
+      return &c->addr;
     }
   }
   return NULL;
@@ -175,7 +184,7 @@ static void begin(aq_trav *t) {
 }
 
 void aq_trav_guess_open(aq_trav *t) {
-  if (!verified(t)) {
+  if (!guesser(t)) {
     aq_trav_attempt_failed(t, AQ_ERR_NO_CANDIDATES,
                            "no address of the peer was seen by the coordinator "
                            "in the family of the new sockets");
@@ -187,10 +196,10 @@ void aq_trav_guess_open(aq_trav *t) {
 static void open_some(aq_trav *t) {
   aq_trav_hard *h = &t->hard;
   uint32_t n = h->opened ? AQ_HARD_BATCH : AQ_HARD_FIRST_BATCH;
-  const aq_candidate *to = verified(t);
+  const aq_addr *to = guesser(t);
   for (; to && n && h->opened < h->nsock; n--) {
     aq_trav_action *a =
-        guess(t, h->sock[h->opened++].index, &to->addr, AQ_PUNCH_OPENER);
+        guess(t, h->sock[h->opened++].index, to, AQ_PUNCH_OPENER);
     if (a) {
       a->ttl = t->punch.opener_ttl;
       a->verified = 1;
@@ -220,7 +229,7 @@ static void spray_some(aq_trav *t) {
     aq_addr to = h->hint[0];
     to.port = aq_trav_guess_port(g, g->next++);
     if (to.port >= AQ_HARD_LOW_PORT) {
-      guess(t, AQ_TRAV_HOME, &to, AQ_PUNCH_PROBE);
+      guess(t, h->nsock ? h->sock[0].index : AQ_TRAV_HOME, &to, AQ_PUNCH_PROBE);
       n++;
     }
   }

@@ -24,10 +24,11 @@ static void go(aq_trav *t);
 
 /* Somebody waits for the connection: an attempt to repair it that comes to
  * nothing makes room for the next one, with other sockets. But each has more
- * time than the one before: one of the hosts may be slow. */
+ * time than the one before: one of the hosts may be slow. Guesses cost too much
+ * to begin anew. */
 static aq_duration bounded(const aq_trav *t, aq_duration wait,
                            aq_duration least) {
-  if (!t->p.repair) {
+  if (!t->p.repair || t->hard.how != AQ_PLAN_FRESH) {
     return wait;
   }
   least = aq_time_add(least << (t->p.patient & 7), aq_time_mul(t->rtt, 2));
@@ -48,8 +49,13 @@ void aq_trav_give_up(aq_trav *t, int error, const char *why) {
 
 static const char *plan_of(aq_trav *t, uint32_t *sockets, uint32_t *guesses) {
   aq_trav_hard *h = &t->hard;
-  if (t->plan != AQ_PLAN_FRESH && t->plan != AQ_PLAN_REPAIR) {
-    return aq_trav_guess_plan(t, sockets, guesses);
+  h->how = t->plan != AQ_PLAN_REPAIR
+               ? t->plan
+               : aq_trav_repair_how(&t->p.profile, &t->remote_profile);
+  if (h->how != AQ_PLAN_FRESH) {
+    return h->how == t->plan || (t->p.plans >> h->how & 1)
+               ? aq_trav_guess_plan(t, sockets, guesses)
+               : "ports may not be guessed here";
   }
   uint32_t n = t->initiator ? h->step.sockets : 0;
   if (n == 0 && t->p.profile.external_count > 1) {
@@ -171,6 +177,18 @@ static void look(aq_trav *t) {
   t->timer[AQ_TRAV_TIMER_LOOK] = aq_time_add(t->now, gap);
 }
 
+static void begin_looking(aq_trav *t) {
+  aq_trav_hard *h = &t->hard;
+  h->stage = AQ_HARD_LOOKING;
+  h->nlook = h->role != AQ_HARD_MEET ? 1 : h->nsock;
+  h->tries = 0;
+  memset(h->look, 0, sizeof(h->look));
+  look(t);
+  if (h->role == AQ_HARD_OPENER) { /* right after: the next ports are ours */
+    aq_trav_guess_open(t);
+  }
+}
+
 void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
                            const aq_addr *bound) {
   aq_trav_clock(t, now);
@@ -191,13 +209,11 @@ void aq_trav_handle_opened(aq_trav *t, aq_tstamp now, uint32_t index,
     aq_trav_give_up(t, AQ_ERR_LIMIT, "no new socket could be opened");
     return;
   }
-  h->stage = AQ_HARD_LOOKING;
-  h->nlook = h->role != AQ_HARD_MEET ? 1 : h->nsock;
-  h->tries = 0;
-  memset(h->look, 0, sizeof(h->look));
-  look(t);
-  if (h->role == AQ_HARD_OPENER) { /* right after: the next ports are ours */
-    aq_trav_guess_open(t);
+  if (h->role == AQ_HARD_OPENER && t->p.repair) {
+    h->stage = AQ_HARD_WAITING; /* it is a new socket that guesses */
+    go(t);
+  } else {
+    begin_looking(t);
   }
 }
 
@@ -212,6 +228,10 @@ static void go(aq_trav *t) {
     return;
   }
   t->timer[AQ_TRAV_TIMER_LOOK] = AQ_NEVER;
+  if (h->role == AQ_HARD_OPENER) {
+    begin_looking(t);
+    return;
+  }
   h->stage = AQ_HARD_RUNNING;
   if (h->role == AQ_HARD_SPRAYER) {
     aq_trav_guess_spray(t);

@@ -82,6 +82,7 @@ typedef struct aq_trav_hard {
   aq_hard_step step; /* ... and how; clamped */
   uint8_t stage;     /* aq_hard_stage */
   uint8_t role;      /* aq_hard_role */
+  uint8_t how;       /* aq_plan: the one agreed on, or what REPAIR calls for */
   uint32_t pending;  /* sockets that are being opened */
   uint32_t nsock;
   aq_addr bound; /* of the new sockets, but for the port */
@@ -135,6 +136,11 @@ int aq_trav_is_hard(const aq_nat_profile *p);
 #define AQ_TRAV_HOPELESS AQ_PLAN__COUNT
 uint8_t aq_trav_choose(const aq_nat_profile *mine, const aq_nat_profile *theirs,
                        int *sure);
+
+/* What a repair does: FRESH, or as PREDICT or BIRTHDAY do, where that is sure
+ * to be needed. The same for both sides. */
+uint8_t aq_trav_repair_how(const aq_nat_profile *mine,
+                           const aq_nat_profile *theirs);
 
 /* ---- trav_guess.c ---------------------------------------------------------
  */

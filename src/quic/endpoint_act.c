@@ -706,7 +706,8 @@ void aq_session_error(aq_link *l, const aq_ctl *m) {
                     m->error == AQ_CTL_ERR_UNKNOWN_TARGET)) {
     aq_repair_gone(s, l, m->error == AQ_CTL_ERR_NO_CONNECTION);
   }
-  if (s->repair && m->error == AQ_CTL_ERR_OVERLOADED &&
+  if (s->repair && s->plan == AQ_PLAN_RELAY &&
+      m->error == AQ_CTL_ERR_OVERLOADED &&
       m->retry_after_ms == 0) { /* of the peer, not the coordinator */
     aq_repair_busy(s);
   }

@@ -146,9 +146,12 @@ typedef struct aq_remote_cand {
 #define AQ_MAX_REPAIRS 64            /* attempts at once; more wait */
 #define AQ_REPAIR_RATE 1.0           /* a second, that a peer may ask for */
 #define AQ_REPAIR_BURST 8.0
+/* ... of those that guess ports. */
+#define AQ_REPAIR_GUESS_RATE (1.0 / 30)
+#define AQ_REPAIR_GUESS_BURST 4.0
 /* aq_asker: what one coordinator offered for a connection. endpoint_offer.c. */
 typedef struct aq_asker {
-  aq_rate rate;
+  aq_rate rate, guess_rate;
   aq_tstamp failed_at[2]; /* an attempt came to nothing, or one over a relay;
                              0: none did */
   aq_tstamp missed_at;    /* it said that the peer is gone; 0: never */

@@ -152,28 +152,57 @@ static int is_direct(const aq_link *l) {
   return !l->repair.suspected && !aq_tunnel_is_socket(l->socket);
 }
 
+static int may_guess(aq_link *l, const aq_link *via) {
+  aq_asker *a = asker_of(l, via->id);
+  if (!aq_hard_allowed(l->ep, AQ_PLAN_BIRTHDAY)) {
+    return AQ_ERR_NOT_ALLOWED;
+  }
+  if (is_direct(l)) {
+    aq_link_ping(l); /* is it so? */
+    return AQ_ERR_OVERLOADED;
+  }
+  if (a != NULL && aq_rate_take(&a->guess_rate, l->ep->now,
+                                AQ_REPAIR_GUESS_RATE, AQ_REPAIR_GUESS_BURST)) {
+    return 0;
+  }
+  AQ_LIMIT_HIT(l->ep, limit_repair_guesses);
+  return AQ_ERR_OVERLOADED;
+}
+
+/* |via| offers to move |l|. Returns 0, or why not. */
+static int moving(aq_link *l, const aq_link *via, const aq_ctl *m) {
+  if (!may_move(l, m->plan)) {
+    return AQ_ERR_NOT_ALLOWED;
+  }
+  if (l->client && !l->repair.suspected) {
+    aq_link_ping(l); /* is it so? */
+  }
+  if (m->plan == AQ_PLAN_RELAY) {
+    return l->client && is_direct(l) ? AQ_ERR_OVERLOADED : 0;
+  }
+  return aq_trav_repair_how(&l->ep->profile, &m->profile) == AQ_PLAN_FRESH
+             ? 0
+             : may_guess(l, via);
+}
+
+/* May |via| displace the attempt |s| for |l|, if there is one? */
+static int has_turn(const aq_link *l, const aq_session *s, const aq_link *via) {
+  if (s == NULL || s->over || s->via == 0 || s->via == via->id ||
+      aq_turn_is_over(s) || failed_at(l, via->id) <= failed_at(l, s->via)) {
+    return 1;
+  }
+  AQ_LIMIT_HIT(l->ep, limit_repairs);
+  return 0;
+}
+
 /* |via| offers an attempt with the peer of |l|, |moves|: to move that, and |s|
  * may be one that runs. Returns 0, or why not. */
 static int may_try(aq_link *l, const aq_session *s, const aq_link *via,
-                   uint64_t plan, int moves) {
-  if (!wanted(l, via)) {
+                   const aq_ctl *m, int moves) {
+  if (!wanted(l, via) || !has_turn(l, s, via)) {
     return AQ_ERR_OVERLOADED;
   }
-  if (moves && l->client && !l->repair.suspected) {
-    aq_link_ping(l); /* is it so? */
-  }
-  if (moves && !may_move(l, plan)) {
-    return AQ_ERR_NOT_ALLOWED;
-  }
-  if (moves && plan == AQ_PLAN_RELAY && l->client && is_direct(l)) {
-    return AQ_ERR_OVERLOADED; /* soon, if it is so */
-  }
-  if (s == NULL || s->over || s->via == 0 || s->via == via->id ||
-      aq_turn_is_over(s) || failed_at(l, via->id) <= failed_at(l, s->via)) {
-    return 0;
-  }
-  AQ_LIMIT_HIT(l->ep, limit_repairs);
-  return AQ_ERR_OVERLOADED;
+  return moves ? moving(l, via, m) : 0;
 }
 
 /* ---- an offer --------------------------------------------------------------
@@ -239,7 +268,7 @@ void aq_session_offer(aq_link *l, const aq_ctl *m) {
               (m->plan == AQ_PLAN_REPAIR || m->plan == AQ_PLAN_RELAY);
   int error = is_welcome(l, k, m, moves);
   if (error == 0 && k != NULL && k->exposed != NULL) {
-    error = may_try(k->exposed, k->session, l, m->plan, moves);
+    error = may_try(k->exposed, k->session, l, m, moves);
   }
   if (error != 0) {
     refuse(l, m, error);

@@ -34,6 +34,8 @@
 /* The peer follows to the new path when a packet comes over it that is more
  * than a validation. We may have none but a PING; and one may be lost. */
 #define NUDGES 3
+/* So often in a row a peer that is busy is asked the same again. */
+#define BUSY_TRIES 3
 /* Questions of a receiver stop when they would be this far apart. */
 #define ASK_MAX (8 * AQ_S)
 
@@ -156,15 +158,9 @@ static int may_begin(const aq_link *l) {
 /* New sockets alone bring those two NATs together, as far as is known. */
 static int is_easy(const aq_link *l) {
   int sure;
-  switch (aq_trav_choose(&l->ep->profile, &l->repair.theirs, &sure)) {
-  case AQ_PLAN_PREDICT:
-  case AQ_PLAN_BIRTHDAY:
-    return !sure;
-  case AQ_TRAV_HOPELESS:
-    return 0;
-  default:
-    return 1;
-  }
+  const aq_nat_profile *me = &l->ep->profile, *you = &l->repair.theirs;
+  return aq_trav_repair_how(me, you) == AQ_PLAN_FRESH &&
+         aq_trav_choose(me, you, &sure) != AQ_TRAV_HOPELESS;
 }
 
 /* Every other attempt to leave a dead path is over a relay; the first one when
@@ -278,6 +274,7 @@ void aq_repair_ended(aq_session *s) {
     r->next_at = aq_time_add(ep->now, TICK);
   } else if (r->upgrade && !r->suspected) {
     r->next_at = ep->now; /* it has a timer of its own */
+    r->upgrade_at = aq_time_max(r->upgrade_at, s->info.retry_at);
   } else {
     aq_duration wait = r->failures == 0
                            ? 0
@@ -285,7 +282,7 @@ void aq_repair_ended(aq_session *s) {
                                            BACKOFF_MIN, BACKOFF_MAX);
     ep->stats.repairs_failed += !r->upgrade;
     r->failures += r->failures < 7;
-    r->turn += !r->busy;
+    r->turn += !r->busy || r->failures > BUSY_TRIES;
     wait += aq_rand_below(&ep->rand, wait / 4 + 1);
     r->next_at = aq_time_add(ep->now, wait);
     if (r->gone) {

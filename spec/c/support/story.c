@@ -837,6 +837,26 @@ static world *over_relay(uint64_t rate, aq_duration every) {
   return w;
 }
 
+/* B could guess ports for that connection. */
+world *story_guesses_asked_for(void) {
+  world *w = over_relay(1 << 20, AQ_NEVER);
+  aq_nat_profile p = {.mapping = AQ_NAT_ENDPOINT_INDEPENDENT,
+                      .filtering = AQ_NAT_ADDRESS_AND_PORT_DEPENDENT};
+  w->node[B]->ep->profile = p;
+  from_here(w);
+  for (int i = 0; i < 6; i++) {
+    aq_ctl m = lie((uint8_t)(1 + i), "203.0.114.7:5000", 1, 0, 0);
+    m.peer = w->node[A]->id;
+    m.plan = AQ_PLAN_REPAIR;
+    m.cand[0].verified = 1;
+    m.profile = p;
+    m.profile.mapping = AQ_NAT_ADDRESS_AND_PORT_DEPENDENT;
+    say(w, C, B, &m);
+  }
+  world_run(w, 50 * AQ_MS);
+  return w;
+}
+
 world *story_relayed(void) {
   return over_relay(1 << 20, AQ_NEVER);
 }

@@ -66,6 +66,7 @@ world *story_repaired(void);
 world *story_repair_in_vain(void);
 world *story_repairs_asked_for(void);
 world *story_too_many_repairs(void);
+world *story_guesses_asked_for(void);
 world *story_relayed(void);
 world *story_upgraded(void);
 world *story_relay_flooded(void);
