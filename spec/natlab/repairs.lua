@@ -11,6 +11,15 @@ local trial = require "trial"
 local TYPES =
   { "fw_only", "full_cone", "addr_restr", "port_restr", "linux", "linux_open", "sym_eif" }
 
+-- Ports must be guessed between these; who dials comes first.
+local GUESSES = {
+  { "sym_rand", "port_restr" },
+  { "linux", "adm_apdf" },
+  { "sym_seq", "fw_only" },
+}
+-- The next guess waits until the budget of the last ones is there again.
+local UPGRADED = 45
+
 return function(check, need)
   local list = {}
 
@@ -18,10 +27,14 @@ return function(check, need)
   local function pouring(agent, a, b, bytes, options)
     local pair = trial.topology(agent, a, b, options)
     local lab = pair.lab
-    local coordinator, address = trial.coordinator(lab, pair.first)
-    local talk = { pair = pair, lab = lab, coordinator = coordinator }
-    talk.b = trial.command(lab, pair.host_b, "pour", address)
-    talk.a = trial.command(lab, pair.host_a, "pour", address)
+    local talk, addresses = { pair = pair, lab = lab }, {}
+    local relays = options and options.relays
+    for i, site in ipairs { pair.first, relays and pair.second } do
+      local _
+      _, addresses[i] = trial.coordinator(lab, site, false, nil, relays)
+    end
+    talk.b = trial.command(lab, pair.host_b, "pour", table.unpack(addresses))
+    talk.a = trial.command(lab, pair.host_a, "pour", table.unpack(addresses))
     local peer = need(trial.expect(talk.b, "ready", 10)).id
     need(trial.expect(talk.a, "ready", 10))
     talk.b:write "accept\n"
@@ -32,6 +45,20 @@ return function(check, need)
     end
     agent:sleep(1)
     return talk
+  end
+
+  -- How long it takes until the path is direct, or nil.
+  local function direct_after(talk, most)
+    local agent = talk.lab.agent
+    local began = agent:now()
+    while agent:now() - began < most do
+      talk.a:write "gap\n"
+      local event = trial.expect(talk.a, "gap", 5)
+      if event and event.path.kind == "direct" then
+        return agent:now() - began
+      end
+      agent:sleep(0.2)
+    end
   end
 
   -- The longest time without bytes, of both sides, while |act| happens and |seconds| after it.
@@ -140,6 +167,79 @@ return function(check, need)
       same and "all there" or "NOT all there"
     )
   end
+
+  -- A relay takes over; then the path becomes direct again.
+  local function guessing(agent, a, b, rounds, all, back)
+    local talk = pouring(agent, a, b, 2000, { delay = 12, relays = true })
+    local times, happened, direct = {}, 0, 0
+    for round = 1, rounds do
+      for _, kind in ipairs { "rebind", "renumber" } do
+        for _, who in ipairs { "a", "b", "both" } do
+          local was = direct_after(talk, UPGRADED)
+          direct = direct + (was and 1 or 0)
+          if happened > 0 then
+            back[#back + 1] = was or UPGRADED
+          end
+          local gap, lost = gap_of(talk, 4, act_of(talk, kind, who))
+          times[#times + 1], all[#all + 1] = gap, gap
+          happened = happened + 1
+          if gap >= 3 or lost then
+            print(
+              ("  %s:%s round %d, %s of %s: %.2f s without bytes"):format(
+                a,
+                b,
+                round,
+                kind,
+                who,
+                gap
+              )
+            )
+          end
+        end
+      end
+    end
+    local same, total = settled(talk)
+    talk.lab:close()
+    check(
+      same and percentile(times, 1) < 3,
+      "%s:%s %d times, %d of them direct: longest silence p50 %.2f s, p99 %.2f s; %d bytes %s",
+      a,
+      b,
+      happened,
+      direct,
+      percentile(times, 0.5),
+      percentile(times, 0.99),
+      total,
+      same and "all there" or "NOT all there"
+    )
+  end
+
+  list[#list + 1] = {
+    "repair_guess",
+    "the same where ports must be guessed: over a relay first, then direct again",
+    function(agent)
+      local all, back, jobs = {}, {}, {}
+      for _, pair in ipairs(GUESSES) do
+        jobs[#jobs + 1] = function()
+          guessing(agent, pair[1], pair[2], tonumber(os.getenv "NATLAB_ROUNDS") or 1, all, back)
+        end
+      end
+      agent:all(jobs)
+      local slow = 0
+      for _, seconds in ipairs(back) do
+        slow = slow + (seconds >= UPGRADED and 1 or 0)
+      end
+      check(
+        percentile(all, 0.99) < 3 and slow <= #back // 20,
+        "all: p50 %.2f s, p99 %.2f s; direct again %d of %d times, half of them %.1f s later",
+        percentile(all, 0.5),
+        percentile(all, 0.99),
+        #back - slow,
+        #back,
+        4 + percentile(back, 0.5)
+      )
+    end,
+  }
 
   for name, bytes in pairs { repair = 2000, repair_bulk = 20000 } do
     list[#list + 1] = {
