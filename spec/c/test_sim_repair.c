@@ -491,6 +491,63 @@ static void it_waits_for_its_coordinator(void **state) {
   }
 }
 
+/* The one coordinator, which relays, ends, with a word or without, and is there
+ * again |pause| later. Gives how long after that bytes come again both ways. */
+static aq_duration comes_back(uint64_t seed, aq_duration pause, int clean) {
+  static sim_pair w;
+  sim_pair_init(&w, seed, "sym_rand", "sym_rand", 12 * AQ_MS, NULL);
+  w.params[SIM_C].can_relay = 1;
+  sim_pair_start(&w);
+  assert_true(sim_connect(&w, 25 * AQ_S));
+  flow f[2] = {flow_open(&w, SIM_A, 0), flow_open(&w, SIM_B, 0)};
+  flows_run(&w, f, 2, AQ_S, 100);
+  assert_true(is_relayed(&w));
+  if (clean) {
+    aq_endpoint_close(sim_core(&w, SIM_C), aq_sim_now(w.s), 0, "");
+    sim_run(&w, 20 * AQ_MS);
+  }
+  sim_ok(aq_sim_kill(w.s, w.host[SIM_C], 1));
+  aq_sim_endpoint_del(w.e[SIM_C]);
+  w.e[SIM_C] = NULL;
+  flows_run(&w, f, 2, pause, 100);
+  aq_tstamp back = aq_sim_now(w.s);
+  sim_ok(aq_sim_kill(w.s, w.host[SIM_C], 0));
+  sim_ok(sim_pair_add(&w, SIM_C));
+  uint64_t before[2] = {f[0].read, f[1].read};
+  while (aq_sim_now(w.s) < back + 30 * AQ_S &&
+         (f[0].read == before[0] || f[1].read == before[1])) {
+    flows_run(&w, f, 2, 10 * AQ_MS, 100);
+  }
+  aq_duration took = aq_sim_now(w.s) - back;
+  flows_run(&w, f, 2, 3 * AQ_S, 100);
+  flows_run(&w, f, 2, 3 * AQ_S, 0);
+  assert_false(ended(&w) || !is_relayed(&w));
+  for (int i = 0; i < 2; i++) {
+    assert_true(!f[i].broken && f[i].read == f[i].written);
+  }
+  sim_pair_end(&w);
+  return took;
+}
+
+static void a_relay_that_was_restarted_is_used_soon(void **state) {
+  static const aq_duration PAUSES[] = {200 * AQ_MS, AQ_S,      3 * AQ_S,
+                                       8 * AQ_S,    12 * AQ_S, 20 * AQ_S};
+  int all = getenv("ANTQUIC_VALGRIND") == NULL;
+  aq_duration worst = 0;
+  (void)state;
+  for (int clean = 0; clean < 2; clean++) {
+    for (size_t i = 0; i < (all ? sizeof(PAUSES) / sizeof(PAUSES[0]) : 1);
+         i++) {
+      for (uint64_t seed = 1; seed <= (all ? 4 : 1); seed++) {
+        aq_duration took = comes_back(seed, PAUSES[i], clean);
+        worst = worst > took ? worst : took;
+      }
+    }
+  }
+  print_message("at most %.2f s later\n", (double)worst / AQ_S);
+  assert_true(worst < 2 * AQ_S);
+}
+
 /* ---- measuring ------------------------------------------------------------
  */
 
@@ -602,6 +659,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(a_restarted_peer_is_noticed),
       cmocka_unit_test(a_dead_coordinator_costs_little),
       cmocka_unit_test(it_waits_for_its_coordinator),
+      cmocka_unit_test(a_relay_that_was_restarted_is_used_soon),
       cmocka_unit_test(who_does_not_accept_takes_part),
   };
   if (argc > 2 && strcmp(argv[1], "sweep") == 0) {

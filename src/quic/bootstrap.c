@@ -144,6 +144,7 @@ static void dial(aq_endpoint *ep, aq_boot *b) {
   p.expect = b->conf.pinned ? &b->conf.peer : NULL;
   p.coordination = 1;
   p.timeout = AQ_BOOT_DIAL_TIMEOUT;
+  p.rtt = b->rtt; /* where it was there before: it may be back in a moment */
   p.socket = UINT32_MAX;
   int rv = aq_link_dial(ep, &p, &l);
   if (rv != 0) {
@@ -223,6 +224,11 @@ void aq_boot_up(aq_boot *b, aq_link *l) {
   aq_link_touch(l);
 }
 
+void aq_boot_soon(aq_endpoint *ep, aq_boot *b) {
+  aq_duration jitter = aq_rand_below(&ep->rand, AQ_BOOT_SPREAD);
+  b->retry_at = aq_time_min(b->retry_at, aq_time_add(ep->now, jitter));
+}
+
 void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
   int was = b->connected;
   aq_link *l = b->link;
@@ -236,6 +242,9 @@ void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why) {
     b->failures++;
   }
   back_off(ep, b);
+  if (was && error == AQ_ERR_STATELESS_RESET) {
+    aq_boot_soon(ep, b); /* it was started anew */
+  }
   if (was || b->failures == 1) {
     aq_event *e = boot_event(ep, b, AQ_EVENT_BOOTSTRAP_LOST);
     e->error = error;
@@ -278,8 +287,12 @@ void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m) {
   memcpy(b->observe_key, m->observe_key, sizeof(b->observe_key));
   b->alternate_count = m->alternate_count;
   memcpy(b->alternate, m->alternate, sizeof(b->alternate));
+  int first = !b->link->registered;
   b->link->registered = 1;
   aq_session_coordinators(ep, NULL, NULL);
+  if (first) {
+    aq_repair_retry(ep);
+  }
   aq_profile_boots(ep);
 }
 

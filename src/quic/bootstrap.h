@@ -15,6 +15,8 @@
  * to the second, plus up to a quarter at random. */
 #define AQ_BOOT_BACKOFF_MIN (500 * AQ_MS)
 #define AQ_BOOT_BACKOFF_MAX (30 * AQ_S)
+/* When it is to be soon: all its peers would come at once. */
+#define AQ_BOOT_SPREAD (250 * AQ_MS)
 /* Long enough for two lost Initials, short enough to say why a user waits. */
 #define AQ_BOOT_DIAL_TIMEOUT (3 * AQ_S)
 
@@ -53,6 +55,8 @@ int aq_boot_says_so(const struct aq_link *l);
 void aq_boot_up(aq_boot *b, struct aq_link *l);
 /* aq_boot_down: its link failed or was lost. */
 void aq_boot_down(aq_endpoint *ep, aq_boot *b, int error, const char *why);
+/* It is dialed soon: somebody waits for it, or it is there again. */
+void aq_boot_soon(aq_endpoint *ep, aq_boot *b);
 /* Its peer was met, but the connection that stays goes over a relay; and that
  * is direct now. */
 void aq_boot_later(aq_endpoint *ep, aq_boot *b, const aq_peer_id *peer);

@@ -695,6 +695,13 @@ void aq_session_answer(aq_link *l, const aq_ctl *m) {
   aq_session_touch(s);
 }
 
+/* A veto of the peer, which is not overloaded but isn't sure yet; or the
+ * coordinator was restarted, and we are back sooner than the peer is. */
+static int may_do_soon(const aq_ctl *m) {
+  return (m->error == AQ_CTL_ERR_OVERLOADED && m->retry_after_ms == 0) ||
+         m->error == AQ_CTL_ERR_UNKNOWN_TARGET;
+}
+
 void aq_session_error(aq_link *l, const aq_ctl *m) {
   aq_endpoint *ep = l->ep;
   aq_session *s = by_request(l, m->request);
@@ -706,9 +713,7 @@ void aq_session_error(aq_link *l, const aq_ctl *m) {
                     m->error == AQ_CTL_ERR_UNKNOWN_TARGET)) {
     aq_repair_gone(s, l, m->error == AQ_CTL_ERR_NO_CONNECTION);
   }
-  if (s->repair && s->plan == AQ_PLAN_RELAY &&
-      m->error == AQ_CTL_ERR_OVERLOADED &&
-      m->retry_after_ms == 0) { /* of the peer, not the coordinator */
+  if (s->repair && s->plan == AQ_PLAN_RELAY && may_do_soon(m)) {
     aq_repair_busy(s);
   }
   uint64_t ms = m->retry_after_ms < 3600000 ? m->retry_after_ms : 3600000;

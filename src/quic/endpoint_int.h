@@ -165,7 +165,7 @@ typedef struct aq_repair {
   uint8_t back;      /* the path answered again by itself */
   uint8_t forgotten; /* a coordinator says: the peer has no such connection */
   uint8_t gone;      /* ... and all of them that they can't reach it */
-  uint8_t busy;      /* the peer says that it can't take part now */
+  uint8_t busy;      /* the peer may take part soon */
   uint8_t failures;
   uint8_t turn;  /* of a relay or not: grows, but not where the peer was busy */
   uint32_t dial; /* of the attempt: a path that is being validated */
@@ -198,7 +198,7 @@ struct aq_link {
   uint8_t told_flag; /* server: the peer was told that we are dialing */
   uint8_t told_known;
   uint8_t unproven;      /* a dial to where a coordinator said; no answer yet */
-  uint8_t registered;    /* sent REGISTER at least once */
+  uint8_t registered;    /* REGISTERED came */
   uint8_t is_registrant; /* REGISTERed with us */
   uint8_t coordinates;   /* it said that it can */
   uint8_t obs_frames;    /* OBSERVED_ADDRESS came as a frame */
@@ -663,6 +663,8 @@ void aq_repair_due(aq_link *l); /* l->repair.check_at is due */
 /* Our own address has changed: every path is asked whether it lives. */
 void aq_repair_moved(aq_endpoint *ep);
 int aq_repair_is_on(const aq_link *l);
+/* A coordinator answers again: what waits for it need not wait longer. */
+void aq_repair_retry(aq_endpoint *ep);
 /* aq_link_is_silent: 1 when an answer is due for longer than it should take. */
 int aq_link_is_silent(const aq_link *l);
 void aq_link_ping(aq_link *l);

@@ -83,13 +83,18 @@ void aq_link_ping(aq_link *l) {
 }
 
 /* Our mappings at the coordinators may be gone as well, and they say where we
- * are seen now. */
+ * are seen now. Who was lost may be there again. */
 static void wake_coordinators(aq_endpoint *ep) {
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     aq_boot *b = &ep->boot[i];
-    if (b->used && b->connected && aq_time_since(ep->now, b->woken) >= TICK) {
-      b->woken = ep->now;
+    if (!b->used || aq_time_since(ep->now, b->woken) < TICK) {
+      continue;
+    }
+    b->woken = ep->now;
+    if (b->connected) {
       aq_link_ping(b->link);
+    } else if (b->link == NULL) {
+      aq_boot_soon(ep, b);
     }
   }
 }
@@ -152,7 +157,8 @@ static int may_begin(const aq_link *l) {
     return 0;
   }
   const aq_boot *b = aq_boot_best(l->ep, 0, 0, 0);
-  return b != NULL && !b->link->repair.suspected;
+  /* Until it is registered it isn't known to relay. */
+  return b != NULL && b->link->registered && !b->link->repair.suspected;
 }
 
 /* New sockets alone bring those two NATs together, as far as is known. */
@@ -359,8 +365,7 @@ void aq_repair_tell(aq_link *l, const aq_addr *before, int relayed) {
   aq_link_add_steps(l, &step, 1);
 }
 
-/* A coordinator answers again: what waits for it need not wait longer. */
-static void retry_all(aq_endpoint *ep) {
+void aq_repair_retry(aq_endpoint *ep) {
   aq_list_each(node, &ep->links) {
     aq_link *l = aq_list_entry(node, aq_link, all_node);
     if (l->repair.suspected && l->boot == NULL) {
@@ -385,7 +390,7 @@ static void heard_again(aq_link *l) {
     aq_session_touch(s);
   }
   if (l->boot != NULL) {
-    retry_all(l->ep);
+    aq_repair_retry(l->ep);
   }
 }
 
