@@ -248,6 +248,52 @@ static void idle_is_quiet(void **state) {
   world_del(w);
 }
 
+/* So many connections have a socket that they moved to. */
+static void hold_sockets(world *w, int who, uint32_t n) {
+  aq_endpoint *ep = w->node[who]->ep;
+  uint32_t index;
+  for (uint32_t i = 0; i < n; i++) {
+    assert_int_equal(aq_extra_open(ep, &ep->sock[0], 99, &index), 0);
+  }
+  world_run(w, 100 * AQ_MS);
+  for (uint32_t i = 0; i < AQ_MAX_EXTRA_SOCKETS; i++) {
+    if (ep->extra[i].owner == 99) {
+      assert_int_equal(ep->extra[i].state, AQ_EXTRA_OPEN);
+      ep->extra[i].owner = 0;
+      ep->extra[i].links = 1;
+    }
+  }
+}
+
+/* Who has many of them moves on, to one that another connection has. */
+static void many_moved_connections_share(void **state) {
+  (void)state;
+  static const uint32_t HELD[] = {AQ_EXTRA_SHARED / 2, AQ_EXTRA_SHARED,
+                                  AQ_MAX_EXTRA_SOCKETS};
+  for (int who = A; who <= B; who++) {
+    for (size_t i = 0; i < 3; i++) {
+      world *w = start(8, cone(A), cone(B));
+      aq_endpoint *ep = w->node[who]->ep;
+      flow f[2] = {flow_open(w, A, B), flow_open(w, B, A)};
+      hold_sockets(w, who, HELD[i]);
+      for (int k = 0; k < 3; k++) {
+        flow_run(w, f, 2, AQ_S, 500);
+        f[0].gap = f[1].gap = 0;
+        rebind(w, BOTH, 0);
+        flow_run(w, f, 2, 3 * AQ_S, 500);
+        assert_true(f[0].gap < 2 * AQ_S && f[1].gap < 2 * AQ_S);
+      }
+      const aq_link *l = world_link(w, who, who == A ? B : A);
+      uint32_t shared = ep->extra[l->socket - AQ_MAX_SOCKETS].links;
+      assert_int_equal(shared, i == 0 ? 1 : 2);
+      assert_int_equal(ep->nextra, HELD[i] + (i == 0));
+      assert_int_equal(ep->stats.limit_extra_sockets, 0);
+      flow_settles(w, f, 2, AQ_S);
+      world_del(w);
+    }
+  }
+}
+
 static int nothing_passes(world *w, const aq_addr *from, const aq_addr *to,
                           uint8_t *data, size_t *len) {
   (void)w, (void)from, (void)to, (void)data, (void)len;
@@ -413,6 +459,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(told),
       cmocka_unit_test(with_loss),
       cmocka_unit_test(idle_is_quiet),
+      cmocka_unit_test(many_moved_connections_share),
       cmocka_unit_test(black_hole),
       cmocka_unit_test(a_lie_moves_nothing),
       cmocka_unit_test(a_lie_ends_only_what_is_silent),

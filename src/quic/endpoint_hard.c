@@ -11,6 +11,19 @@ uint32_t aq_hard_home(aq_endpoint *ep, aq_id conn) {
   return b != NULL ? b->link->socket : 0;
 }
 
+/* A server whose peers all move would run out of sockets: above so many, who
+ * moves there shares one with another. Its client needs another one than it
+ * has. */
+static const aq_local_socket *share(const aq_session *s,
+                                    const aq_trav_action *a,
+                                    const aq_local_socket *like) {
+  const aq_link *l = aq_link_get(s->ep, s->conn);
+  int may = s->repair && l != NULL && a->count == 1 && a->guesses == 0;
+  return may && s->ep->nextra >= AQ_EXTRA_SHARED
+             ? aq_extra_share(s->ep, like, l->socket, s->id)
+             : NULL;
+}
+
 void aq_hard_open(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
   const aq_boot *b = aq_boot_of_conn(ep, a->conn);
@@ -32,7 +45,10 @@ void aq_hard_open(aq_session *s, const aq_trav_action *a) {
                          v != AQ_GUARD_OK ? aq_guard_name(v) : NULL);
   for (uint32_t i = 0; v == AQ_GUARD_OK && i < a->count; i++) {
     uint32_t index;
-    if (like == NULL || aq_extra_open(ep, like, s->id, &index) != 0) {
+    const aq_local_socket *shared = like != NULL ? share(s, a, like) : NULL;
+    if (shared != NULL) {
+      aq_trav_handle_opened(s->trav, ep->now, shared->index, &shared->bound);
+    } else if (like == NULL || aq_extra_open(ep, like, s->id, &index) != 0) {
       aq_trav_handle_opened(s->trav, ep->now, 0, NULL);
     }
   }

@@ -452,6 +452,13 @@ const aq_local_socket *aq_ep_socket(const aq_endpoint *ep, uint32_t index);
  * Returns 0, AQ_ERR_LIMIT or AQ_ERR_NOMEM. */
 int aq_extra_open(aq_endpoint *ep, const aq_local_socket *like, uint64_t owner,
                   uint32_t *index);
+/* aq_extra_share gives one like |like|, but for |except|, that nobody but
+ * connections has, and the fewest of them; it belongs to |owner| as well from
+ * now on. NULL: there is none. */
+#define AQ_EXTRA_SHARED 128 /* from so many sockets on moves share */
+const aq_local_socket *aq_extra_share(aq_endpoint *ep,
+                                      const aq_local_socket *like,
+                                      uint32_t except, uint64_t owner);
 const aq_local_socket *aq_extra_get(const aq_endpoint *ep, uint32_t index);
 /* The owner needs it no longer; connections may. */
 void aq_extra_release(aq_endpoint *ep, uint32_t index);

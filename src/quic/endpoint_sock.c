@@ -59,6 +59,26 @@ int aq_extra_open(aq_endpoint *ep, const aq_local_socket *like, uint64_t owner,
   return 0;
 }
 
+const aq_local_socket *aq_extra_share(aq_endpoint *ep,
+                                      const aq_local_socket *like,
+                                      uint32_t except, uint64_t owner) {
+  aq_extra *best = NULL;
+  for (uint32_t i = 0; ep->extra != NULL && i < AQ_MAX_EXTRA_SOCKETS; i++) {
+    aq_extra *x = &ep->extra[i];
+    if (x->state == AQ_EXTRA_OPEN && x->owner == 0 && x->links > 0 &&
+        x->sock.index != except && x->sock.bound.family == like->bound.family &&
+        aq_addr_same_ip(&x->sock.bound, &like->bound) &&
+        (best == NULL || x->links < best->links)) {
+      best = x;
+    }
+  }
+  if (best == NULL) {
+    return NULL;
+  }
+  best->owner = owner;
+  return &best->sock;
+}
+
 const aq_local_socket *aq_extra_get(const aq_endpoint *ep, uint32_t index) {
   const aq_extra *x = extra_at(ep, index);
   return x != NULL && x->state == AQ_EXTRA_OPEN ? &x->sock : NULL;
