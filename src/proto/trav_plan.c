@@ -19,10 +19,10 @@
 /* How much later than our opener the other side's may be: unequal delays to
  * the coordinator, waiting for a processor. */
 #define SKEW (12 * AQ_MS)
-/* The target's first full datagram is later by this, so that the initiator's
- * dial meets an opened NAT even when the initiator is the late one. A dial
- * can't meet a port that nobody knows: a target whose NAT gives each remote
- * address its own doesn't wait. */
+/* The target's first full datagram is later by this, so that it finds the
+ * initiator's NAT opened even when the initiator is the late one: some NATs
+ * would give up the port that the target was told. Where a port must be learnt
+ * from the first datagram, or guessed, there is none to give up. */
 #define TARGET_DELAY (10 * AQ_MS)
 /* A round trip that is only estimated holds no probe back for longer. */
 #define MAX_GAP (500 * AQ_MS)
@@ -361,6 +361,11 @@ aq_duration aq_trav_patience(const aq_trav *t, aq_duration timeout) {
   return aq_time_max(timeout, aq_time_min(4 * t->rtt, 10 * AQ_S));
 }
 
+/* Nobody knows the port that one of the NATs will give, as far as is known. */
+static int has_unknown_port(const aq_trav *t) {
+  return aq_trav_is_hard(&t->p.profile) || aq_trav_is_hard(&t->remote_profile);
+}
+
 /* The lead is longer where the way to the peer is so short that it would not
  * make up for a late opener there. Through the coordinator it is rtt / 2, and
  * straight it may well be half of that. */
@@ -372,9 +377,9 @@ static aq_duration lead_of(const aq_trav *t, uint32_t openers) {
   if (lead + t->rtt / 4 < SKEW) {
     lead = SKEW - t->rtt / 4;
   }
-  int first = t->initiator ||
-              (t->plan == AQ_PLAN_PUNCH && aq_trav_is_hard(&t->p.profile));
-  return first ? lead : lead + TARGET_DELAY;
+  int waits =
+      !t->initiator && !(t->plan == AQ_PLAN_PUNCH && has_unknown_port(t));
+  return waits ? lead + TARGET_DELAY : lead;
 }
 
 static uint32_t send_openers(aq_trav *t) {
@@ -507,8 +512,7 @@ static void rearm_probes(aq_trav *t) {
  * from a probe or guessed, all waits for one. */
 static aq_duration gap_of(const aq_trav *t, const aq_trav_pair *p) {
   aq_duration gap = aq_trav_gap(&t->punch, p->round);
-  if (p->is_private || t->plan != AQ_PLAN_PUNCH ||
-      aq_trav_is_hard(&t->p.profile) || aq_trav_is_hard(&t->remote_profile)) {
+  if (p->is_private || t->plan != AQ_PLAN_PUNCH || has_unknown_port(t)) {
     return gap;
   }
   return aq_time_max(gap, aq_time_min(t->rtt, MAX_GAP));
