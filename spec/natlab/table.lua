@@ -3,6 +3,9 @@
 -- Makes docs/natlab.md of the files that main.lua --json wrote:
 --
 --   lua5.4 spec/natlab/table.lua ALL.json [DELAYED.json] > docs/natlab.md
+--   lua5.4 spec/natlab/table.lua --measured ALL.json > spec/natlab/measured.json
+--
+-- (the sections by hand go after it; measured.json is what a spec compares with).
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "../../lua/?.lua;" .. package.path
 
@@ -94,6 +97,33 @@ local function matrix(rows)
   end
 end
 
+-- The counts, a line for each pair; "-" has nothing else.
+local function measured(rows)
+  local lines = {}
+  for i, row in ipairs(rows) do
+    local times = row.p50_ms
+        and (',"p50_ms":%.1f,"p95_ms":%.1f,"guesses":%d'):format(
+          row.p50_ms,
+          row.p95_ms,
+          row.guesses
+        )
+      or ""
+    lines[i] = ('  {"a":"%s","b":"%s","direct":%d,"trials":%d%s}'):format(
+      row.a,
+      row.b,
+      row.direct,
+      row.trials,
+      times
+    )
+  end
+  print('{"pairs": [\n' .. table.concat(lines, ",\n") .. "\n]}")
+end
+
+if arg[1] == "--measured" then
+  measured(load(arg[2]))
+  return
+end
+
 local rows = load(arg[1])
 local s = summary(rows)
 print [[
@@ -151,9 +181,7 @@ if arg[2] then
   say("%d pairs have a median within it, %s;", #quick, span(quick))
   say("%d have a longer one, %s.", #late, span(late))
   print [[
-Those are the pairs where the target's mapping depends on the destination: the
-initiator can't know its port before a datagram of the target has arrived, which
-takes half a round trip more, and the target waits 17 ms so that it can't spoil a
-NAT that was not opened yet.]]
+Those are the pairs where one mapping depends on the destination, and a port can't be
+known before a datagram of the target has arrived, which takes half a round trip more.]]
   say("Over all pairs that must connect the median is %.1f ms.", d.median)
 end

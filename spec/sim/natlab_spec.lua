@@ -2,7 +2,7 @@
 --
 -- The simulator against what was measured behind real kernels' NATs:
 -- spec/natlab/measured.json is what `./bootstrap.sh natlab --pairs all --trials 20
--- --json spec/natlab/measured.json` wrote.
+-- --json all.json` counted (spec/natlab/table.lua --measured all.json).
 
 local json = require("antquic.json")
 local matrix = require("antquic.sim.matrix")
