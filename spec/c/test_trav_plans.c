@@ -119,6 +119,24 @@ static void its_step_has_the_name_of_the_plan(void **state) {
   assert_int_equal(steps[n - 1].step, AQ_TRAV_STEP_PUNCH + AQ_PLAN_BIRTHDAY);
 }
 
+/* A peer that lies: one nonce with two plans is two attempts. */
+static void sockets_of_a_plan_end_with_it(void **state) {
+  (void)state;
+  offered(AQ_PLAN_BIRTHDAY, nat(HARD, AQ_NAT_ALLOC_RANDOM),
+          nat(EASY, AQ_NAT_ALLOC_PRESERVING));
+  opened(alone_action(AQ_TRAV_OPEN)->count);
+  alone_drain(0);
+  assert_true(T.hard.nsock > 1);
+  aq_ctl m = M;
+  m.plan = AQ_PLAN_PUNCH;
+  m.session[0] ^= 1;
+  aq_trav_handle_offer(&T, AQ_MS, &m, 8);
+  assert_int_equal(T.attempt, 2);
+  assert_int_equal(T.hard.nsock, 0);
+  alone_drain(AQ_MS);
+  assert_int_equal(alone_count(AQ_TRAV_CLOSE), 1);
+}
+
 /* ---- the sprayer ---- */
 
 static void spraying(void) {
@@ -542,6 +560,7 @@ int main(int argc, char **argv) {
       TEST(what_gives_no_ports_by_destination_is_not_guessed),
       TEST(two_at_random_are_not_guessed),
       TEST(its_step_has_the_name_of_the_plan),
+      TEST(sockets_of_a_plan_end_with_it),
       TEST(guesses_are_paced_bounded_and_each_once),
       TEST(a_limit_ends_the_guessing_a_port_does_not),
       TEST(a_hint_that_may_not_be_tried_ends_it),

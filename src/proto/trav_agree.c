@@ -192,8 +192,8 @@ static int is_given_up(const aq_trav *t) {
 void aq_trav_handle_offer(aq_trav *t, aq_tstamp now, const aq_ctl *offer,
                           aq_id coordinator) {
   aq_trav_clock(t, now);
-  int same =
-      t->nagreed && memcmp(offer->nonce, t->nonce, sizeof(t->nonce)) == 0;
+  int same = t->nagreed && offer->plan == t->plan &&
+             memcmp(offer->nonce, t->nonce, sizeof(t->nonce)) == 0;
   if (t->over || aq_peer_id_compare(&offer->peer, &t->p.peer) != 0 ||
       find(t, offer->session) < t->nagreed) {
     return;
