@@ -180,6 +180,32 @@ describe("the ladder", function()
     end
   end)
 
+  it("knows copies of one datagram by when they can have come", function()
+    local entries, there = initiator(), target()
+    local function copy(t, came, mark)
+      local sent = { t = t, e = "quic_sent", type = "initial", len = 1200, session = "s1" }
+      sent.mark = mark or 77
+      table.insert(entries, #entries, sent)
+      if came then
+        local got = { t = 100 + t + came, e = "quic_received", type = "initial", len = 1200 }
+        got.mark, got.session = sent.mark, "s1"
+        table.insert(there, #there, got)
+      end
+    end
+    copy(0.1, 0.02)
+    copy(0.11)
+    copy(0.14, 0.025)
+    local ladder = assert(model.ladders({ record(HEAD, entries), record(HEAD, there) }))[1]
+    local seen = {}
+    for _, arrow in ipairs(ladder.arrows) do
+      if arrow.label == "initial, 1200 bytes" then
+        local way = arrow.fate == "arrived" and ("%.0f"):format((arrow.t2 - arrow.t1) * 1e3)
+        seen[#seen + 1] = ("%.0f %s"):format(arrow.t1 * 1e3, way or arrow.fate)
+      end
+    end
+    assert.same({ "72 20", "100 20", "110 lost", "140 25" }, seen)
+  end)
+
   it("needs attempts, and two records of one", function()
     local none, message, code = model.ladders({ record(HEAD, { { t = 0, e = "end" } }) })
     assert.is_nil(none)

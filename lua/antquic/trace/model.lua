@@ -4,6 +4,7 @@
 -- SPDX-License-Identifier: MIT
 
 local stable = require("antquic.stable")
+local match = require("antquic.trace.match")
 local side = require("antquic.trace.side")
 local told = require("antquic.trace.told")
 
@@ -34,15 +35,6 @@ local KINDS = {
   observe_sent = "observe",
   observe_received = "observe",
 }
-
--- What is the same at both ends of a datagram's way.
-local function key_of(entry)
-  if entry.pair and number(entry.seq) then
-    return ("p %s %s %.0f"):format(tostring(entry.pair), tostring(entry.by), entry.seq)
-  elseif number(entry.mark) then
-    return ("q %.0f %s"):format(entry.mark, tostring(entry.len))
-  end
-end
 
 local function label_of(entry)
   local type = text(entry.type) or "datagram"
@@ -94,56 +86,6 @@ end
 
 local function is_sent(entry)
   return entry.e:find("_sent$") ~= nil or entry.e:find("_refused$") ~= nil
-end
-
--- ---- two clocks --------------------------------------------------------------
-
--- What must be added to the times of |b| to get those of |a|: no datagram
--- arrives before it was sent. In the middle of what that allows.
-local function clock_offset(a, b)
-  local sent, low, high = {}, nil, nil
-  local function index(attempt, from)
-    for _, entry in ipairs(attempt.entries) do
-      local key = (entry.e == "punch_sent" or entry.e == "quic_sent") and key_of(entry)
-      if key then
-        sent[from .. key] = entry.t
-      end
-    end
-  end
-  index(a, "a")
-  index(b, "b")
-  for _, entry in ipairs(b.entries) do
-    local key = (entry.e == "punch_received" or entry.e == "quic_received") and key_of(entry)
-    local t = key and sent["a" .. key]
-    if t then
-      low = math.max(low or -math.huge, t - entry.t)
-    end
-  end
-  for _, entry in ipairs(a.entries) do
-    local key = (entry.e == "punch_received" or entry.e == "quic_received") and key_of(entry)
-    local t = key and sent["b" .. key]
-    if t then
-      high = math.min(high or math.huge, entry.t - t)
-    end
-  end
-  if low and high then
-    return (low + high) / 2, "from datagrams both ways"
-  elseif low or high then
-    return low or high, "from datagrams one way: the delay is not known"
-  end
-  -- Both begin together: that is what the start delay is for.
-  local function begin(attempt)
-    for _, entry in ipairs(attempt.entries) do
-      if entry.e == "control_received" and (entry.type == "ANSWER" or entry.type == "OFFER") then
-        return entry.t + (number(entry.delay) or 0)
-      end
-    end
-  end
-  local t1, t2 = begin(a), begin(b)
-  if t1 and t2 then
-    return t1 - t2, "from what the coordinator told both: roughly"
-  end
-  return a.start - b.start, "unknown: both begin at the same time here"
 end
 
 -- ---- the ladder --------------------------------------------------------------
@@ -200,19 +142,21 @@ function Builder:arrow(arrow)
 end
 
 -- Of what there was to be seen when |entry| was sent by |me|.
-local function fate_of_sent(b, me, entry, got, till)
+local function fate_of_sent(b, me, entry, got)
   local ttl = number(entry.ttl)
   if entry.e:find("_refused$") then
     return "refused", "not sent: " .. (text(entry.text) or "a budget was used up")
   elseif got then
-    local what = ("arrived after %.1f ms"):format((got.t - entry.t - me.shift) * 1e3)
-    if got.why then
-      return "dropped", ("%s, and was dropped: %s"):format(what, got.why)
+    local way = got.t + me.peer.shift - entry.t - me.shift
+    local what = ("arrived after %.1f ms"):format(way * 1e3)
+    local why = match.why_dropped(got)
+    if why then
+      return "dropped", ("%s, and was dropped: %s"):format(what, why)
     end
     return "arrived", what
   elseif ttl and ttl > 0 and ttl <= LOW_TTL then
     return "expired", ("dies after %.0f hops, as it should: it opens the own NAT"):format(ttl)
-  elseif till and entry.t + me.shift + b.delay > till then
+  elseif b.two and entry.t + me.shift + b.delay > me.peer.till then
     return "unknown", "sent when the other side's record no longer tells of the attempt"
   elseif b.two then
     return "lost", "did not arrive: the other side's NAT or firewall dropped it, or it was lost"
@@ -220,7 +164,7 @@ local function fate_of_sent(b, me, entry, got, till)
   return "unknown", "what became of it is not known: there is no record of the other side"
 end
 
-function Builder:datagram(me, entry, match)
+function Builder:datagram(me, entry)
   local sent = is_sent(entry)
   local t = entry.t + me.shift
   local arrow = {
@@ -233,14 +177,13 @@ function Builder:datagram(me, entry, match)
   if entry.by and number(entry.seq) then
     arrow.key = ("%s %.0f"):format(tostring(entry.by), entry.seq)
   end
-  local key = key_of(entry)
   if sent then
-    local got = match and key and match.received[key]
+    local got = self.two and me.went.came[entry]
     arrow.from, arrow.to = me.lane, me.other
     arrow.t1 = t
-    arrow.fate, arrow.what = fate_of_sent(self, me, entry, got, match and match.till)
+    arrow.fate, arrow.what = fate_of_sent(self, me, entry, got)
     if got then
-      arrow.t2 = got.t
+      arrow.t2 = got.t + me.peer.shift
     elseif not self.two and me.answers[entry.seq or -1] and arrow.fate == "unknown" then
       local back = me.answers[entry.seq] + me.shift
       arrow.fate, arrow.t2, arrow.guess = "arrived", (t + back) / 2, true
@@ -254,7 +197,7 @@ function Builder:datagram(me, entry, match)
       arrow.t2 = t + self.delay / 4
     end
   else
-    if match and key and match.sent[key] then
+    if self.two and me.peer.went.sent[entry] then
       return -- drawn from the sender's side
     end
     arrow.from, arrow.to = me.other, me.lane
@@ -380,28 +323,13 @@ function Builder:mark(me, entry)
   }
 end
 
-local function index(attempt, shift)
-  local out = { sent = {}, received = {}, till = attempt.finish + shift + side.AFTER }
-  for _, entry in ipairs(attempt.entries) do
-    local key = key_of(entry)
-    if key and (entry.e == "punch_sent" or entry.e == "quic_sent") then
-      out.sent[key] = entry.t + shift
-    elseif key and (entry.e == "punch_received" or entry.e == "quic_received") then
-      out.received[key] = { t = entry.t + shift }
-    elseif key and entry.e == "punch_dropped" then
-      out.received[key] = { t = entry.t + shift, why = text(entry.text) or "?" }
-    end
-  end
-  return out
-end
-
-function Builder:side(me, match)
+function Builder:side(me)
   for _, entry in ipairs(me.attempt.entries) do
     local kind = KINDS[entry.e]
     if kind == "control" or kind == "observe" then
       self:message(me, entry)
     elseif kind then
-      self:datagram(me, entry, match)
+      self:datagram(me, entry)
     else
       self:mark(me, entry)
     end
@@ -525,7 +453,7 @@ local function build(a, attempt_a, b, attempt_b)
   local they
   if b then
     local shift
-    shift, self.clock = clock_offset(attempt_a, attempt_b)
+    shift, self.clock = match.clocks(attempt_a, attempt_b)
     they = {
       name = "b",
       record = b,
@@ -538,12 +466,15 @@ local function build(a, attempt_a, b, attempt_b)
       told = observed(attempt_b),
     }
     self.start = math.min(self.start, attempt_b.start + shift)
+    me.peer, they.peer = they, me
+    me.went = match.datagrams(attempt_a, attempt_b)
+    they.went = match.datagrams(attempt_b, attempt_a)
+    me.till = attempt_a.finish + side.AFTER
+    they.till = attempt_b.finish + shift + side.AFTER
   end
-  local index_a = b and index(attempt_a, 0)
-  local index_b = b and index(attempt_b, they.shift)
-  self:side(me, index_b)
+  self:side(me)
   if they then
-    self:side(they, index_a)
+    self:side(they)
     self.told_there = told.explain(b, attempt_b)
   end
   self.left, self.right = me, they
