@@ -377,9 +377,12 @@ local function lane_texts(self, a, b)
     lanes[5].title = a.attempt.initiator and "target" or "initiator"
     lanes[1].short = a.attempt.initiator and "init." or "target"
     lanes[5].short = a.attempt.initiator and "target" or "init."
-    local theirs, their_outside = addresses_of(b.record, b.attempt)
-    lanes[5].lines[1] = theirs
-    lanes[4].lines = their_outside and { "seen as", their_outside } or {}
+    lanes[5].lines[1] = addresses_of(b.record, b.attempt)
+    -- Each record has stand-ins of its own: all here are those of the left one.
+    local outside_there = side.first(a.attempt, function(entry)
+      return entry.e == "dial" and text(entry.remote)
+    end)
+    lanes[4].lines = outside_there and { "dialed at", outside_there } or {}
   else
     local n = 0
     for address in pairs(a.attempt.remotes) do
