@@ -16,7 +16,7 @@ explain.PUNCHES = { punch = true, fresh = true, predict = true, birthday = true,
 ---@class antquic.Step
 ---@field step "dial"|"coordinate"|"punch"|"fresh"|"predict"|"birthday"|"repair"|"relay"|"move"
 ---@field won boolean
----@field why string? what kind of failure: no_answer, timeout, refused, ...; why it moved
+---@field why string? what kind of failure: no_answer, timeout, refused, ...; why it won, or moved
 ---@field from { kind: "direct"|"relayed", address: string }? of a move: the path before
 ---@field to { kind: "direct"|"relayed", address: string }? ... and after it
 ---@field error string? a code
@@ -77,6 +77,42 @@ local function why_of(entry)
   return WHY[entry.error] or "failed"
 end
 
+-- Why a step won: how the address was known, by the source of its candidate; or by
+-- what step.
+local SOURCES = { peer = "first_datagram", predicted = "guessed" }
+local GUESSES = { predict = true, birthday = true }
+local KINDS = { relay = "relayed", fresh = "new_socket", repair = "new_socket" }
+
+local function why_won(entry, pairs)
+  if KINDS[entry.step] then
+    return KINDS[entry.step]
+  end
+  for _, pair in ipairs(pairs) do
+    if pair.remote == entry.address then
+      return SOURCES[pair.remote_source]
+        or GUESSES[entry.step] and "found_by_peer"
+        or pair.verified and "seen_by_coordinator"
+        or "told_by_peer"
+    end
+  end
+end
+
+-- |winners| are steps that led to the connection, each dial after what it is of.
+local function add_reasons(winners, pairs)
+  local by_address = {}
+  for _, entry in ipairs(winners) do
+    if entry.step ~= "dial" then
+      entry.why = why_won(entry, pairs)
+      by_address[entry.address or ""] = entry.why
+    end
+  end
+  for _, entry in ipairs(winners) do
+    if entry.step == "dial" then
+      entry.why = by_address[entry.address] or why_won(entry, pairs) or "known_address"
+    end
+  end
+end
+
 -- ---- as text -----------------------------------------------------------------
 
 -- Why a connection moved.
@@ -85,6 +121,18 @@ local MOVED = {
   peer_silence = "the peer heard nothing any more",
   direct_path = "a direct path was found",
   peer_moved = "the peer's packets come from there now",
+}
+
+-- Why a step won.
+local WON = {
+  known_address = "the address was known before",
+  seen_by_coordinator = "a coordinator saw the peer there",
+  told_by_peer = "the peer said that it is there",
+  first_datagram = "the peer's datagrams came from there",
+  guessed = "that port was guessed",
+  found_by_peer = "the peer guessed a port of ours",
+  new_socket = "new sockets at both ends",
+  relayed = "a coordinator relays",
 }
 
 local function place(path)
@@ -105,7 +153,8 @@ local function outcome(entry)
       errors.describe(entry.error, entry.text)
     )
   elseif entry.won then
-    return ("worked in %.3f s"):format(entry.duration or 0)
+    local why = WON[entry.why]
+    return ("worked in %.3f s%s"):format(entry.duration or 0, why and ": " .. why or "")
   elseif not entry.duration then
     return "still running"
   end
@@ -144,6 +193,25 @@ local function pair_line(pair)
   )
 end
 
+-- Many sockets of ours may be in pairs that are alike.
+local function add_pairs(lines, pairs)
+  local count, last = 0, nil
+  local function flush()
+    if last then
+      lines[#lines + 1] = last .. (count > 1 and (", %d such pairs"):format(count) or "")
+    end
+  end
+  for _, pair in ipairs(pairs) do
+    local line = pair_line(pair)
+    if line ~= last then
+      flush()
+      count, last = 0, line
+    end
+    count = count + 1
+  end
+  flush()
+end
+
 -- The pairs are those of the last punch before there was a connection.
 local function last_punch(self)
   for i = self._made or #self, 1, -1 do
@@ -179,9 +247,7 @@ function Explanation.__tostring(self)
       traffic(entry)
     )
     if i == with_pairs and #self.pairs > 1 or (i == with_pairs and not entry.won) then
-      for _, pair in ipairs(self.pairs) do
-        lines[#lines + 1] = pair_line(pair)
-      end
+      add_pairs(lines, self.pairs)
     end
   end
   if #self == 0 then
@@ -272,9 +338,14 @@ function explain.of(facts)
     _made = facts.made, -- so many steps made a connection; what follows moved it
   }, Explanation)
   local start = facts.records[1] and facts.records[1].started or 0
+  local winners = {}
   for i, r in ipairs(facts.records) do
     list[i] = step_of(r, start)
+    if r.won and not r.error and r.step ~= "move" then
+      winners[#winners + 1] = list[i]
+    end
   end
+  add_reasons(winners, list.pairs)
   facts.steps = list
   list.advice = {}
   if facts.outcome == "failed" then

@@ -203,7 +203,9 @@ __attribute__((no_sanitize("coverage"))) static void check(world *w) {
     MUST(aq_trav_next_timeout(t) != AQ_NEVER);
   }
   MUST(aq_trav_asks(t) == 0 || t->phase == AQ_PHASE_COORDINATION);
-  MUST((t->phase == AQ_PHASE_COORDINATION) <= (aq_trav_asks(t) > 0));
+  /* Who doesn't drain has asked nobody, and waits for the step's time-out. */
+  MUST((t->phase == AQ_PHASE_COORDINATION) <=
+       (aq_trav_asks(t) > 0 || t->actions_lost > 0));
   MUST(t->nagreed <= AQ_MAX_ASKED && (!t->synced || t->nagreed > 0));
   MUST(!t->initiator || !t->synced || t->nagreed == 1);
   MUST(!t->settled || t->nagreed <= 1);

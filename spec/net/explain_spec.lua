@@ -18,7 +18,7 @@ describe("explanations", function()
       local won
       for _, step in ipairs(told) do
         assert.is_nil(step.error)
-        assert.is_nil(step.why)
+        assert.equal(step.step ~= "coordinate" and "seen_by_coordinator" or nil, step.why)
         assert.equal(1, step.attempt)
         won = won or (step.step == "dial" and step.won)
       end

@@ -25,7 +25,7 @@ describe("the simulator and the NAT lab", function()
       list[i] = { row.a, row.b }
     end
     assert.equal(225, #list)
-    local rows = matrix.run({ pairs = list, trials = 5, seed = 500 })
+    local rows = matrix.run({ pairs = list, trials = 20, seed = 500 })
     for i, row in ipairs(rows) do
       local low, high = statistics.wilson(lab[i].direct, lab[i].trials)
       assert.is_true(

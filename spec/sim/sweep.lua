@@ -33,7 +33,7 @@ end
 -- Never, whatever the link.
 local NEVER = { INTERNAL = true, WRONG_PEER = true }
 -- So good a link takes no pair away that must connect.
-local GOOD = 3
+local GOOD = 7
 
 --- Runs them: complaints, and for each rung and mark { connected, tried }.
 local function sweep(count, first)

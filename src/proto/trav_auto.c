@@ -22,7 +22,7 @@
 #define BACKOFF_MAX (30 * AQ_S)
 #define HOPELESS_ROUNDS 4
 #define HOPELESS_TIMEOUT (700 * AQ_MS)
-#define DOUBT_TRIES 3
+#define DOUBT_TRIES 5
 #define DOUBT_PAUSE (300 * AQ_MS)
 #define UNMEASURED_TIMEOUT AQ_S
 #define SOCKETS 8
@@ -206,15 +206,23 @@ static int has_failed(int error) {
 }
 
 /* Nothing can help; but a filter that isn't known may let somebody in, when no
- * datagram is lost. */
-static void hopeless(aq_trav *t) {
+ * datagram is lost; and it does, where one was heard. */
+static void hopeless(aq_trav *t, int error, const char *why) {
+  aq_trav_auto *a = &t->automatic;
   int doubt = t->p.profile.filtering == AQ_NAT_UNKNOWN ||
               t->remote_profile.filtering == AQ_NAT_UNKNOWN;
+  for (size_t i = 0; i < t->npair; i++) {
+    a->heard |= t->pair[i].heard;
+  }
+  if (doubt && a->heard) {
+    a->how = AQ_PLAN_PUNCH;
+    attempt_over(t, error, 0, why);
+    return;
+  }
   uint32_t enough = doubt ? DOUBT_TRIES : 1;
   aq_trav_blame(t, AQ_ERR_PUNCHING_FAILED,
                 "both NATs give ports by destination, and not in sequence");
-  attempt_over(t, AQ_ERR_PUNCHING_FAILED, ++t->automatic.hopeless >= enough,
-               t->why);
+  attempt_over(t, AQ_ERR_PUNCHING_FAILED, ++a->hopeless >= enough, t->why);
 }
 
 static void punch_failed(aq_trav *t, int error, const char *why) {
@@ -222,7 +230,7 @@ static void punch_failed(aq_trav *t, int error, const char *why) {
   if (!has_failed(error)) {
     attempt_over(t, error, 0, why);
   } else if (a->how == AQ_TRAV_HOPELESS) {
-    hopeless(t);
+    hopeless(t, error, why);
   } else if (a->taken || !follow(t, a->how, AQ_AUTO_FOLLOW)) {
     insist(t, why);
   }
@@ -256,7 +264,7 @@ static void resume(aq_trav *t, int error, const char *why) {
     /* fall through */
   case AQ_AUTO_AGAIN:
     if (a->how == AQ_TRAV_HOPELESS) {
-      hopeless(t);
+      hopeless(t, error, why);
       return;
     }
     attempt_over(t, has_failed(error) ? AQ_ERR_PUNCHING_FAILED : error, 0, why);

@@ -165,6 +165,7 @@ typedef struct aq_trav_auto {
   int error;       /* ... and why */
   uint8_t relayed; /* a relay was asked for, in vain */
   uint32_t unknown, failures, hopeless; /* attempts that ended so */
+  uint8_t heard; /* a filter that wasn't known does let somebody in */
 } aq_trav_auto;
 
 struct aq_trav {

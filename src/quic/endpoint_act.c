@@ -688,6 +688,9 @@ void aq_session_answer(aq_link *l, const aq_ctl *m) {
     aq_session_info info;
     aq_trav_get_info(s->trav, &info);
     s->used |= 1u << l->boot->index;
+    if (aq_boot_best(ep, s->used, 0, s->plan == AQ_PLAN_RELAY) == NULL) {
+      s->used = 1u << l->boot->index; /* in turns */
+    }
     ep->stats.coordinations_completed++;
     ep->stats.coordination_time_total_ns += info.coordination_time;
     l->boot->coordination_count++;

@@ -6,6 +6,7 @@
 
 local plans = require("antquic.policy.plan")
 local plural = require("antquic.plural")
+local stable = require("antquic.stable")
 
 local strategy = {}
 
@@ -31,7 +32,7 @@ local DEFAULT = {
   hopeless = { rounds = 4, timeout = 0.7 },
   -- So often that is tried where a filter isn't known, and so much later each time:
   -- datagrams may be lost.
-  doubt_tries = 3,
+  doubt_tries = 5,
   doubt_pause = 0.3,
   unmeasured = { timeout = 1 },
   -- After so many attempts that came to nothing a relay is asked for, where there
@@ -61,17 +62,16 @@ local function unreached(s)
   )
 end
 
--- Those whose plan came to nothing come last: the next attempt hears another.
+-- Those whose plan came to nothing come last, and of those the last one: the next
+-- attempt hears another.
 local function fresh_first(coordinators, used)
-  local fresh, stale = {}, {}
-  for _, node in ipairs(coordinators) do
-    local list = used[node.conn] and stale or fresh
-    list[#list + 1] = node
+  local list = {}
+  for i, node in ipairs(coordinators) do
+    list[i] = node
   end
-  for _, node in ipairs(stale) do
-    fresh[#fresh + 1] = node
-  end
-  return fresh
+  return stable.sort(list, function(node)
+    return used[node.conn] or 0
+  end)
 end
 
 -- So many new sockets show all addresses of a NAT that has several.
@@ -130,6 +130,15 @@ local function insist(s, plan, c)
     return select(2, follow(s, "fresh", again))
   end
   return ok, message, code
+end
+
+local function is_heard(s)
+  for _, pair in ipairs(s:pairs()) do
+    if pair.received > 0 then
+      return true
+    end
+  end
+  return false
 end
 
 -- What the profiles advise. Returns true, or nil, message, code; and where nothing
@@ -203,7 +212,8 @@ local function attempt(s, used, c)
       return ok, message, code
     end
     if plan.coordinator then
-      used[plan.coordinator] = true
+      used.count = (used.count or 0) + 1
+      used[plan.coordinator] = used.count
     end
     return reach(s, plan, c, tried)
   elseif nobody and (code == "TIMEOUT" or code == "NO_BOOTSTRAP_NODES") then
@@ -262,9 +272,14 @@ local function connect(s, c)
     end
   end
   local unknown, failures, hopeless, used, relays = 0, 0, 0, {}, true
+  local heard -- a filter that wasn't known does let somebody in
   local why -- the last attempt that came so far as to punch ended so
   while true do
     local ok, message, code, enough = attempt(s, used, c)
+    heard = heard or is_heard(s)
+    if heard and enough == c.doubt_tries then
+      enough = nil
+    end
     hopeless = hopeless + (enough and 1 or 0)
     if not ok and RELAYABLE[code] and relays and (enough or failures + 1 >= c.relay) then
       ok, relays = relay(s)
