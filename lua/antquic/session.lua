@@ -395,9 +395,23 @@ local HARD = {
   birthday = hard_schema(256, 1024),
 }
 
+-- { plan, ... } is { via = plan.coordinator, ... }.
+local function with_plan(what)
+  if type(what) ~= "table" or type(what[1]) ~= "table" then
+    return what
+  end
+  local given = {}
+  for key, value in pairs(what) do
+    given[key] = value
+  end
+  given.via = given.via or given[1].coordinator
+  given[1] = nil
+  return given
+end
+
 local function hard(self, name, what)
   local who = "session:" .. name
-  local given = options.check(who, HARD[name], what)
+  local given = options.check(who, HARD[name], with_plan(what))
   local via, message, code = connections(who, given.via)
   if message then
     return nil, message, code
@@ -416,7 +430,7 @@ end
 --- punch between the two. For NATs that a failed punch has spoilt, and with more
 --- sockets for those that have several addresses.
 ---@async
----@param what table? via, sockets (1 to 8), and the schedule of punch
+---@param what table? via or a plan at [1], sockets (1 to 8), and the schedule of punch
 ---@return true?
 ---@return string? message
 ---@return string? code
@@ -426,7 +440,7 @@ end
 
 --- Guesses the next ports of a NAT that gives them in sequence, or from a block.
 ---@async
----@param what table? via, sockets (1 to 25), probes (1 to 1024), openers, opener_ttl, timeout
+---@param what table? via or a plan at [1], sockets (1 to 25), probes (1 to 1024), openers, opener_ttl, timeout
 ---@return true?
 ---@return string? message
 ---@return string? code
@@ -437,7 +451,7 @@ end
 --- Guesses one of many random ports: 256 sockets wait behind the NAT that gives
 --- them, and the other side tries up to 1024 ports, 1000 a second.
 ---@async
----@param what table? via, sockets (1 to 256), probes (1 to 1024), openers, opener_ttl, timeout
+---@param what table? via or a plan at [1], sockets (1 to 256), probes (1 to 1024), openers, opener_ttl, timeout
 ---@return true?
 ---@return string? message
 ---@return string? code

@@ -7,6 +7,8 @@
 #include "quic/conn_int.h"
 #include "quic/endpoint_int.h"
 
+#include <time.h>
+
 #define A 0
 #define B 1
 #define C 2
@@ -489,6 +491,42 @@ static void test_announcements(void **state) {
   world_del(w);
 }
 
+/* A million announcements that are taken back at once: nothing grows, nothing
+ * is sent, and another peer is met meanwhile as fast as ever. */
+static void test_announcement_flood(void **state) {
+  (void)state;
+  world *w = pair_of(16);
+  world_node_init(w, C, addr_of[C], NULL);
+  world_start_all(w);
+  connect_to(w, A, B);
+  aq_link *l = world_link(w, B, A);
+  aq_frame f;
+  memset(&f, 0, sizeof(f));
+  f.addr = util_addr("203.0.114.7:5000");
+  clock_t began = clock();
+  for (int i = 0; i < 1000000; i++) {
+    f.seq = 1000 + (uint64_t)i / 2;
+    f.kind = i % 2 == 0 ? AQ_FRAME_ADD_ADDRESS : AQ_FRAME_REMOVE_ADDRESS;
+    aq_frame_received(l, &f);
+  }
+  assert_true(clock() - began < 20 * CLOCKS_PER_SEC);
+  assert_true(l->rcand->n <= AQ_MAX_REMOTE_CANDS);
+  assert_true(sizeof(*l->rcand) <= 4096);
+  aq_statistics s = world_stats(w, B);
+  assert_true(s.add_address_received >= 500000);
+  assert_true(s.limit_extension_frames > 999000);
+  assert_int_equal(w->nseen, 0);
+  aq_tstamp then = w->now;
+  aq_id id = 0;
+  assert_int_equal(aq_connect_addr(w->node[B]->ep, w->now, &w->node[C]->bound,
+                                   &w->node[C]->id, NULL, 5 * AQ_S, &id),
+                   0);
+  assert_non_null(
+      world_wait(w, w->node[B], AQ_EVENT_CONNECTION_ESTABLISHED, 5 * AQ_S));
+  assert_true(w->now - then < AQ_S);
+  world_del(w);
+}
+
 /* ---- control stream
  * ---------------------------------------------------------------------- */
 
@@ -675,6 +713,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_offer_of_a_stranger),
       cmocka_unit_test(test_lying_observer),
       cmocka_unit_test(test_announcements),
+      cmocka_unit_test(test_announcement_flood),
       cmocka_unit_test(test_control_oversized),
       cmocka_unit_test(test_control_malformed),
       cmocka_unit_test(test_control_flood),

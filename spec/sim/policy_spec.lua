@@ -40,6 +40,47 @@ local function steps(object)
   return table.concat(list, " ")
 end
 
+-- Known address, then what the profiles call for, then a relay: each once.
+local function by_the_plan(s)
+  if s:dial({ s.known, timeout = 0.3 }) then
+    return true
+  end
+  local plan = s:coordinate({ via = s.coordinators[1] })
+  if plan and s:punch({ pairs = plan:pairs(), rounds = 3 }) then
+    return true
+  end
+  if plan and plan.remote.allocation == "sequential" and s:predict({ plan }) then
+    return true
+  end
+  return s:relay({ upgrade_every = 5 })
+end
+
+describe("a strategy", function()
+  local function steps_between(a, b)
+    local sim <close> = antquic.sim({ delay = 0.02 })
+    sim:coordinator("carol", { can_relay = true })
+    sim:coordinator("dave", { can_relay = true })
+    local errors = {}
+    local alice = sim:peer("alice", { nat = a, policy = { connect = by_the_plan } })
+    local bob = sim:peer("bob", { nat = b }):echo()
+    alice.ep:on("policy_error", function(ev)
+      errors[#errors + 1] = ev.text
+    end)
+    return sim:run(function()
+      sim:settle()
+      local taken = steps(alice:must_reach(bob))
+      assert.same({}, errors)
+      return taken
+    end)
+  end
+
+  it("takes the step that the plan calls for", function()
+    assert.equal("coordinate punch dial", steps_between("port_restr", "linux"))
+    assert.matches("^coordinate punch .*predict", steps_between("linux", "sym_seq"))
+    assert.matches("^coordinate punch .*relay", steps_between("sym_rand", "sym_rand"))
+  end)
+end)
+
 describe("a policy", function()
   local path
   before_each(function()

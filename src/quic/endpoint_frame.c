@@ -227,9 +227,12 @@ static aq_session *session_of(const aq_link *l) {
   return s != NULL && !s->over ? s : NULL;
 }
 
+/* What a peer announces faster is kept, but moves nothing. */
 static void tell_session(aq_link *l, const aq_candidate *c) {
   aq_session *s = session_of(l);
-  if (s != NULL) {
+  if (!aq_rate_take(&l->cand_rate, l->ep->now, AQ_CAND_RATE, AQ_CAND_BURST)) {
+    AQ_LIMIT_HIT(l->ep, limit_extension_frames);
+  } else if (s != NULL) {
     aq_trav_handle_candidate(s->trav, l->ep->now, c);
     aq_session_touch(s);
   }

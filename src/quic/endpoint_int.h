@@ -60,6 +60,9 @@
 #define AQ_OBS_BURST 20.0
 #define AQ_SYNC_RATE 5.0 /* times a second that one is told our candidates */
 #define AQ_SYNC_BURST 20.0
+#define AQ_CAND_RATE                                                           \
+  10.0 /* changes of its candidates a second, from one peer */
+#define AQ_CAND_BURST 64.0
 /* How long a connection waits for AQ_CTL_ACCEPTED, or a dial that was closed as
  * a duplicate for the connection that replaced it. */
 #define AQ_ACCEPT_WAIT (3 * AQ_S)
@@ -234,7 +237,7 @@ struct aq_link {
   size_t nsteps;
   uint32_t recorded; /* datagrams, up to AQ_RECORD_PER_CONN */
   /* extension frames and control */
-  aq_rate ctl_rate, obs_rate, sync_rate, reg_rate;
+  aq_rate ctl_rate, obs_rate, cand_rate, sync_rate, reg_rate;
   uint64_t obs_seq; /* ours, of OBSERVED_ADDRESS */
   uint64_t obs_seen;
   aq_addr observed; /* us, as the peer sees it */
