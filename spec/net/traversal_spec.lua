@@ -235,6 +235,37 @@ describe("policies on loopback", function()
     assert.is_true(asked >= 1)
   end)
 
+  it("are replaced while a connection is being made, which goes on with the old one", function()
+    local a, b = support.trio()
+    local ran = {}
+    local function policy(name)
+      return antquic.policy.extend(antquic.policy.balanced, {
+        name = name,
+        connect = function(s)
+          ran[#ran + 1] = name
+          s:sleep(0.05)
+          local plan = assert(s:coordinate({ via = s.coordinators[1] }))
+          ran[#ran + 1] = name .. " punches"
+          return s:punch({ pairs = plan:pairs() })
+        end,
+      })
+    end
+    a:set_policy(policy("old"))
+    local session = assert(a:start_traversal(b.peer_id, { timeout = 5 }))
+    support.eventually(function()
+      return ran[1] == "old"
+    end)
+    a:set_policy(policy("new"))
+    local conn = assert(session:wait(5))
+    assert.same({ "old", "old punches" }, ran)
+    conn:close()
+    support.eventually(function()
+      return #b:connections() == 0
+    end)
+    assert(a:connect(b.peer_id, { timeout = 5 }))
+    assert.same({ "old", "old punches", "new", "new punches" }, ran)
+  end)
+
   it("refuse a peer", function()
     local refused = {}
     local a, b = support.trio(nil, {
