@@ -354,7 +354,16 @@ static void test_lying_offers(void **state) {
   world_del(w);
 }
 
-/* Many victims: the endpoint's own bucket holds. */
+/* What came to hosts of 203.0.0.0/8. */
+static uint64_t sent_to_victims(const world *w) {
+  uint64_t n = 0;
+  for (size_t i = 0; i < w->nseen; i++) {
+    n += w->seen[i].to.ip[0] == 203 ? w->seen[i].packets : 0;
+  }
+  return n;
+}
+
+/* Many victims: the endpoint's own bucket holds, and that of a /24. */
 static void test_many_victims(void **state) {
   (void)state;
   world *w = trio_of(11);
@@ -380,6 +389,69 @@ static void test_many_victims(void **state) {
   uint64_t sent = s.punches_sent + s.openers_sent - before;
   assert_true(sent > 50);
   assert_true(sent <= 400 + 200 * 5);
+  assert_in_range(sent_to_victims(w), 50, 400 + 200 * 5);
+  world_del(w);
+}
+
+static void test_one_network(void **state) {
+  (void)state;
+  world *w = trio_of(17);
+  world_start_all(w);
+  world_run(w, 2 * AQ_S);
+  for (int i = 0; i < 250; i++) {
+    aq_link *l = aq_link_get(
+        w->node[C]->ep, aq_endpoint_find_conn(w->node[C]->ep, &w->node[B]->id));
+    if (l == NULL) {
+      break; /* B has had enough of it */
+    }
+    char victim[32];
+    snprintf(victim, sizeof(victim), "203.0.114.%d:5000", 1 + i);
+    aq_ctl m = offer_naming(w, victim, 1);
+    (void)aq_ctl_send(l, &m);
+    aq_ep_settle(w->node[C]->ep);
+    world_run(w, 20 * AQ_MS);
+  }
+  assert_in_range(sent_to_victims(w), 50, 64 + 32 * 5);
+  assert_true(world_stats(w, B).limit_punch_prefix > 0);
+  world_del(w);
+}
+
+/* It says that the peer is behind our NAT, and names hosts of our network: each
+ * gets what a stranger would, and none at a port of a service. */
+static void test_hosts_of_our_network(void **state) {
+  (void)state;
+  world *w = trio_of(18);
+  world_start_all(w);
+  world_run(w, 2 * AQ_S);
+  w->nseen = 0;
+  for (int i = 0; i < 100; i++) {
+    aq_link *l = aq_link_get(
+        w->node[C]->ep, aq_endpoint_find_conn(w->node[C]->ep, &w->node[B]->id));
+    if (l == NULL) {
+      break;
+    }
+    aq_ctl m = offer_naming(w, "10.1.2.3:5000", 8);
+    for (uint32_t k = 0; k < 7; k++) {
+      m.cand[k].addr.ip[3] = (uint8_t)(k + 1);
+      m.cand[k].addr.port = k == 0 ? 53 : 5000;
+    }
+    m.cand[7].addr = w->node[B]->bound;
+    m.cand[7].addr.port = 6000;
+    m.cand[7].verified = 1;
+    (void)aq_ctl_send(l, &m);
+    aq_ep_settle(w->node[C]->ep);
+    world_run(w, 90 * AQ_MS);
+  }
+  uint64_t all = 0;
+  for (uint32_t k = 0; k < 7; k++) {
+    char host[32];
+    uint64_t bytes;
+    snprintf(host, sizeof(host), "10.1.2.%u:1", k + 1);
+    uint64_t n = sent_to_ip(w, host, &bytes);
+    assert_true(n <= (k == 0 ? 0 : 9) && bytes <= 600);
+    all += n;
+  }
+  assert_true(all > 0);
   world_del(w);
 }
 
@@ -709,6 +781,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_reset_loop),
       cmocka_unit_test(test_lying_offers),
       cmocka_unit_test(test_many_victims),
+      cmocka_unit_test(test_one_network),
+      cmocka_unit_test(test_hosts_of_our_network),
       cmocka_unit_test(test_forbidden_targets),
       cmocka_unit_test(test_offer_of_a_stranger),
       cmocka_unit_test(test_lying_observer),

@@ -13,7 +13,7 @@
 #define WORLD_NODES 8
 #define WORLD_EVENTS 8192
 #define WORLD_PINHOLES 256
-#define WORLD_SEEN 64
+#define WORLD_SEEN 1024
 
 typedef struct world world;
 
