@@ -121,17 +121,17 @@ static void two_hard_ones_get_one_punch_and_the_reason(void **state) {
   assert_true(now <= AQ_S);
   assert_non_null(strstr(T.why, "both NATs"));
   assert_int_equal(T.attempt, 1);
-  /* A filter that nobody knows gets four more. */
+  /* A filter that nobody knows gets three more. */
   now = 0;
   aq_nat_profile wild = hard(AQ_NAT_ALLOC_RANDOM);
   wild.filtering = AQ_NAT_UNKNOWN;
   start(wild, hard(AQ_NAT_ALLOC_RANDOM));
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 3; i++) {
     until(AQ_TRAV_REQUEST);
     answered(AQ_PLAN_PUNCH, hard(AQ_NAT_ALLOC_RANDOM));
   }
   assert_int_equal(until(AQ_TRAV_DONE)->error, AQ_ERR_PUNCHING_FAILED);
-  assert_int_equal(T.attempt, 5);
+  assert_int_equal(T.attempt, 4);
   /* That there is nothing to be done may show later. */
   now = 0;
   start(UNKNOWN, UNKNOWN);

@@ -22,7 +22,7 @@
 #define BACKOFF_MAX (30 * AQ_S)
 #define HOPELESS_ROUNDS 4
 #define HOPELESS_TIMEOUT (700 * AQ_MS)
-#define DOUBT_TRIES 5
+#define DOUBT_TRIES 4
 #define DOUBT_PAUSE (300 * AQ_MS)
 #define UNMEASURED_TIMEOUT AQ_S
 #define SOCKETS 8

@@ -32,7 +32,7 @@ local DEFAULT = {
   hopeless = { rounds = 4, timeout = 0.7 },
   -- So often that is tried where a filter isn't known, and so much later each time:
   -- datagrams may be lost.
-  doubt_tries = 5,
+  doubt_tries = 4,
   doubt_pause = 0.3,
   unmeasured = { timeout = 1 },
   -- After so many attempts that came to nothing a relay is asked for, where there
