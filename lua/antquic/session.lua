@@ -440,7 +440,8 @@ end
 
 --- Guesses the next ports of a NAT that gives them in sequence, or from a block.
 ---@async
----@param what table? via or a plan at [1], sockets (1 to 25), probes (1 to 1024), openers, opener_ttl, timeout
+---@param what table? via or a plan at [1], sockets (1 to 25), probes (1 to 1024), openers,
+--- opener_ttl, timeout
 ---@return true?
 ---@return string? message
 ---@return string? code
@@ -451,7 +452,8 @@ end
 --- Guesses one of many random ports: 256 sockets wait behind the NAT that gives
 --- them, and the other side tries up to 1024 ports, 1000 a second.
 ---@async
----@param what table? via or a plan at [1], sockets (1 to 256), probes (1 to 1024), openers, opener_ttl, timeout
+---@param what table? via or a plan at [1], sockets (1 to 256), probes (1 to 1024), openers,
+--- opener_ttl, timeout
 ---@return true?
 ---@return string? message
 ---@return string? code
