@@ -110,7 +110,7 @@ describe("a connection", function()
       assert.equal(before, told.pairs[1].remote)
       assert.matches("\n  %+0%.%d+ s  punch .-\n  %+[12]%.%d+ s  move  ", tostring(told))
       assert.matches(
-        "s  repair +[%d.:]+ +worked in [%d.]+ s %(%d+ sent, %d+ received%)",
+        "s  repair +[%d.:]+ +worked in [%d.]+ s: new sockets .- %(%d+ sent, %d+ received%)",
         tostring(told)
       )
     end)

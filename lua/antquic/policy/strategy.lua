@@ -134,7 +134,7 @@ end
 
 local function is_heard(s)
   for _, pair in ipairs(s:pairs()) do
-    if pair.received > 0 then
+    if (pair.received or 0) > 0 then
       return true
     end
   end
