@@ -17,7 +17,7 @@ static const char *const ADDR[] = {"198.18.0.1:9000", "198.18.1.2:5000",
  */
 
 /* With |honest| 0 the liar is the only one. */
-static world *stage(uint64_t seed, int honest) {
+static world *stage_set(uint64_t seed, int honest) {
   world *w = world_new(seed);
   for (int i = LIAR; i <= HONEST; i++) {
     int coordinates = i == LIAR || i == HONEST;
@@ -36,6 +36,34 @@ static world *stage(uint64_t seed, int honest) {
     }
   }
   world_start_all(w);
+  return w;
+}
+
+static world *stage(uint64_t seed, int honest) {
+  world *w = stage_set(seed, honest);
+  world_run(w, AQ_S);
+  return w;
+}
+
+/* Another peer has the liar's only place. */
+static world *stage_full(uint64_t seed) {
+  world *w = stage_set(seed, 1);
+  aq_endpoint *ep = w->node[LIAR]->ep;
+  aq_coord_params p;
+  aq_coord_params_init(&p);
+  p.max_registrations = 1;
+  p.allow_reserved = 1;
+  aq_coord_del(ep->coord);
+  assert_int_equal(aq_coord_new(&ep->coord, &p, &ep->env), 0);
+  aq_coord_peer from = {.conn = 999999, .peer = {{1, 2, 3}}};
+  aq_ctl m = {.type = AQ_CTL_REGISTER};
+  aq_coord_msg out[AQ_COORD_OUT_MAX];
+  uint8_t random[64] = {7};
+  from.addr = util_addr("203.0.113.9:9");
+  assert_int_equal(aq_coord_handle(ep->coord, w->now, &from, &m, NULL, random,
+                                   out, &ep->stats),
+                   1);
+  assert_int_equal(out[0].m.type, AQ_CTL_REGISTERED);
   world_run(w, AQ_S);
   return w;
 }
@@ -49,14 +77,15 @@ static void deny(world *w) {
 
 static uint32_t told;
 
-/* Offers |to| an attempt with |peer|. */
-static void lie(world *w, int to, const aq_peer_id *peer, aq_plan plan) {
+/* Offers |to| an attempt with |peer|, the one that it calls |nonce|. */
+static void lie_as(world *w, int to, const aq_peer_id *peer, aq_plan plan,
+                   uint32_t nonce) {
   aq_ctl m = {.type = AQ_CTL_OFFER, .plan = plan, .expiry_ms = 300000};
   told++;
   m.peer = *peer;
   m.observed = w->node[to]->bound;
   memcpy(m.session, &told, sizeof(told));
-  memcpy(m.nonce, &told, sizeof(told));
+  memcpy(m.nonce, &nonce, sizeof(nonce));
   m.cand_count = 1;
   m.cand[0].addr = util_addr("203.0.113.7:7000");
   m.cand[0].source = AQ_SOURCE_OBSERVED;
@@ -65,10 +94,15 @@ static void lie(world *w, int to, const aq_peer_id *peer, aq_plan plan) {
   aq_ep_settle(w->node[LIAR]->ep);
 }
 
+/* ... a new one. */
+static void lie(world *w, int to, const aq_peer_id *peer, aq_plan plan) {
+  lie_as(w, to, peer, plan, told + 1);
+}
+
 /* Of |n| peers that nobody knows. */
 static void lie_of_many(world *w, int to, unsigned n, aq_plan plan) {
   for (unsigned i = 0; i < n; i++) {
-    aq_peer_id peer = {{0xaa, (uint8_t)i, (uint8_t)(i >> 8)}};
+    aq_peer_id peer = {{0xaa, (uint8_t)told, (uint8_t)(told >> 8)}};
     lie(w, to, &peer, plan);
   }
   world_run(w, 100 * AQ_MS);
@@ -206,6 +240,30 @@ static void repairs_get_through(void **state) {
   }
 }
 
+/* The nearest coordinator has no place for us. That holds nothing up. */
+static void a_full_one_holds_up_nothing(void **state) {
+  (void)state;
+  world *w = stage_full(3);
+  assert_false(world_link(w, A, LIAR)->registered);
+  assert_true(world_link(w, A, HONEST)->registered);
+  reach(w, AQ_PLAN_FRESH);
+  world_run(w, AQ_S);
+  flows v = flows_open(w);
+  flows_run(w, &v, AQ_S, 0, AQ_PLAN_PUNCH);
+  world_nat_rebind(w->node[A]->nat, NULL);
+  world_nat_rebind(w->node[B]->nat, NULL);
+  v.f[0].gap = v.f[1].gap = 0;
+  flows_run(w, &v, 5 * AQ_S, 0, AQ_PLAN_PUNCH);
+  for (int k = 0; k < 2; k++) {
+    assert_true(v.f[k].gap < AQ_S);
+    assert_true(w->now - v.f[k].last < AQ_S);
+  }
+  assert_true(world_stats(w, A).repairs_completed +
+                  world_stats(w, B).repairs_completed >
+              0);
+  world_del(w);
+}
+
 /* ---- "there is no such connection" ----------------------------------------
  */
 
@@ -289,6 +347,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(sessions_are_shared),
       cmocka_unit_test(the_only_one_has_all),
       cmocka_unit_test(repairs_get_through),
+      cmocka_unit_test(a_full_one_holds_up_nothing),
       cmocka_unit_test(one_word_ends_nothing),
       cmocka_unit_test(what_all_say_is_so),
   };

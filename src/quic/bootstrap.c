@@ -310,6 +310,9 @@ static int is_better(const aq_boot *a, const aq_boot *b, uint32_t used) {
   if (a->link->repair.suspected != b->link->repair.suspected) {
     return b->link->repair.suspected; /* it is silent now */
   }
+  if (a->link->registered != b->link->registered) {
+    return a->link->registered; /* the other may have no room for us, ever */
+  }
   if (a->unanswered != b->unanswered) {
     return a->unanswered < b->unanswered;
   }

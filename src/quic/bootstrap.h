@@ -66,7 +66,8 @@ void aq_boot_registered(aq_endpoint *ep, aq_boot *b, const aq_ctl *m);
 /* A request to it was given up without an answer. */
 void aq_boot_unanswered(aq_endpoint *ep, aq_boot *b);
 /* The best connected coordinator that is not in |tried|, and relays if |relay|:
- * one that is not in |used|, that answers, with the least rtt, in this order.
+ * one that is not in |used|, that isn't silent now, that has registered us,
+ * that answers, with the least rtt, in this order.
  */
 aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used,
                       int relay);
