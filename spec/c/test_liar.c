@@ -161,6 +161,74 @@ static void sessions_are_shared(void **state) {
   world_del(w);
 }
 
+/* The liar hangs up, and we dial it again. */
+static void hang_up(world *w) {
+  aq_link *old = world_link(w, LIAR, B);
+  aq_id id = world_link(w, B, LIAR)->id;
+  aq_link_close(old, 1, 0, "", 0);
+  aq_ep_settle(w->node[LIAR]->ep);
+  for (int i = 0; i < 200; i++) {
+    world_run(w, 10 * AQ_MS);
+    const aq_boot *b = &w->node[B]->ep->boot[0];
+    if (b->connected && b->link->id != id) {
+      world_run(w, 10 * AQ_MS);
+      return;
+    }
+  }
+  fail_msg("the liar isn't dialed again");
+}
+
+/* Who comes again has what it had. */
+static void a_share_outlives_its_connection(void **state) {
+  (void)state;
+  static const aq_plan plans[] = {AQ_PLAN_PUNCH, AQ_PLAN_RELAY};
+  for (int i = 0; i < 2; i++) {
+    world *w = stage(2, 1);
+    aq_endpoint *b = w->node[B]->ep;
+    for (int round = 0; round < 5; round++) {
+      lie_of_many(w, B, 150, plans[i]);
+      assert_true(b->ntunnel <= AQ_MAX_TUNNELS / 2);
+      assert_true(b->ntargets <= AQ_MAX_TARGET_SESSIONS / 2);
+      if (round == 0) {
+        assert_int_equal(plans[i] == AQ_PLAN_RELAY ? b->ntunnel : b->ntargets,
+                         plans[i] == AQ_PLAN_RELAY
+                             ? AQ_MAX_TUNNELS / 2
+                             : AQ_MAX_TARGET_SESSIONS / 2);
+      }
+      hang_up(w);
+    }
+    world_del(w);
+  }
+}
+
+/* One attempt, ours or not, over and over: it has no more tunnels than it can
+ * have asked for, and those of its offers are the liar's. */
+static void an_attempt_has_few_tunnels(void **state) {
+  (void)state;
+  for (int ours = 0; ours < 2; ours++) {
+    world *w = stage(2, 1);
+    aq_endpoint *a = w->node[A]->ep;
+    aq_peer_id x = {{0x00, 0x01}}; /* below ours: the peer's attempt wins */
+    aq_id s, c;
+    if (ours) {
+      assert_int_equal(
+          aq_session_start(a, w->now, &x, NULL, 0, 20 * AQ_S, &s, &c), 0);
+    }
+    uint32_t most = 0;
+    for (int i = 0; i < 70; i++) {
+      lie_as(w, A, &x, AQ_PLAN_RELAY, 1);
+      world_run(w, (i & 1) * 12 * AQ_MS);
+      most = a->ntunnel > most ? a->ntunnel : most;
+      for (size_t k = 0; k < AQ_MAX_TUNNELS && a->tunnel != NULL; k++) {
+        assert_true(!a->tunnel[k].used || a->tunnel[k].offered);
+      }
+    }
+    assert_true(most > 0);
+    assert_true(most <= AQ_MAX_ASKED);
+    world_del(w);
+  }
+}
+
 /* Who has one coordinator loses nothing by what others might want. */
 static void the_only_one_has_all(void **state) {
   (void)state;
@@ -346,6 +414,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(tunnels_are_shared),
       cmocka_unit_test(sessions_are_shared),
       cmocka_unit_test(the_only_one_has_all),
+      cmocka_unit_test(a_share_outlives_its_connection),
+      cmocka_unit_test(an_attempt_has_few_tunnels),
       cmocka_unit_test(repairs_get_through),
       cmocka_unit_test(a_full_one_holds_up_nothing),
       cmocka_unit_test(one_word_ends_nothing),

@@ -341,6 +341,10 @@ aq_boot *aq_boot_of_conn(aq_endpoint *ep, aq_id conn) {
   return l != NULL && l->boot != NULL && l->boot->connected ? l->boot : NULL;
 }
 
+uint32_t aq_boot_number(const aq_link *l) {
+  return l->boot != NULL ? l->boot->index : AQ_MAX_BOOTSTRAP;
+}
+
 int aq_boot_hope(const aq_endpoint *ep, uint32_t tried, int relay) {
   for (size_t i = 0; i < AQ_MAX_BOOTSTRAP; i++) {
     const aq_boot *b = &ep->boot[i];

@@ -73,6 +73,9 @@ aq_boot *aq_boot_best(aq_endpoint *ep, uint32_t tried, uint32_t used,
                       int relay);
 /* The one that is connected over |conn|, or NULL. */
 aq_boot *aq_boot_of_conn(aq_endpoint *ep, aq_id conn);
+/* The index of the boot that |l| leads to, AQ_MAX_BOOTSTRAP: none. It is the
+ * same when that is dialed again. */
+uint32_t aq_boot_number(const struct aq_link *l);
 /* 1 when some node that is not in |tried| may still become a coordinator, or a
  * relay if |relay|: it is being dialed, waits for its turn, or has not said yet
  * what it can do. */

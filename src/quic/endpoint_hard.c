@@ -56,7 +56,7 @@ void aq_hard_open(aq_session *s, const aq_trav_action *a) {
 
 void aq_hard_close(aq_session *s) {
   aq_extra_release_all(s->ep, s->id);
-  aq_tunnel_release(s->ep, s->id);
+  aq_tunnel_release(s->ep, s->id, NULL);
   aq_observe_drop(s->ep, s->id);
   aq_guard_end_guess(&s->ep->guard, aq_session_key(s));
 }
@@ -125,7 +125,12 @@ void aq_hard_hinted(aq_link *l, const aq_ctl *m) {
 void aq_hard_tunnel(aq_session *s, const aq_trav_action *a) {
   aq_endpoint *ep = s->ep;
   aq_tunnel *t = NULL;
-  int rv = aq_tunnel_open(ep, a->conn, a->session, s->id, !s->initiator, &t);
+  aq_tunnel_release(ep, s->id, s->trav);
+  if (aq_trav_key(s->trav, a->session) == NULL) {
+    return; /* others were agreed on since */
+  }
+  int rv =
+      aq_tunnel_open(ep, a->conn, a->session, s->id, !s->trav->initiator, &t);
   aq_trav_handle_tunnel(s->trav, ep->now, rv == 0 ? &t->relay : NULL, rv);
 }
 

@@ -274,6 +274,7 @@ struct aq_session {
   uint32_t used;             /* boots whose answer led to nothing so far */
   uint32_t attempt;
   aq_id via;         /* whose word is in force or asked for, 0: nobody's */
+  uint32_t via_boot; /* aq_boot_number of that */
   aq_tstamp turn_at; /* ... since then */
   uint8_t nonce[AQ_CTL_NONCE_LEN]; /* of this attempt's REQUESTs */
   uint64_t request;                /* the newest that was sent */
@@ -342,6 +343,7 @@ typedef struct aq_tunnel {
   uint32_t links;
   uint64_t owner;       /* 0: nobody any more */
   aq_id via;            /* the connection to the relay */
+  uint32_t via_boot;    /* aq_boot_number of that */
   aq_addr relay, local; /* ... its ends, when it was used last */
   aq_local_socket sock; /* as connections see it: addresses that */
   aq_addr peer;         /* exist here alone */
@@ -487,8 +489,9 @@ aq_tunnel *aq_tunnel_find(const aq_endpoint *ep,
 int aq_tunnel_open(aq_endpoint *ep, aq_id via,
                    const uint8_t id[AQ_TUNNEL_ID_LEN], uint64_t owner,
                    int offered, aq_tunnel **out);
-/* The owner needs it no longer; connections may. */
-void aq_tunnel_release(aq_endpoint *ep, uint64_t owner);
+/* The owner needs none any longer, |but| those agreed on there, if that isn't
+ * NULL; connections may. */
+void aq_tunnel_release(aq_endpoint *ep, uint64_t owner, const aq_trav *but);
 /* As aq_extra_hold and aq_extra_drop, which call them. */
 void aq_tunnel_hold(aq_endpoint *ep, uint32_t index);
 void aq_tunnel_drop(aq_endpoint *ep, uint32_t index);
@@ -778,10 +781,10 @@ void aq_session_end_active(aq_session *s);
 
 void aq_session_offer(aq_link *l, const aq_ctl *m);
 void aq_session_veto(aq_link *l, const uint8_t *session, int error);
-/* May the coordinator at |via|, whose offers hold |held| of |max|, of which
- * |in_all| are taken, have one more? */
-int aq_offer_fits(aq_endpoint *ep, aq_id via, uint32_t held, uint32_t in_all,
-                  uint32_t max);
+/* May the coordinator with that number, whose offers hold |held| of |max|, of
+ * which |in_all| are taken, have one more? */
+int aq_offer_fits(aq_endpoint *ep, uint32_t boot, uint32_t held,
+                  uint32_t in_all, uint32_t max);
 /* The attempt |s| has the word of |via| from now on; it came to nothing, or
  * another one's is in force; it has had its time. */
 void aq_turn_taken(aq_session *s, const aq_link *via);

@@ -33,10 +33,10 @@ static void refuse(aq_link *l, const aq_ctl *m, int error) {
 /* ---- shares ----------------------------------------------------------------
  */
 
-int aq_offer_fits(aq_endpoint *ep, aq_id via, uint32_t held, uint32_t in_all,
-                  uint32_t max) {
-  const aq_boot *b = aq_boot_of_conn(ep, via);
-  int alone = b != NULL && aq_boot_best(ep, 1u << b->index, 0, 0) == NULL;
+int aq_offer_fits(aq_endpoint *ep, uint32_t boot, uint32_t held,
+                  uint32_t in_all, uint32_t max) {
+  int alone =
+      boot < AQ_MAX_BOOTSTRAP && aq_boot_best(ep, 1u << boot, 0, 0) == NULL;
   if (in_all >= max) {
     return 0;
   }
@@ -48,12 +48,12 @@ int aq_offer_fits(aq_endpoint *ep, aq_id via, uint32_t held, uint32_t in_all,
 }
 
 static int has_room(aq_endpoint *ep, const aq_link *l) {
-  uint32_t held = 0;
+  uint32_t held = 0, boot = aq_boot_number(l);
   aq_list_each(node, &ep->sessions) {
     const aq_session *s = aq_list_entry(node, aq_session, node);
-    held += !s->initiator && s->via == l->id;
+    held += !s->initiator && s->via != 0 && s->via_boot == boot;
   }
-  return aq_offer_fits(ep, l->id, held, ep->ntargets, AQ_MAX_TARGET_SESSIONS);
+  return aq_offer_fits(ep, boot, held, ep->ntargets, AQ_MAX_TARGET_SESSIONS);
 }
 
 /* ---- attempts for one of our connections -----------------------------------
@@ -82,6 +82,7 @@ static aq_tstamp failed_at(const aq_link *l, aq_id via) {
 
 void aq_turn_taken(aq_session *s, const aq_link *via) {
   s->via = via->id;
+  s->via_boot = aq_boot_number(via);
   s->turn_at = s->ep->now;
 }
 

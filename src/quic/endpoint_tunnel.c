@@ -40,14 +40,14 @@ aq_tunnel *aq_tunnel_find(const aq_endpoint *ep,
   return NULL;
 }
 
-/* |via| holds its share of what it offers. */
-static int has_share(aq_endpoint *ep, aq_id via) {
+/* May the coordinator |boot| have one more of what it offers? */
+static int has_share(aq_endpoint *ep, uint32_t boot) {
   uint32_t held = 0;
   for (size_t i = 0; i < AQ_MAX_TUNNELS; i++) {
     const aq_tunnel *t = &ep->tunnel[i];
-    held += t->used && t->offered && t->via == via;
+    held += t->used && t->offered && t->via_boot == boot;
   }
-  return aq_offer_fits(ep, via, held, ep->ntunnel, AQ_MAX_TUNNELS);
+  return aq_offer_fits(ep, boot, held, ep->ntunnel, AQ_MAX_TUNNELS);
 }
 
 int aq_tunnel_open(aq_endpoint *ep, aq_id via,
@@ -70,7 +70,7 @@ int aq_tunnel_open(aq_endpoint *ep, aq_id via,
     AQ_LIMIT_HIT(ep, limit_tunnels);
     return AQ_ERR_LIMIT;
   }
-  if (offered && !has_share(ep, l->id)) {
+  if (offered && !has_share(ep, aq_boot_number(l))) {
     return AQ_ERR_LIMIT;
   }
   uint32_t i = 0;
@@ -84,6 +84,7 @@ int aq_tunnel_open(aq_endpoint *ep, aq_id via,
   memcpy(t->id, id, sizeof(t->id));
   t->owner = owner;
   t->via = l->id;
+  t->via_boot = aq_boot_number(l);
   t->relay = l->remote;
   t->local = l->local;
   t->sock.index = FIRST + i;
@@ -116,10 +117,11 @@ static void give_back(aq_endpoint *ep, aq_tunnel *t) {
   }
 }
 
-void aq_tunnel_release(aq_endpoint *ep, uint64_t owner) {
+void aq_tunnel_release(aq_endpoint *ep, uint64_t owner, const aq_trav *but) {
   for (size_t i = 0; ep->ntunnel > 0 && i < AQ_MAX_TUNNELS; i++) {
     aq_tunnel *t = &ep->tunnel[i];
-    if (t->used && t->owner == owner) {
+    if (t->used && t->owner == owner &&
+        (but == NULL || aq_trav_key(but, t->id) == NULL)) {
       t->owner = 0;
       give_back(ep, t);
     }
